@@ -1,0 +1,19 @@
+"""Time as the house keeps it: int64 microseconds since 1970-01-01 UTC."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+SECOND_US = 1_000_000
+
+
+def now_us() -> int:
+    """Return this machine's time in microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+def iso_utc(at_us: int) -> str:
+    """Return the moment as RFC 3339 with microseconds, `2026-10-31T12:00:00.000000Z`."""
+    whole, rest = divmod(at_us, SECOND_US)
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:06d}Z"

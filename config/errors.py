@@ -1,0 +1,69 @@
+"""The one error tree. A class carries its exit code; its docstring is the message a person reads.
+
+Every layer derives its own errors from `MellanrumError`; adapters translate them by class, each through one table.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class MellanrumError(Exception):
+    """Something went wrong that Mellanrum has no better word for. Nothing was changed."""
+
+    exit_code = 1
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(facts)
+        self.facts = facts
+
+    def __str__(self) -> str:
+        text = " ".join(inspect.cleandoc(type(self).__doc__ or "").split())
+        return text.format_map(_Missing(self.facts))
+
+
+class _Missing(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+class WrongSettings(MellanrumError):
+    """The settings cannot be used: {problems} Nothing was started. Mend what is named and start again."""
+
+    exit_code = 2
+
+
+class NotInitialised(MellanrumError):
+    """There is no installation in {folder}. Run "mellanrum --data {folder} init" first, or name another folder."""
+
+    exit_code = 3
+
+
+class AlreadyInitialised(MellanrumError):
+    """There is an installation in {folder} already. It was left as it was."""
+
+    exit_code = 3
+
+
+class SchemaTooNew(MellanrumError):
+    """The database was written by a newer Mellanrum (schema {found}, known {known}). Nothing was changed. Install that version."""
+
+    exit_code = 4
+
+
+class SchemaTooOld(MellanrumError):
+    """The database has schema {found}, this Mellanrum needs {known}. Take a backup, then run "mellanrum upgrade"."""
+
+    exit_code = 4
+
+
+class DatabaseBusy(MellanrumError):
+    """The database did not answer in time. Nothing was changed. Try again in a moment."""
+
+    exit_code = 75
+
+
+class StorageFull(MellanrumError):
+    """There is no room left to store this. What stood there before is untouched. Free some room and try again."""
+
+    exit_code = 74

@@ -1,0 +1,233 @@
+"""The tables of spaces, documents, chunks, audit logs (durable) and of locks, reservations, leases (transient).
+
+An entry, property or grant holds during [from_change, to_change) of its space's changes; live entries stand in one
+table clustered by (parent, lane, folded name), closed ones in another, so that listing stays flat in history.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table
+
+from config.database import durable, transient
+
+space = Table(
+    "space",
+    durable,
+    Column("id", LargeBinary(16), primary_key=True, comment="also the id of the node at its root"),
+    Column("customer", LargeBinary(16), comment="organisation; NULL: the supplier's own"),
+    Column("name", LargeBinary, nullable=False, comment="sealed under the space's key"),
+    Column("suffix", SmallInteger, nullable=False, comment="0, or the number once given to resolve a clash of names"),
+    Column("is_open", Boolean, nullable=False, comment="its customers see one another"),
+    Column("state", SmallInteger, nullable=False, comment="0 active, 1 frozen, 2 archived"),
+    Column("quota_bytes", BigInteger, comment="NULL: no limit"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+Index("space_by_customer", space.c.customer)
+
+head = Table(
+    "head",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("number", BigInteger, nullable=False, comment="of the space's newest change"),
+    Column("at", BigInteger, nullable=False),
+    Column("sealed_bytes", BigInteger, nullable=False, comment="what the space's records take in the vault"),
+    comment="The row that every change of a space takes, once it has all other locks it needs.",
+)
+
+change = Table(
+    "change",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("principal", LargeBinary(16), nullable=False),
+    Column("organisation", LargeBinary(16), nullable=False),
+    Column("via", SmallInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("rows_digest", LargeBinary(32), nullable=False, comment="SHA-256 of the canonical rows it wrote"),
+    sqlite_with_rowid=False,
+)
+
+
+def _entry_columns() -> list[Column[object]]:
+    return [
+        Column("parent", LargeBinary(16), primary_key=True, comment="empty for the root of a space"),
+        Column("lane", LargeBinary(16), primary_key=True, comment="party, or empty"),
+        Column("folded", LargeBinary, primary_key=True, comment="folded name, AES-SIV under the parent"),
+    ]
+
+
+entry = Table(
+    "entry",
+    durable,
+    *_entry_columns(),
+    Column("name", LargeBinary, comment="the name as given, sealed; NULL: the same as folded"),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("node", LargeBinary(16), nullable=False),
+    Column("is_folder", Boolean, nullable=False),
+    Column("from_change", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False, comment="number of the newest version; 0: none, or a folder"),
+    Column("version_id", LargeBinary(16), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False, comment="of the node, microseconds"),
+    Column("modified", BigInteger, nullable=False, comment="as shown: of the content, or as a client set it"),
+    Column("revision", BigInteger, nullable=False, comment="of a folder: the newest change among its children"),
+    Column("has_properties", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("entry_by_node", entry.c.node, unique=True)
+
+closed_entry = Table(
+    "closed_entry",
+    durable,
+    *_entry_columns(),
+    Column("from_change", BigInteger, primary_key=True),
+    Column("to_change", BigInteger, nullable=False),
+    Column("name", LargeBinary),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("node", LargeBinary(16), nullable=False),
+    Column("is_folder", Boolean, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("closed_entry_by_node", closed_entry.c.node, closed_entry.c.from_change)
+Index("closed_entry_by_space", closed_entry.c.space, closed_entry.c.to_change)
+
+version = Table(
+    "version",
+    durable,
+    Column("node", LargeBinary(16), primary_key=True),
+    Column("number", BigInteger, primary_key=True, comment="1 for the document's first content"),
+    Column("id", LargeBinary(16), nullable=False),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="reference to the vault: see docs/FORMAT.md"),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the content, sealed"),
+    Column("at", BigInteger, nullable=False),
+    Column("principal", LargeBinary(16), nullable=False),
+    Column("organisation", LargeBinary(16), nullable=False),
+    Column("via", SmallInteger, nullable=False),
+    Column("origin", LargeBinary(16), comment="version id it was copied or restored from"),
+    Column("mac", LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("version_by_change", version.c.space, version.c.change)
+
+property = Table(
+    "property",
+    durable,
+    Column("node", LargeBinary(16), primary_key=True),
+    Column("key", LargeBinary, primary_key=True, comment="name of the property, AES-SIV under the node"),
+    Column("from_change", BigInteger, primary_key=True),
+    Column("to_change", BigInteger),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("value", LargeBinary, nullable=False, comment="sealed"),
+    sqlite_with_rowid=False,
+)
+Index("property_by_space", property.c.space, property.c.from_change)
+
+chunk = Table(
+    "chunk",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("cid", LargeBinary(32), primary_key=True),
+    Column("pack", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", Integer, nullable=False, comment="of the whole record"),
+    Column("condemned_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+log = Table(
+    "log",
+    durable,
+    Column("id", Integer, primary_key=True),
+    Column("space", LargeBinary(16), nullable=False, comment="empty: the installation's own"),
+    Column("party", LargeBinary(16), nullable=False, comment="empty: the supplier's log"),
+    Column("uid", LargeBinary(16), nullable=False, unique=True, comment="names the log in checkpoints"),
+    Column("size", BigInteger, nullable=False),
+)
+Index("log_by_subject", log.c.space, log.c.party, unique=True)
+
+log_entry = Table(
+    "log_entry",
+    durable,
+    Column("log", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False, comment="0 for the first, as in RFC 6962"),
+    Column("at", BigInteger, nullable=False),
+    Column("leaf_hash", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, comment="sealed event; NULL: stands in source_log under source_number"),
+    Column("source_log", Integer),
+    Column("source_number", BigInteger),
+    Column("projection", SmallInteger, nullable=False, comment="how much of the actor the log's reader sees"),
+    sqlite_with_rowid=False,
+)
+
+tree_node = Table(
+    "tree_node",
+    durable,
+    Column("log", Integer, primary_key=True, autoincrement=False),
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+checkpoint = Table(
+    "checkpoint",
+    durable,
+    Column("log", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False, comment="C2SP signed note"),
+    sqlite_with_rowid=False,
+)
+
+lock = Table(
+    "lock",
+    transient,
+    Column("token", LargeBinary(16), primary_key=True),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("parent", LargeBinary(16), nullable=False),
+    Column("lane", LargeBinary(16), nullable=False),
+    Column("folded", LargeBinary, nullable=False),
+    Column("node", LargeBinary(16), nullable=False, comment="what stood there when it was taken; empty: nothing"),
+    Column("principal", LargeBinary(16), nullable=False),
+    Column("organisation", LargeBinary(16), nullable=False),
+    Column("device", LargeBinary(16), nullable=False),
+    Column("is_deep", Boolean, nullable=False, comment="RFC 4918 Depth: infinity"),
+    Column("is_shared", Boolean, nullable=False),
+    Column("owner", LargeBinary, nullable=False, comment="what the client said of its owner, sealed"),
+    Column("seconds", Integer, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+Index("lock_by_name", lock.c.parent, lock.c.lane, lock.c.folded)
+Index("lock_by_space", lock.c.space)
+
+reservation = Table(
+    "reservation",
+    transient,
+    Column("draft", LargeBinary(16), primary_key=True),
+    Column("space", LargeBinary(16), nullable=False, index=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    transient,
+    Column("name", LargeBinary(32), primary_key=True),
+    Column("holder", LargeBinary(16), nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+
+read_seen = Table(
+    "read_seen",
+    transient,
+    Column("device", LargeBinary(16), primary_key=True),
+    Column("version", LargeBinary(16), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    comment="Reads already numbered: one version by one device within ten minutes is one event.",
+)

@@ -1,0 +1,1 @@
+"""The front doors: WebDAV, SFTP, the HTTP listener, the processes, and the command line."""
