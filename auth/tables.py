@@ -107,7 +107,12 @@ grants = Table(
     Column("id", LargeBinary(16), primary_key=True),
     Column("space", LargeBinary(16), nullable=False),
     Column("node", LargeBinary(16), nullable=False),
-    Column("grantee", LargeBinary(16), nullable=False, comment="person, group, organisation or link; empty for a break"),
+    Column(
+        "grantee",
+        LargeBinary(16),
+        nullable=False,
+        comment="person, group, organisation or link; empty for a break",
+    ),
     Column("grantee_kind", SmallInteger, nullable=False),
     Column("role", SmallInteger, nullable=False, comment="0: the node breaks inheritance"),
     Column("history", Boolean, nullable=False),

@@ -46,7 +46,9 @@ class AlreadyInitialised(MellanrumError):
 
 
 class SchemaTooNew(MellanrumError):
-    """The database was written by a newer Mellanrum (schema {found}, known {known}). Nothing was changed. Install that version."""
+    """The database was written by a newer Mellanrum (schema {found}, known {known}). Nothing was changed.
+    Install that version.
+    """
 
     exit_code = 4
 

@@ -1,0 +1,413 @@
+"""The database connection: one writer at a time, snapshots for readers, commits shared by those who wait together.
+
+Two registries of tables. `durable` holds all that was ever acknowledged; `transient` what may be lost with the
+machine's power: locks, throttles, leases. On SQLite each is a file of its own (synchronous FULL and NORMAL); on PostgreSQL both
+live in one database, the second reached with synchronous_commit off.
+
+This is the only module in which SQL stands as text.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    extract,
+    func,
+    select,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from config.clock import now_us
+from config.errors import DatabaseBusy, StorageFull
+
+durable = MetaData()
+transient = MetaData()
+
+T = TypeVar("T")
+
+BUSY_MS_MAX = 20_000
+CACHE_KIB = 8 * 1024
+BATCH_MAX = 512
+RETRIES_MAX = 6
+POOL_MAX = 64
+
+_NOW = select(sql_cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger))
+
+
+class Syncable(Protocol):
+    """Something appended to outside the database that a commit will refer to."""
+
+    def sync(self) -> None:
+        """Return once everything appended before the call would survive a loss of power."""
+
+
+class Database:
+    """The durable and the transient tables of one installation. Safe to use from any number of threads.
+
+    Args:
+        folder: where the SQLite files and the writers' lock file stand.
+        url: empty for SQLite in `folder`, else an SQLAlchemy URL of a PostgreSQL database.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.folder = folder
+        self.url = url or None
+        self.dialect: Literal["sqlite", "postgresql"] = "postgresql" if self.url else "sqlite"
+        if self.url:
+            self.durable_engine = _postgresql_engine(self.url, synchronous=True)
+            self.transient_engine = _postgresql_engine(self.url, synchronous=False)
+            self._durable_lock: _Exclusive = _NoLock()
+            self._transient_lock: _Exclusive = _NoLock()
+        else:
+            self.durable_engine = _sqlite_engine(folder / "catalogue.db", synchronous="FULL")
+            self.transient_engine = _sqlite_engine(folder / "transient.db", synchronous="NORMAL")
+            self._durable_lock = FileLock(folder / "catalogue.lock")
+            self._transient_lock = FileLock(folder / "transient.lock")
+        self._commits = _GroupCommit(self)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection on which all statements see the durable tables as of one moment."""
+        with _translated(), self.durable_engine.connect() as connection:
+            yield _snapshot(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give the exclusive writer's connection; commit durably on leaving, roll back on an exception.
+
+        On PostgreSQL writers run side by side, and rows are what they lock.
+        """
+        with _translated(), self._durable_lock, self.durable_engine.connect() as connection:
+            with connection.execution_options(mellanrum_write=True).begin():
+                yield connection
+
+    def apply(self, operation: Callable[[Connection], T], needs: Iterable[Syncable] = (), order: bytes = b"") -> T:
+        """Run `operation` in a transaction shared with others that wait, and return once it is durable.
+
+        What it `needs` is synced first. An exception from it undoes it alone. It may be run more than once (after a
+        deadlock), so it must do nothing but use its connection. `order` sorts operations within a transaction, so
+        that two processes lock the same rows in the same order.
+        """
+        return self._commits.apply(operation, needs, order)
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep other writers of the durable tables away while changing transient rows that they check.
+
+        On PostgreSQL this does nothing: there, lock the row of the space's head instead.
+        """
+        with self._durable_lock:
+            yield
+
+    @contextmanager
+    def transient_read(self) -> Iterator[Connection]:
+        """Give a snapshot of the transient tables."""
+        with _translated(), self.transient_engine.connect() as connection:
+            yield _snapshot(connection)
+
+    @contextmanager
+    def transient_write(self) -> Iterator[Connection]:
+        """Give the writer's connection to the transient tables; commit on leaving."""
+        with _translated(), self._transient_lock, self.transient_engine.connect() as connection:
+            with connection.execution_options(mellanrum_write=True).begin():
+                yield connection
+
+    def now_us(self, connection: Connection) -> int:
+        """Return the database's clock in microseconds UTC: on SQLite this machine's, else the server's."""
+        if self.dialect == "sqlite":
+            return now_us()
+        return int(connection.execute(_NOW).scalar_one())
+
+    def insert(self, table: Table) -> Any:
+        """Return the dialect's own INSERT, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+
+    def insert_ignore(self, table: Table) -> Any:
+        """Return INSERT that leaves a standing row as it is."""
+        return self.insert(table).on_conflict_do_nothing()
+
+    def upsert(self, table: Table, changed: Sequence[str] | None = None) -> Any:
+        """Return INSERT that replaces the columns `changed` (all but the key by default) of a standing row."""
+        statement = self.insert(table)
+        keys = [column.name for column in table.primary_key]
+        names = changed or [column.name for column in table.columns if column.name not in keys]
+        fresh = {name: statement.excluded[name] for name in names}
+        return statement.on_conflict_do_update(index_elements=keys, set_=fresh)
+
+    def create_all_for_tests(self) -> None:
+        """Create every table without migrations."""
+        durable.create_all(self.durable_engine)
+        transient.create_all(self.transient_engine)
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._commits.close()
+        self.durable_engine.dispose()
+        self.transient_engine.dispose()
+        self._durable_lock.close()
+        self._transient_lock.close()
+
+
+class _Exclusive(Protocol):
+    def __enter__(self) -> object: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def close(self) -> None: ...
+
+
+class _NoLock:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+class FileLock:
+    """A lock between threads and processes alike: fair enough to queue in, gone with the process that held it.
+
+    SQLite's own busy handler starves all writers but one; a blocking flock does not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+        self._fd: int | None = None
+
+    def __enter__(self) -> FileLock:
+        self._threads.acquire()
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            fcntl.flock(cast(int, self._fd), fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        """Forget the file."""
+        with self._threads:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+
+@dataclass(eq=False)
+class _Pending(Generic[T]):
+    operation: Callable[[Connection], T]
+    needs: frozenset[Syncable]
+    order: bytes
+    ready: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
+    done: bool = False
+    result: T | None = None
+    error: BaseException | None = None
+
+    def outcome(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.result)
+
+
+class _GroupCommit:
+    """Operations that arrive while a commit is under way share the next one. Whoever waits longest leads it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._guard = threading.Lock()
+        self._queue: list[_Pending[Any]] = []
+        self._led = False
+        self._pool: ThreadPoolExecutor | None = None
+
+    def apply(self, operation: Callable[[Connection], T], needs: Iterable[Syncable], order: bytes) -> T:
+        mine = _Pending(operation, frozenset(needs), order)
+        with self._guard:
+            if self._led:
+                self._queue.append(mine)
+            else:
+                self._led = mine.leads = True
+        if not mine.leads:
+            mine.ready.wait()
+        if not mine.done:
+            self._lead(mine)
+        return mine.outcome()
+
+    def _lead(self, mine: _Pending[Any]) -> None:
+        with self._guard:
+            batch = [mine, *self._queue[: BATCH_MAX - 1]]
+            del self._queue[: BATCH_MAX - 1]
+        try:
+            self._run(batch)
+        finally:
+            with self._guard:
+                heir = self._queue.pop(0) if self._queue else None
+                self._led = heir is not None
+            for pending in batch:
+                pending.done = True
+                pending.ready.set()
+            if heir is not None:
+                heir.ready.set()
+
+    def _run(self, batch: list[_Pending[Any]]) -> None:
+        batch = self._synced(batch)
+        batch.sort(key=lambda pending: pending.order)
+        if not batch:
+            return
+        try:
+            self._commit(batch)
+        except BaseException as error:
+            if not _is_deadlock(error):
+                for pending in batch:
+                    pending.error = error
+                return
+            for pending in batch:
+                self._alone(pending)
+
+    def _synced(self, batch: list[_Pending[Any]]) -> list[_Pending[Any]]:
+        """Sync what the batch needs, side by side, and return those whose needs all were met."""
+        needs = list(set().union(*(pending.needs for pending in batch)))
+        failed: dict[Syncable, BaseException] = {}
+
+        def sync(need: Syncable) -> None:
+            try:
+                need.sync()
+            except BaseException as error:
+                failed[need] = error
+
+        if len(needs) > 1:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(8, thread_name_prefix="sync")
+            list(self._pool.map(sync, needs))
+        else:
+            for need in needs:
+                sync(need)
+        for pending in batch:
+            for need in pending.needs & failed.keys():
+                pending.error = failed[need]
+        return [pending for pending in batch if pending.error is None]
+
+    def _commit(self, batch: list[_Pending[Any]]) -> None:
+        for pending in batch:
+            pending.error = None
+        with self._database.write() as connection:
+            if len(batch) == 1:
+                batch[0].result = batch[0].operation(connection)
+                return
+            for pending in batch:
+                savepoint = connection.begin_nested()
+                try:
+                    with _translated():
+                        pending.result = pending.operation(connection)
+                        savepoint.commit()
+                except BaseException as error:
+                    if _is_deadlock(error) or isinstance(error, StorageFull):
+                        raise  # the whole transaction is lost, not this operation alone
+                    savepoint.rollback()
+                    pending.error = error
+
+    def _alone(self, pending: _Pending[Any]) -> None:
+        for _ in range(RETRIES_MAX):
+            try:
+                self._commit([pending])
+                return
+            except BaseException as error:
+                pending.error = error
+                if not _is_deadlock(error):
+                    return
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+def _snapshot(connection: Connection) -> Connection:
+    if connection.dialect.name == "postgresql":
+        return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return connection
+
+
+def _sqlite_engine(path: Path, synchronous: str) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}", pool_size=POOL_MAX, max_overflow=-1, connect_args={"check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # transactions are begun below, where we see them
+        for pragma in (
+            f"busy_timeout={BUSY_MS_MAX}",
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            f"cache_size=-{CACHE_KIB}",
+            "temp_store=MEMORY",
+            "foreign_keys=ON",
+        ):
+            raw.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("mellanrum_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: str, *, synchronous: bool) -> Engine:
+    options = "-c timezone=UTC -c statement_timeout=20000 -c lock_timeout=20000"
+    if not synchronous:
+        options += " -c synchronous_commit=off"
+    return create_engine(
+        url,
+        pool_size=POOL_MAX,
+        max_overflow=-1,
+        pool_pre_ping=False,
+        connect_args={"options": options, "connect_timeout": 10},
+    )
+
+
+def _is_deadlock(error: BaseException) -> bool:
+    code = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return code in ("40P01", "40001")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Tell a full disk and a busy database from a fault of ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig).lower()
+        code = getattr(error.orig, "sqlstate", None) or ""
+        if "disk is full" in text or code in ("53100", "54000"):
+            raise StorageFull from error
+        if "database is locked" in text or code in ("55P03", "57014") or code.startswith(("08", "57P")):
+            raise DatabaseBusy from error
+        raise
