@@ -1,8 +1,8 @@
 """The database connection: one writer at a time, snapshots for readers, commits shared by those who wait together.
 
 Two registries of tables. `durable` holds all that was ever acknowledged; `transient` what may be lost with the
-machine's power: locks, throttles, leases. On SQLite each is a file of its own (synchronous FULL and NORMAL); on PostgreSQL both
-live in one database, the second reached with synchronous_commit off.
+machine's power: locks, throttles, leases. On SQLite each is a file of its own (synchronous FULL and NORMAL); on
+PostgreSQL both live in one database, the second reached with synchronous_commit off.
 
 This is the only module in which SQL stands as text.
 """
