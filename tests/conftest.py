@@ -1,0 +1,101 @@
+"""What every test may ask for: a database of either kind, a data folder, a free port.
+
+Databases are copies of a template made from the tables once a run; tests/config/test_schema.py holds that the
+migrations make the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import auth.tables
+import providers.tables  # noqa: F401  (both register their tables)
+from config.database import Database
+from tests import postgres
+from tests.ports import free_port as _free_port
+from tests.tools import is_ci
+
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if is_ci() else "house")
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    """An empty folder, as `--data` names it. Its root key may stand beside it."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that returns a port nobody listens on."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL, started at first use."""
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database that has every table and no row."""
+    name = postgresql_server.create()
+    made = Database(tmp_path_factory.mktemp("template"), postgresql_server.url(name))
+    made.create_all_for_tests()
+    made.dispose()
+    return name
+
+
+@pytest.fixture
+def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a PostgreSQL database of this test's own, without a table."""
+    server: postgres.Server = request.getfixturevalue("postgresql_server")
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both SQLite files, which have every table and no row."""
+    folder = tmp_path_factory.mktemp("template")
+    made = Database(folder)
+    made.create_all_for_tests()
+    made.dispose()
+    return folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Database]:
+    """An empty database with every table, once on SQLite (in `data_folder`) and once on PostgreSQL."""
+    if request.param == "sqlite":
+        for file in request.getfixturevalue("sqlite_template").glob("*.db"):
+            shutil.copy(file, data_folder)
+        made = Database(data_folder)
+        yield made
+        made.dispose()
+        return
+    server: postgres.Server = request.getfixturevalue("postgresql_server")
+    name = server.create(request.getfixturevalue("postgresql_template"))
+    made = Database(data_folder, server.url(name))
+    yield made
+    made.dispose()
+    server.drop(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable set on the developer's machine must not reach an installation under test."""
+    for name in [name for name in os.environ if name.startswith("MELLANRUM_") and name != "MELLANRUM_PROOF"]:
+        monkeypatch.delenv(name)
