@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-import auth.tables
+import auth.tables  # noqa: F401
 import providers.tables  # noqa: F401  (both register their tables)
 from config.database import Database
 from tests import postgres

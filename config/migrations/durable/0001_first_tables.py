@@ -1,0 +1,440 @@
+"""The first durable tables.
+
+A migration stands by itself: it imports none of the tables, which go on changing after it. Forward only.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _change()
+    _checkpoint()
+    _chunk()
+    _closed_entry()
+    _entry()
+    _epoch()
+    _grants()
+    _head()
+    _installation()
+    _log()
+    _log_entry()
+    _organisation()
+    _property()
+    _space()
+    _space_suffix()
+    _tree_node()
+    _version()
+    _person()
+    _person_group()
+    _device()
+    _membership()
+    _recovery_code()
+
+
+def _change() -> None:
+    op.create_table(
+        "change",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("principal", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("organisation", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("via", sa.SmallInteger(), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column(
+            "rows_digest", sa.LargeBinary(length=32), nullable=False, comment="SHA-256 of the canonical rows it wrote"
+        ),
+        sa.PrimaryKeyConstraint("space", "number"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("change_by_time", "change", ["space", "at"], unique=False)
+
+
+def _checkpoint() -> None:
+    op.create_table(
+        "checkpoint",
+        sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False, comment="C2SP signed note"),
+        sa.PrimaryKeyConstraint("log", "size"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _chunk() -> None:
+    op.create_table(
+        "chunk",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("cid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("pack", sa.BigInteger(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("length", sa.Integer(), nullable=False, comment="of the whole record"),
+        sa.Column("condemned_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("space", "cid"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _closed_entry() -> None:
+    op.create_table(
+        "closed_entry",
+        sa.Column("parent", sa.LargeBinary(length=16), nullable=False, comment="empty for the root of a space"),
+        sa.Column("lane", sa.LargeBinary(length=16), nullable=False, comment="party, or empty"),
+        sa.Column("folded", sa.LargeBinary(), nullable=False, comment="folded name, AES-SIV under the parent"),
+        sa.Column("from_change", sa.BigInteger(), nullable=False),
+        sa.Column("to_change", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.LargeBinary(), nullable=True),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("node", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("is_folder", sa.Boolean(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("parent", "lane", "folded", "from_change"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("closed_entry_by_node", "closed_entry", ["node", "from_change"], unique=False)
+    op.create_index("closed_entry_by_space", "closed_entry", ["space", "to_change"], unique=False)
+
+
+def _entry() -> None:
+    op.create_table(
+        "entry",
+        sa.Column("parent", sa.LargeBinary(length=16), nullable=False, comment="empty for the root of a space"),
+        sa.Column("lane", sa.LargeBinary(length=16), nullable=False, comment="party, or empty"),
+        sa.Column("folded", sa.LargeBinary(), nullable=False, comment="folded name, AES-SIV under the parent"),
+        sa.Column(
+            "name", sa.LargeBinary(), nullable=True, comment="the name as given, sealed; NULL: the same as folded"
+        ),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("node", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("is_folder", sa.Boolean(), nullable=False),
+        sa.Column("from_change", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "version", sa.BigInteger(), nullable=False, comment="number of the newest version; 0: none, or a folder"
+        ),
+        sa.Column("version_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False, comment="of the node, microseconds"),
+        sa.Column(
+            "modified", sa.BigInteger(), nullable=False, comment="as shown: of the content, or as a client set it"
+        ),
+        sa.Column(
+            "revision", sa.BigInteger(), nullable=False, comment="of a folder: the newest change among its children"
+        ),
+        sa.Column("has_properties", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("parent", "lane", "folded"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("entry_by_node", "entry", ["node"], unique=True)
+
+
+def _epoch() -> None:
+    op.create_table(
+        "epoch",
+        sa.Column("one", sa.SmallInteger(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("one"),
+        comment="Grows with every change of a right or a credential; what was decided before it is asked anew.",
+    )
+
+
+def _grants() -> None:
+    op.create_table(
+        "grants",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("node", sa.LargeBinary(length=16), nullable=False),
+        sa.Column(
+            "grantee",
+            sa.LargeBinary(length=16),
+            nullable=False,
+            comment="person, group, organisation or link; empty for a break",
+        ),
+        sa.Column("grantee_kind", sa.SmallInteger(), nullable=False),
+        sa.Column("role", sa.SmallInteger(), nullable=False, comment="0: the node breaks inheritance"),
+        sa.Column("history", sa.Boolean(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("from_change", sa.BigInteger(), nullable=False),
+        sa.Column("to_change", sa.BigInteger(), nullable=True, comment="NULL: in force"),
+        sa.PrimaryKeyConstraint("id"),
+        comment="A role for somebody on a node, during [from_change, to_change) of its space.",
+    )
+    op.create_index("grants_by_grantee", "grants", ["grantee", "to_change"], unique=False)
+    op.create_index("grants_by_space", "grants", ["space", "to_change"], unique=False)
+
+
+def _head() -> None:
+    op.create_table(
+        "head",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="of the space's newest change"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "sealed_bytes", sa.BigInteger(), nullable=False, comment="what the space's records take in the vault"
+        ),
+        sa.PrimaryKeyConstraint("space"),
+        comment="The row that every change of a space takes, once it has all other locks it needs.",
+    )
+
+
+def _installation() -> None:
+    op.create_table(
+        "installation",
+        sa.Column("one", sa.SmallInteger(), nullable=False),
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("supplier", sa.LargeBinary(length=16), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("one"),
+        comment="One row: which installation this is, and which organisation is the supplier.",
+    )
+
+
+def _log() -> None:
+    op.create_table(
+        "log",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False, comment="empty: the installation's own"),
+        sa.Column("party", sa.LargeBinary(length=16), nullable=False, comment="empty: the supplier's log"),
+        sa.Column("uid", sa.LargeBinary(length=16), nullable=False, comment="names the log in checkpoints"),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("uid"),
+    )
+    op.create_index("log_by_subject", "log", ["space", "party"], unique=True)
+
+
+def _log_entry() -> None:
+    op.create_table(
+        "log_entry",
+        sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "number", sa.BigInteger(), autoincrement=False, nullable=False, comment="0 for the first, as in RFC 6962"
+        ),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("leaf_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "body",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="sealed event; NULL: stands in source_log under source_number",
+        ),
+        sa.Column("source_log", sa.Integer(), nullable=True),
+        sa.Column("source_number", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "projection", sa.SmallInteger(), nullable=False, comment="how much of the actor the log's reader sees"
+        ),
+        sa.PrimaryKeyConstraint("log", "number"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _organisation() -> None:
+    op.create_table(
+        "organisation",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("is_supplier", sa.Boolean(), nullable=False),
+        sa.Column("name", sa.LargeBinary(), nullable=False),
+        sa.Column("name_lookup", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("second_factor", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name_lookup"),
+        comment="The supplier, or one customer.",
+    )
+
+
+def _property() -> None:
+    op.create_table(
+        "property",
+        sa.Column("node", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False, comment="name of the property, AES-SIV under the node"),
+        sa.Column("from_change", sa.BigInteger(), nullable=False),
+        sa.Column("to_change", sa.BigInteger(), nullable=True),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False, comment="sealed"),
+        sa.PrimaryKeyConstraint("node", "key", "from_change"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("property_by_space", "property", ["space", "from_change"], unique=False)
+
+
+def _space() -> None:
+    op.create_table(
+        "space",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False, comment="also the id of the node at its root"),
+        sa.Column(
+            "customer", sa.LargeBinary(length=16), nullable=True, comment="organisation; NULL: the supplier's own"
+        ),
+        sa.Column("name", sa.LargeBinary(), nullable=False, comment="sealed under the space's key"),
+        sa.Column(
+            "suffix",
+            sa.SmallInteger(),
+            nullable=False,
+            comment="0, or the number once given to resolve a clash of names",
+        ),
+        sa.Column("is_open", sa.Boolean(), nullable=False, comment="its customers see one another"),
+        sa.Column("state", sa.SmallInteger(), nullable=False, comment="0 active, 1 frozen, 2 archived"),
+        sa.Column("quota_bytes", sa.BigInteger(), nullable=True, comment="NULL: no limit"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("space_by_customer", "space", ["customer"], unique=False)
+
+
+def _space_suffix() -> None:
+    op.create_table(
+        "space_suffix",
+        sa.Column("party", sa.LargeBinary(length=16), nullable=False, comment="whose people see the suffix"),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("suffix", sa.SmallInteger(), nullable=False, comment="2 or more; once given, kept"),
+        sa.PrimaryKeyConstraint("party", "space"),
+        comment="Numbers told apart spaces of one name within what one party sees, so that none tells of another's.",
+    )
+
+
+def _tree_node() -> None:
+    op.create_table(
+        "tree_node",
+        sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("log", "level", "index"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _version() -> None:
+    op.create_table(
+        "version",
+        sa.Column("node", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="1 for the document's first content"),
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("change", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False, comment="reference to the vault: see docs/FORMAT.md"),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False, comment="SHA-256 of the content, sealed"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("principal", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("organisation", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("via", sa.SmallInteger(), nullable=False),
+        sa.Column(
+            "origin", sa.LargeBinary(length=16), nullable=True, comment="version id it was copied or restored from"
+        ),
+        sa.Column("mac", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("node", "number"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("version_by_change", "version", ["space", "change"], unique=False)
+
+
+def _person() -> None:
+    op.create_table(
+        "person",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("organisation", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("login", sa.LargeBinary(), nullable=False),
+        sa.Column("login_lookup", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("name", sa.LargeBinary(), nullable=False),
+        sa.Column("mail", sa.LargeBinary(), nullable=True),
+        sa.Column("is_administrator", sa.Boolean(), nullable=False),
+        sa.Column("password_hash", sa.LargeBinary(), nullable=True, comment="Argon2id in PHC form, sealed"),
+        sa.Column("totp_secret", sa.LargeBinary(), nullable=True, comment="sealed"),
+        sa.Column(
+            "totp_last_step", sa.BigInteger(), nullable=False, comment="last accepted RFC 6238 step; a code works once"
+        ),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organisation"],
+            ["organisation.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("login_lookup"),
+        comment="One account, in one organisation.",
+    )
+    op.create_index(op.f("ix_person_organisation"), "person", ["organisation"], unique=False)
+
+
+def _person_group() -> None:
+    op.create_table(
+        "person_group",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("organisation", sa.LargeBinary(length=16), nullable=True, comment="NULL: across organisations"),
+        sa.Column("name", sa.LargeBinary(), nullable=False),
+        sa.Column("name_lookup", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organisation"],
+            ["organisation.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name_lookup"),
+    )
+
+
+def _device() -> None:
+    op.create_table(
+        "device",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("person", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("secret_digest", sa.LargeBinary(length=32), nullable=False, comment="SHA-256 of the whole password"),
+        sa.Column("label", sa.LargeBinary(), nullable=False),
+        sa.Column("spaces", sa.Text(), nullable=True, comment="JSON list of space ids in hex; NULL: all"),
+        sa.Column("read_only", sa.Boolean(), nullable=False),
+        sa.Column("protocols", sa.Text(), nullable=True, comment="JSON list of protocol names; NULL: all"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("secret_digest"),
+        comment="A device password: what a mounted drive or a script signs in with.",
+    )
+    op.create_index(op.f("ix_device_person"), "device", ["person"], unique=False)
+
+
+def _membership() -> None:
+    op.create_table(
+        "membership",
+        sa.Column("group_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("person", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["group_id"],
+            ["person_group.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["person"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("group_id", "person"),
+    )
+    op.create_index(op.f("ix_membership_person"), "membership", ["person"], unique=False)
+
+
+def _recovery_code() -> None:
+    op.create_table(
+        "recovery_code",
+        sa.Column("person", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("person", "digest"),
+    )

@@ -1,0 +1,105 @@
+"""The first transient tables.
+
+A migration stands by itself: it imports none of the tables, which go on changing after it. Forward only.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _last_used()
+    _lease()
+    _lock()
+    _read_seen()
+    _reservation()
+    _throttle()
+
+
+def _last_used() -> None:
+    op.create_table(
+        "last_used",
+        sa.Column("device", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed_address", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("device"),
+    )
+
+
+def _lease() -> None:
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("holder", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def _lock() -> None:
+    op.create_table(
+        "lock",
+        sa.Column("token", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("parent", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("lane", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("folded", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "node",
+            sa.LargeBinary(length=16),
+            nullable=False,
+            comment="what stood there when it was taken; empty: nothing",
+        ),
+        sa.Column("principal", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("organisation", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("device", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("is_deep", sa.Boolean(), nullable=False, comment="RFC 4918 Depth: infinity"),
+        sa.Column("is_shared", sa.Boolean(), nullable=False),
+        sa.Column("owner", sa.LargeBinary(), nullable=False, comment="what the client said of its owner, sealed"),
+        sa.Column("seconds", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("token"),
+    )
+    op.create_index("lock_by_name", "lock", ["parent", "lane", "folded"], unique=False)
+    op.create_index("lock_by_space", "lock", ["space"], unique=False)
+
+
+def _read_seen() -> None:
+    op.create_table(
+        "read_seen",
+        sa.Column("device", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("version", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("device", "version"),
+        comment="Reads already numbered: one version by one device within ten minutes is one event.",
+    )
+
+
+def _reservation() -> None:
+    op.create_table(
+        "reservation",
+        sa.Column("draft", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("draft"),
+    )
+    op.create_index(op.f("ix_reservation_space"), "reservation", ["space"], unique=False)
+
+
+def _throttle() -> None:
+    op.create_table(
+        "throttle",
+        sa.Column(
+            "subject", sa.LargeBinary(length=32), nullable=False, comment="keyed digest of an account or a network"
+        ),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("blocked_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject"),
+    )
