@@ -18,6 +18,7 @@ from enum import Enum
 from typing import TextIO
 
 from config.clock import iso_utc
+from config.ids import ID_BYTES
 
 ROOT = "mellanrum"
 #: What a text may look like to be a word of ours: an identifier, a version, a class of errors.
@@ -111,7 +112,7 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, bytes) and len(value) <= 32:
+    if isinstance(value, bytes) and len(value) in (0, ID_BYTES):  # nothing longer: it might be a key
         return value.hex() or "none"
     if isinstance(value, Word) and _WORD.fullmatch(value):
         return value

@@ -34,7 +34,8 @@ def test_an_event_is_one_line_with_its_facts(written: io.StringIO) -> None:
     )
     line = written.getvalue()
     assert line.endswith(
-        "log=vault event=pack_torn space=00000000000000000000000000000007 pack=7 seconds=0.25 via=SFTP whole=false codec=zstd1\n"
+        "log=vault event=pack_torn space=00000000000000000000000000000007 "
+        "pack=7 seconds=0.25 via=SFTP whole=false codec=zstd1\n"
     )
     assert line.count("\n") == 1
     assert " warning pid=" in line
@@ -56,6 +57,8 @@ def test_an_event_is_one_line_with_its_facts(written: io.StringIO) -> None:
         ValueError(CANARY),
         "two words",
         "Solberg",
+        b"Solberg",
+        b"k" * 32,
         "a\nevent=forged",
     ],
 )

@@ -1,0 +1,67 @@
+# Each target sets up what it needs by itself: a virtual environment in .venv, and the Debian packages listed in
+# deploy/debian-packages.txt (installed as root, named otherwise). Nothing else outside the checkout is touched.
+#
+#   make demo     customers, people and documents to try, served over WebDAV        ARGS="--http-port 8090"
+#   make run      serve the installation in DATA                                    DATA=demo-data ARGS=...
+#   make test     every test but the long proofs                                    ARGS="-k locks"
+#   make check    format, lint, types, import layers, house rules
+#   make proof    kills, power cuts, twin worlds, corruption                        MELLANRUM_PROOF=short
+#   make bench    speed beside Apache and rclone                                    ARGS=...
+
+PYTHON ?= python3
+DATA ?= demo-data
+ARGS ?=
+BIN := .venv/bin
+SETUP := @$(PYTHON) deploy/dev/setup.py
+export MELLANRUM_PROOF ?= full
+
+.PHONY: demo run test check proof bench format settings first-migration pins clean
+
+demo:
+	$(SETUP) run
+	@$(BIN)/mellanrum demo $(ARGS)
+
+run:
+	$(SETUP) run
+	@$(BIN)/mellanrum --data $(DATA) serve $(ARGS)
+
+test:
+	$(SETUP) test
+	$(BIN)/pytest -m "not proof" $(ARGS)
+
+check:
+	$(SETUP) test
+	@sh deploy/dev/check.sh $(BIN)
+
+proof:
+	$(SETUP) test proof
+	$(BIN)/pytest -m proof -s $(ARGS)
+
+bench:
+	$(SETUP) bench
+	$(BIN)/python -P tests/bench/run.py $(ARGS)
+
+# For those who change the code.
+
+format:
+	$(SETUP) test
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+# docs/SETTINGS.md and the sample file, from the schema
+settings:
+	$(SETUP) test
+	$(BIN)/python deploy/dev/settings_text.py
+
+# migration 0001 of both chains, from the tables; until the first release
+first-migration:
+	$(SETUP) test
+	$(BIN)/python deploy/dev/first_migration.py
+
+# deploy/constraints.txt, from what is installed
+pins:
+	$(SETUP) test
+	$(BIN)/pip freeze --exclude-editable > deploy/constraints.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,95 @@
+"""What the documents promise stands: commands exist, the changelog is kept, packages are listed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tools import ROOT, find, listed_packages
+
+README = ROOT / "README.md"
+TARGETS = ("demo", "run", "test", "check", "proof", "bench")
+
+
+def commands(document: Path) -> Iterator[str]:
+    """Yield each line of each code block, without its prompt, and each code span that begins with a command of ours."""
+    text = document.read_text(encoding="utf-8")
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from (line.strip().removeprefix("$ ") for line in block.splitlines())
+    yield from re.findall(r"`((?:make|mellanrum) [^`\n]+)`", text)
+
+
+def words_of(command: str, program: str) -> list[str]:
+    """Return the plain words after the program's name, up to the first that is no subcommand."""
+    found = re.search(rf"(?:^|[\s/]){program} ((?:--data \S+ )?)([a-z -]+)", command)
+    words = found[2].split() if found else []
+    return [word for word in words if not word.startswith("-")]
+
+
+def documents() -> list[Path]:
+    return [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_make_targets_named_in_documents_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets >= set(TARGETS)
+    for command in commands(document):
+        if command.startswith("make "):
+            named = [word for word in command.split("#")[0].split()[1:] if "=" not in word and word.islower()]
+            assert named[:1], command
+            assert named[0] in targets, f"{document.name}: {command}"
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_mellanrum_commands_named_in_documents_exist(document: Path) -> None:
+    program = Path(sys.executable).with_name("mellanrum")
+    seen = set()
+    for command in commands(document):
+        if re.match(r"(?:\.venv/bin/)?mellanrum ", command):
+            words = words_of(command, "mellanrum")[:2]
+            seen.add(tuple(words[:1]))
+    for words in sorted(seen - {()}):
+        asked = subprocess.run([str(program), *words, "--help"], capture_output=True, text=True, timeout=60)
+        assert asked.returncode == 0, f"{document.name}: mellanrum {' '.join(words)}: {asked.stderr}"
+
+
+def test_the_readme_names_the_test_command_that_ci_runs() -> None:
+    assert "make test" in [command.split("#")[0].strip() for command in commands(README)]
+    assert "make demo" in [command.split("#")[0].strip() for command in commands(README)]
+    assert re.search(r"^make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_the_changelog_is_kept() -> None:
+    text = (ROOT / "docs" / "CHANGELOG.md").read_text(encoding="utf-8")
+    version = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert sections, "no version has a section"
+    assert sections[0].split()[0] in ("Unreleased", version[1])
+    assert re.search(r"^- ", text, re.MULTILINE)
+
+
+def test_packages_are_listed_well() -> None:
+    assert {purpose for purpose, _, _ in listed_packages()} == {"run", "test", "proof", "bench"}
+    for _, package, shows in listed_packages():
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package)
+        assert shows
+
+
+def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests import tools
+
+    monkeypatch.setattr(tools, "find", lambda tool: None)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"nbdfuse is missing: apt-get install libnbd-bin"):
+        tools.need("nbdfuse")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="libnbd-bin"):
+        tools.need("nbdfuse")
+    assert find("no-such-program") is None
