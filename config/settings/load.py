@@ -35,7 +35,10 @@ def find_file(data_folder: Path | None, environ: Mapping[str, str] = os.environ)
     if environ.get(FILE_VARIABLE):
         return Path(environ[FILE_VARIABLE])
     file = SYSTEM_FILE if data_folder is None else data_folder.with_name(data_folder.name + ".toml")
-    return file if file.exists() else None
+    try:
+        return file if file.exists() else None
+    except OSError:  # it may be there and not for us: let `load` say so
+        return file
 
 
 def load(
@@ -154,7 +157,7 @@ class _Reading:
             self.problems.append(f"{where}: {named.key} {wrong}.")
             return
         if named.kind is Path:
-            value = base / Path(str(value)).expanduser() if value else None
+            value = base / os.path.expanduser(str(value)) if value else None
         elif named.kind is tuple:
             value = tuple(value)  # type: ignore[arg-type]  # _wrong has seen that it is a list
         elif named.key == "installation.database_url":
@@ -214,7 +217,7 @@ def _together(settings: Settings, origins: Mapping[str, str], needs_folder: bool
     if folder is None:
         if needs_folder:
             yield "no data folder is named: give --data FOLDER, or set installation.data_folder."
-    elif settings.key.source == "file" and settings.key_file.resolve().is_relative_to(folder.resolve()):
+    elif settings.key.source == "file" and _is_inside(settings.key_file, folder):
         yield f"{where('key.file')}key.file stands inside the data folder: whoever copies the one has the other."
     for one, other in (("tls_certificate_file", "tls_key_file"), ("tls_key_file", "tls_certificate_file")):
         if getattr(http, one) and not getattr(http, other):
@@ -226,6 +229,10 @@ def _together(settings: Settings, origins: Mapping[str, str], needs_folder: bool
     throttle = settings.throttle
     if throttle.wait_seconds_first > throttle.wait_seconds_max:
         yield f"{where('throttle.wait_seconds_first')}throttle.wait_seconds_first is more than wait_seconds_max."
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

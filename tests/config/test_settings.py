@@ -7,7 +7,7 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from config.errors import WrongSettings
@@ -122,6 +122,15 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path / "latin.toml", data_folder=DATA, environ={})
 
 
+def test_the_key_is_found_in_the_data_folder_through_links(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere").symlink_to("data")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(WrongSettings, match="inside the data folder"):
+        load(data_folder=tmp_path / "data", environ={"MELLANRUM_KEY_FILE": str(tmp_path / "elsewhere" / "k")})
+    assert load(data_folder=tmp_path / "data", environ={"MELLANRUM_KEY_FILE": str(tmp_path / "loop")})
+
+
 def test_no_data_folder_is_named() -> None:
     with pytest.raises(WrongSettings, match="--data FOLDER"):
         load(environ={"MELLANRUM_HTTP_PORT": "1"})
@@ -162,6 +171,8 @@ def test_variables_of_every_type(variable: str, text: str, read: object) -> None
 
 
 @given(st.dictionaries(st.sampled_from([each.variable for each in all_settings()]), st.text(max_size=20)))
+@example({"MELLANRUM_INSTALLATION_DATA_FOLDER": "~0"})
+@example({"MELLANRUM_KEY_FILE": "x" * 5000})
 def test_no_environment_raises_anything_else(environ: dict[str, str]) -> None:
     try:
         assert isinstance(load(data_folder=DATA, environ=environ), Settings)
