@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,17 @@ def test_tables_are_clustered_on_sqlite(data_folder: Path) -> None:
 def test_upgrade_twice_does_nothing_the_second_time(bare: Database) -> None:
     assert schema.upgrade(bare) == ["durable 0001", "transient 0001"]
     assert schema.upgrade(bare) == []
+    schema.check(bare)
+
+
+def test_machines_that_upgrade_at_once_do_it_once(bare: Database) -> None:
+    """Each with a connection of its own, as processes have."""
+    many = [Database(bare.folder, bare.url) for _ in range(4)]
+    with ThreadPoolExecutor(len(many)) as pool:
+        done = sorted(step for steps in pool.map(schema.upgrade, many) for step in steps)
+    for each in many:
+        each.dispose()
+    assert done == ["durable 0001", "transient 0001"]
     schema.check(bare)
 
 
