@@ -30,6 +30,15 @@ space = Table(
 )
 Index("space_by_customer", space.c.customer)
 
+space_suffix = Table(
+    "space_suffix",
+    durable,
+    Column("party", LargeBinary(16), primary_key=True, comment="whose people see the suffix"),
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("suffix", SmallInteger, nullable=False, comment="2 or more; once given, kept"),
+    comment="Numbers told apart spaces of one name within what one party sees, so that none tells of another's.",
+)
+
 head = Table(
     "head",
     durable,
@@ -53,6 +62,7 @@ change = Table(
     Column("rows_digest", LargeBinary(32), nullable=False, comment="SHA-256 of the canonical rows it wrote"),
     sqlite_with_rowid=False,
 )
+Index("change_by_time", change.c.space, change.c.at)
 
 
 def _entry_columns() -> list[Column[object]]:

@@ -1,0 +1,325 @@
+"""One atomic revision of a space: everything that one operation writes to the catalogue, under one number.
+
+A change takes its space's head last of all locks, checks nothing itself (the drive has), and keeps the canonical form
+of each row it writes, so that its audit leaf can carry their digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from auth.keyring import Keyring
+from auth.rights import Grant
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from auth import tables as auth_tables
+from auth.roles import Via
+from config.database import Database
+from config.ids import NOBODY, new_id
+from providers import tables
+from providers.catalogue import rows
+from providers.catalogue.nodes import Names, Node
+
+
+class ChangeKind(IntEnum):
+    """What sort of operation a change was, stored by number."""
+
+    MADE = 1
+    PUT = 2
+    MAKE_FOLDER = 3
+    DELETE = 4
+    MOVE = 5
+    COPY = 6
+    PROPERTIES = 7
+    GRANT = 8
+    REVOKE = 9
+    SPACE = 10
+    RESTORE = 11
+    PUT_BACK = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who makes a change, and by which door."""
+
+    principal: bytes
+    organisation: bytes
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """The content of a version about to be added. `content` refers to the vault; `origin` is a version's id."""
+
+    id: bytes
+    content: bytes
+    size: int
+    sha256: bytes
+    origin: bytes | None = None
+
+
+_HEAD = select(tables.head.c.number, tables.head.c.at, tables.head.c.sealed_bytes).where(
+    tables.head.c.space == bindparam("b_space")
+)
+_HEAD_LOCKED = _HEAD.with_for_update()
+_ADVANCE = (
+    update(tables.head)
+    .where(tables.head.c.space == bindparam("b_space"))
+    .values(number=bindparam("b_number"), at=bindparam("b_at"), sealed_bytes=bindparam("b_sealed"))
+)
+_CLOSE = delete(tables.entry).where(
+    tables.entry.c.parent == bindparam("b_parent"),
+    tables.entry.c.lane == bindparam("b_lane"),
+    tables.entry.c.folded == bindparam("b_folded"),
+)
+_TOUCH = update(tables.entry).where(tables.entry.c.node == bindparam("b_node")).values(revision=bindparam("b_revision"))
+_NEW_HEAD = (
+    update(tables.entry)
+    .where(tables.entry.c.node == bindparam("b_node"))
+    .values(
+        version=bindparam("b_version"),
+        version_id=bindparam("b_version_id"),
+        size=bindparam("b_size"),
+        modified=bindparam("b_modified"),
+    )
+)
+_ENTRY = insert(tables.entry)
+_CLOSED = insert(tables.closed_entry)
+_VERSION = insert(tables.version)
+_CHANGE = insert(tables.change)
+_PROPERTY = insert(tables.property)
+_GRANT = insert(auth_tables.grants)
+_OPEN_PROPERTY = select(tables.property).where(
+    tables.property.c.node == bindparam("node"),
+    tables.property.c.key == bindparam("key"),
+    tables.property.c.to_change.is_(None),
+)
+_LAST_MAC = select(tables.version.c.mac).where(
+    tables.version.c.node == bindparam("node"), tables.version.c.number == bindparam("number")
+)
+
+#: The property that holds a time of modification which a client set.
+MODIFIED = "mellanrum:modified"
+
+
+def version_mac(key: bytes, row: Mapping[str, Any], previous: bytes) -> bytes:
+    """Return HMAC-SHA256 over a version and the MAC of the one before it (empty for the first)."""
+    fields = rows.canonical("M", row["node"], row["number"], row["id"], row["content"], row["size"], previous)
+    return hmac.digest(key, fields, hashlib.sha256)
+
+
+class Change:
+    """A change under way. `number` and `at` are settled; nothing is visible before the transaction commits."""
+
+    def __init__(
+        self, database: Database, connection: Connection, names: Names, keyring: Keyring, space: bytes
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._names = names
+        self._keys = keyring.space(space)
+        self.space = space
+        head = connection.execute(_HEAD if database.dialect == "sqlite" else _HEAD_LOCKED, {"b_space": space}).one()
+        self.number: int = head.number + 1
+        self.at: int = max(database.now_us(connection), head.at + 1)
+        self.sealed_bytes: int = head.sealed_bytes
+        self._rows: list[bytes] = []
+        self._touched: set[bytes] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been written yet."""
+        return not self._rows
+
+    # --- entries
+
+    def add(self, parent: Node, lane: bytes, name: str, *, is_folder: bool, node: bytes | None = None) -> Node:
+        """Let a new node stand under `name`; a document has no version yet."""
+        fresh = Node(
+            space=self.space,
+            parent=parent.id,
+            lane=lane,
+            folded=self._names.folded(self.space, parent.id, name),
+            id=node or new_id(),
+            name=name,
+            is_folder=is_folder,
+            from_change=self.number,
+            version=0,
+            version_id=NOBODY if is_folder else new_id(),
+            size=0,
+            created=self.at,
+            modified=self.at,
+            revision=self.number,
+            has_properties=False,
+        )
+        return self._open(fresh)
+
+    def add_root(self) -> Node:
+        """Let the space's root folder stand."""
+        root = Node(
+            self.space, NOBODY, NOBODY, self.space, self.space, "", True, self.number, 0, NOBODY, 0,
+            self.at, self.at, self.number, False,
+        )  # fmt: skip
+        return self._open(root)
+
+    def move(self, node: Node, parent: Node, lane: bytes, name: str) -> Node:
+        """Let the node stand elsewhere, with all that it holds: one entry closes, one opens."""
+        self.close(node)
+        moved = replace(
+            node,
+            parent=parent.id,
+            lane=lane,
+            name=name,
+            folded=self._names.folded(self.space, parent.id, name),
+            from_change=self.number,
+        )
+        return self._open(moved)
+
+    def reopen(self, node: Node) -> Node:
+        """Let a node that stood before stand again, as described."""
+        return self._open(replace(node, from_change=self.number, revision=self.number))
+
+    def _open(self, node: Node) -> Node:
+        given = self._names.given(self.space, node.parent, node.name) if node.parent else None
+        row = {
+            "parent": node.parent, "lane": node.lane, "folded": node.folded, "name": given, "space": node.space,
+            "node": node.id, "is_folder": node.is_folder, "from_change": node.from_change, "version": node.version,
+            "version_id": node.version_id, "size": node.size, "created": node.created, "modified": node.modified,
+            "revision": node.revision, "has_properties": node.has_properties,
+        }  # fmt: skip
+        self._connection.execute(_ENTRY, row)
+        self._rows.append(rows.entry_opened(row))
+        self._touched.add(node.parent)
+        return node
+
+    def close(self, node: Node) -> None:
+        """Let the node no longer stand where it does."""
+        key = {"b_parent": node.parent, "b_lane": node.lane, "b_folded": node.folded}
+        self._connection.execute(_CLOSE, key)
+        row = {
+            "parent": node.parent, "lane": node.lane, "folded": node.folded, "from_change": node.from_change,
+            "to_change": self.number, "name": self._names.given(self.space, node.parent, node.name),
+            "space": node.space, "node": node.id, "is_folder": node.is_folder, "created": node.created,
+        }  # fmt: skip
+        self._connection.execute(_CLOSED, row)
+        self._rows.append(rows.entry_closed(row))
+        self._touched.add(node.parent)
+
+    # --- versions
+
+    def add_version(self, node: Node, new: NewVersion, author: Author) -> Node:
+        """Give the document a new version and return it as it now stands."""
+        number = node.version + 1
+        previous = b""
+        if node.version:
+            previous = self._connection.execute(_LAST_MAC, {"node": node.id, "number": node.version}).scalar_one()
+        row: dict[str, Any] = {
+            "node": node.id, "number": number, "id": new.id, "space": self.space, "change": self.number,
+            "content": new.content, "size": new.size, "digest": self._keys.names.seal(b"sha256" + new.id, new.sha256),
+            "at": self.at, "principal": author.principal, "organisation": author.organisation,
+            "via": int(author.via), "origin": new.origin,
+        }  # fmt: skip
+        row["mac"] = version_mac(self._keys.manifest_key, row, previous)
+        self._connection.execute(_VERSION, row)
+        self._connection.execute(
+            _NEW_HEAD,
+            {
+                "b_node": node.id,
+                "b_version": number,
+                "b_version_id": new.id,
+                "b_size": new.size,
+                "b_modified": self.at,
+            },
+        )
+        self._rows.append(rows.version_added(row))
+        self._touched.add(node.parent)
+        if node.has_properties:
+            self.set_property(node, MODIFIED, None)
+        return replace(node, version=number, version_id=new.id, size=new.size, modified=self.at)
+
+    # --- properties
+
+    def set_modified(self, node: Node, modified: int) -> Node:
+        """Let a document or folder show the time of modification that a client set, in microseconds."""
+        self.set_property(node, MODIFIED, str(modified))
+        self._connection.execute(
+            update(tables.entry).where(tables.entry.c.node == node.id).values(modified=modified, has_properties=True)
+        )
+        return replace(node, modified=modified, has_properties=True)
+
+    def set_property(self, node: Node, name: str, value: str | None) -> None:
+        """Let the property hold `value` from now on, or nothing."""
+        key = self._keys.names.seal_name(node.id, name)
+        standing = self._connection.execute(_OPEN_PROPERTY, {"node": node.id, "key": key}).mappings().first()
+        if standing is not None:
+            self._close_property(standing)
+        if value is None:
+            return
+        row = {
+            "node": node.id, "key": key, "from_change": self.number, "to_change": None, "space": self.space,
+            "value": self._keys.names.seal(b"property" + node.id + key, value.encode("utf-8")),
+        }  # fmt: skip
+        self._connection.execute(_PROPERTY, row)
+        self._rows.append(rows.property_opened(row))
+        if not node.has_properties:
+            self._connection.execute(
+                update(tables.entry).where(tables.entry.c.node == node.id).values(has_properties=True)
+            )
+
+    def _close_property(self, standing: Mapping[Any, Any]) -> None:
+        row = tables.property.c
+        self._connection.execute(
+            update(tables.property)
+            .where(row.node == standing["node"], row.key == standing["key"], row.from_change == standing["from_change"])
+            .values(to_change=self.number)
+        )
+        self._rows.append(rows.property_closed(standing))
+
+    # --- grants
+
+    def add_grant(self, grant: Grant) -> None:
+        """Let a grant, or a break of inheritance, come into force."""
+        row = {
+            "id": grant.id, "space": self.space, "node": grant.node, "grantee": grant.grantee,
+            "grantee_kind": int(grant.grantee_kind), "role": int(grant.role), "history": grant.history,
+            "expires_at": grant.expires_at, "from_change": self.number, "to_change": None,
+        }  # fmt: skip
+        self._connection.execute(_GRANT, row)
+        self._rows.append(rows.grant_opened(row))
+
+    def close_grant(self, grant: Grant) -> None:
+        """Take a grant back."""
+        self._connection.execute(
+            update(auth_tables.grants).where(auth_tables.grants.c.id == grant.id).values(to_change=self.number)
+        )
+        self._rows.append(rows.grant_closed({"id": grant.id}))
+
+    # --- the end
+
+    def note_space(self, row: Mapping[str, Any]) -> None:
+        """Let the change's digest cover the row of the space itself."""
+        self._rows.append(rows.space_set(row))
+
+    def finish(self, kind: ChangeKind, author: Author) -> bytes:
+        """Write the change and the space's new head; return the digest of all rows written."""
+        summed = rows.digest(self._rows)
+        touched = [{"b_node": node, "b_revision": self.number} for node in self._touched if node]
+        if touched:
+            self._connection.execute(_TOUCH, touched)
+        self._connection.execute(
+            _CHANGE,
+            {
+                "space": self.space, "number": self.number, "at": self.at, "principal": author.principal,
+                "organisation": author.organisation, "via": int(author.via), "kind": int(kind), "rows_digest": summed,
+            },
+        )  # fmt: skip
+        self._connection.execute(
+            _ADVANCE,
+            {"b_space": self.space, "b_number": self.number, "b_at": self.at, "b_sealed": self.sealed_bytes},
+        )
+        return summed

@@ -1,0 +1,103 @@
+"""Where chunks lie in packs, and the versions of documents with their authenticated history."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auth.keyring import Keyring
+from sqlalchemy import Connection, RowMapping, bindparam, select
+
+from config.database import Database
+from providers import tables
+from providers.catalogue.change import version_mac
+from providers.vault.vault import ChunkRecord, Location
+
+_CHUNK = tables.chunk.c
+_KNOWN = select(_CHUNK.cid).where(
+    _CHUNK.space == bindparam("space"),
+    _CHUNK.cid.in_(bindparam("cids", expanding=True)),
+    _CHUNK.condemned_at.is_(None),
+)
+_LOCATE = select(_CHUNK.cid, _CHUNK.pack, _CHUNK.offset, _CHUNK.length).where(
+    _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
+)
+_VERSION = tables.version
+_ONE = select(_VERSION).where(_VERSION.c.node == bindparam("node"), _VERSION.c.number == bindparam("number"))
+_PAIR = select(_VERSION).where(
+    _VERSION.c.node == bindparam("node"), _VERSION.c.number.between(bindparam("number") - 1, bindparam("number"))
+)
+_ALL = select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number)
+
+
+class ForgedVersion(Exception):
+    """A version's row does not carry the MAC that the server gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkIndex:
+    """Tells which chunks of a space the catalogue has, and where they lie."""
+
+    database: Database
+    space: bytes
+
+    def known(self, cids: Sequence[bytes]) -> set[bytes]:
+        """Return those of `cids` that may be relied on instead of being stored again."""
+        with self.database.read() as connection:
+            return set(connection.execute(_KNOWN, {"space": self.space, "cids": list(cids)}).scalars())
+
+    def locate(self, cids: Sequence[bytes]) -> Mapping[bytes, Location]:
+        """Return where each of `cids` lies; those the catalogue lacks are missing from the answer."""
+        with self.database.read() as connection:
+            rows = connection.execute(_LOCATE, {"space": self.space, "cids": list(cids)})
+            return {cid: Location(pack, offset, length) for cid, pack, offset, length in rows}
+
+
+def publish(database: Database, connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:
+    """Let the catalogue know of new chunks. One that came to be known meanwhile stays where it was first."""
+    rows = [
+        {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
+        for r in records
+    ]
+    if rows:
+        connection.execute(database.insert_ignore(tables.chunk), rows)
+
+
+def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:
+    """Return whether every one of `cids` still may be relied on."""
+    wanted = set(cids)
+    ordered = list(wanted)
+    for start in range(0, len(ordered), 1000):
+        part = ordered[start : start + 1000]
+        wanted.difference_update(connection.execute(_KNOWN, {"space": space, "cids": part}).scalars())
+    return not wanted
+
+
+def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes, number: int) -> RowMapping:
+    """Return a version's row, its MAC checked against the version before. Raises ForgedVersion."""
+    found = {row["number"]: row for row in connection.execute(_PAIR, {"node": node, "number": number}).mappings()}
+    row = found.get(number)
+    if row is None or row["space"] != space:
+        raise ForgedVersion(node, number)
+    before = found.get(number - 1)
+    if number > 1 and before is None:
+        raise ForgedVersion(node, number)
+    expected = version_mac(keyring.space(space).manifest_key, row, before["mac"] if before is not None else b"")
+    if not hmac.compare_digest(expected, row["mac"]):
+        raise ForgedVersion(node, number)
+    return row
+
+
+def versions(connection: Connection, node: bytes) -> Sequence[RowMapping]:
+    """Return all versions of a document, oldest first."""
+    return connection.execute(_ALL, {"node": node}).mappings().all()
+
+
+def sha256_of(keyring: Keyring, row: Mapping[Any, Any]) -> bytes:
+    """Open the SHA-256 of a version's content."""
+    return keyring.space(row["space"]).names.open(b"sha256" + row["id"], row["digest"])
+
+
+Locate = Callable[[Sequence[bytes]], Mapping[bytes, Location]]

@@ -1,0 +1,182 @@
+"""The live tree: look-up by name, listing, ancestry. Each is one indexed query, flat in versions and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auth.keyring import Keyring
+from sqlalchemy import Connection, Row, bindparam, select
+
+from config.ids import NOBODY
+from providers import tables
+from providers.paths import DEPTH_MAX, fold
+
+#: How many opened names a process remembers; about 32 MB.
+NAMES_MAX = 150_000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A folder or document where it stands. `id` of a space's root is the space's own; its `parent` is empty.
+
+    `version` is 0 for folders and for documents that have had no content yet. Times are microseconds.
+    """
+
+    space: bytes
+    parent: bytes
+    lane: bytes
+    folded: bytes
+    id: bytes
+    name: str
+    is_folder: bool
+    from_change: int
+    version: int
+    version_id: bytes
+    size: int
+    created: int
+    modified: int
+    revision: int
+    has_properties: bool
+
+
+class Names:
+    """Seals and opens names. What was opened is remembered: the same sealed bytes always hold the same name."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._opened: dict[tuple[bytes, bytes], str] = {}
+
+    def folded(self, space: bytes, parent: bytes, name: str) -> bytes:
+        """Return the sealed form by which `name` is found under `parent`."""
+        return self._keyring.space(space).names.seal_name(parent, fold(name))
+
+    def given(self, space: bytes, parent: bytes, name: str) -> bytes | None:
+        """Return the sealed name as given, or None where folding leaves it as it is."""
+        if fold(name) == name:
+            return None
+        return self._keyring.space(space).names.seal_name(parent, name)
+
+    def opened(self, space: bytes, parent: bytes, folded: bytes, given: bytes | None) -> str:
+        """Return the name as given. Raises the keyring's error if it was sealed for another place."""
+        sealed = folded if given is None else given
+        name = self._opened.get((parent, sealed))
+        if name is None:
+            name = self._keyring.space(space).names.open_name(parent, sealed) if sealed else ""
+            if len(self._opened) >= NAMES_MAX:
+                for key in list(self._opened)[: NAMES_MAX // 4]:
+                    self._opened.pop(key, None)
+            self._opened[(parent, sealed)] = name
+        return name
+
+    def node(self, row: Row[Any]) -> Node:
+        """Return the node that a row of `entry` describes."""
+        parent, lane, folded, given, space, *rest = row
+        return Node(space, parent, lane, folded, rest[0], self.opened(space, parent, folded, given), *rest[1:])
+
+
+_ENTRY = tables.entry.c
+COLUMNS = (
+    _ENTRY.parent,
+    _ENTRY.lane,
+    _ENTRY.folded,
+    _ENTRY.name,
+    _ENTRY.space,
+    _ENTRY.node,
+    _ENTRY.is_folder,
+    _ENTRY.from_change,
+    _ENTRY.version,
+    _ENTRY.version_id,
+    _ENTRY.size,
+    _ENTRY.created,
+    _ENTRY.modified,
+    _ENTRY.revision,
+    _ENTRY.has_properties,
+)
+
+_BY_NODE = select(*COLUMNS).where(_ENTRY.node == bindparam("node"))
+_BY_NAME = select(*COLUMNS).where(
+    _ENTRY.parent == bindparam("parent"),
+    _ENTRY.lane.in_([bindparam("common"), bindparam("own")]),
+    _ENTRY.folded == bindparam("folded"),
+)
+_BY_LANE = select(*COLUMNS).where(
+    _ENTRY.parent == bindparam("parent"), _ENTRY.lane == bindparam("lane"), _ENTRY.folded == bindparam("folded")
+)
+_CHILDREN = select(*COLUMNS).where(_ENTRY.parent == bindparam("parent"))
+_LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
+_PARENT_OF = select(_ENTRY.parent).where(_ENTRY.node == bindparam("node"))
+
+
+class Tree:
+    """The live tree of every space, read through a connection that the caller brings."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+
+    def root(self, connection: Connection, space: bytes) -> Node | None:
+        """Return the node at the root of the space."""
+        return self.by_id(connection, space)
+
+    def by_id(self, connection: Connection, node: bytes) -> Node | None:
+        """Return the node if it stands anywhere."""
+        row = connection.execute(_BY_NODE, {"node": node}).first()
+        return None if row is None else self.names.node(row)
+
+    def named(self, connection: Connection, parent: Node, name: str, own_lane: bytes) -> list[Node]:
+        """Return what stands under `name` in `parent`: in the common lane, then in `own_lane` (at most two nodes)."""
+        folded = self.names.folded(parent.space, parent.id, name)
+        rows = connection.execute(
+            _BY_NAME, {"parent": parent.id, "common": NOBODY, "own": own_lane, "folded": folded}
+        ).all()
+        return sorted((self.names.node(row) for row in rows), key=lambda node: node.lane)
+
+    def in_lane(self, connection: Connection, parent: Node, lane: bytes, name: str) -> Node | None:
+        """Return what stands under `name` in that very lane of `parent`."""
+        folded = self.names.folded(parent.space, parent.id, name)
+        row = connection.execute(_BY_LANE, {"parent": parent.id, "lane": lane, "folded": folded}).first()
+        return None if row is None else self.names.node(row)
+
+    def lanes(self, connection: Connection, parent: Node) -> list[bytes]:
+        """Return the parties that have documents in lanes of `parent`."""
+        return list(connection.execute(_LANES, {"parent": parent.id}).scalars())
+
+    def children(self, connection: Connection, parent: Node) -> list[Node]:
+        """Return all that stands in `parent`, in every lane, in no promised order."""
+        node = self.names.node
+        return [node(row) for row in connection.execute(_CHILDREN, {"parent": parent.id})]
+
+    def ancestry(self, connection: Connection, node: Node) -> tuple[Node, ...]:
+        """Return the nodes from the root of the space down to `node`, itself included."""
+        chain = [node]
+        while chain[-1].parent:
+            above = self.by_id(connection, chain[-1].parent)
+            if above is None or len(chain) > DEPTH_MAX + 1:
+                return ()
+            chain.append(above)
+        return tuple(reversed(chain))
+
+    def above(self, connection: Connection, nodes: Iterable[bytes]) -> frozenset[bytes]:
+        """Return those of `nodes` that stand, with all their ancestors."""
+        found: set[bytes] = set()
+        for start in nodes:
+            here: bytes | None = start
+            path: list[bytes] = []
+            while here and here not in found:
+                parent = connection.execute(_PARENT_OF, {"node": here}).scalar_one_or_none()
+                if parent is None:
+                    path.clear()
+                    break
+                path.append(here)
+                here = parent
+            found.update(path)
+        return frozenset(found)
+
+    def below(self, connection: Connection, folder: Node) -> Iterable[Sequence[Node]]:
+        """Yield the children of each folder below `folder`, its own first."""
+        pending = [folder]
+        while pending:
+            children = self.children(connection, pending.pop())
+            yield children
+            pending.extend(child for child in children if child.is_folder)

@@ -1,0 +1,123 @@
+"""The tree as it stood at a change: entries alive then, each document in the version it had then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, union_all
+
+from config.ids import NOBODY
+from providers import tables
+from providers.catalogue.nodes import Names, Node
+
+_LIVE = tables.entry.c
+_CLOSED = tables.closed_entry.c
+_BATCH = 500
+
+
+def _alive(*, by_name: bool) -> Any:
+    live = select(
+        _LIVE.parent, _LIVE.lane, _LIVE.folded, _LIVE.name, _LIVE.space, _LIVE.node, _LIVE.is_folder,
+        _LIVE.from_change, _LIVE.created,
+    ).where(_LIVE.parent == bindparam("parent"), _LIVE.from_change <= bindparam("number"))  # fmt: skip
+    closed = select(
+        _CLOSED.parent, _CLOSED.lane, _CLOSED.folded, _CLOSED.name, _CLOSED.space, _CLOSED.node, _CLOSED.is_folder,
+        _CLOSED.from_change, _CLOSED.created,
+    ).where(
+        _CLOSED.parent == bindparam("parent"),
+        _CLOSED.from_change <= bindparam("number"),
+        _CLOSED.to_change > bindparam("number"),
+    )  # fmt: skip
+    if by_name:
+        live = live.where(_LIVE.lane.in_([bindparam("common"), bindparam("own")]), _LIVE.folded == bindparam("folded"))
+        closed = closed.where(
+            _CLOSED.lane.in_([bindparam("common"), bindparam("own")]), _CLOSED.folded == bindparam("folded")
+        )
+    return union_all(live, closed)
+
+
+_BY_NAME = _alive(by_name=True)
+_CHILDREN = _alive(by_name=False)
+_NUMBER_AT = select(func.max(tables.change.c.number)).where(
+    tables.change.c.space == bindparam("space"), tables.change.c.at <= bindparam("at")
+)
+_V = tables.version.c
+_newest = (
+    select(_V.node, func.max(_V.number).label("number"))
+    .where(_V.node.in_(bindparam("nodes", expanding=True)), _V.change <= bindparam("number"))
+    .group_by(_V.node)
+    .subquery()
+)
+_VERSIONS = select(_V.node, _V.number, _V.id, _V.size, _V.at).join(
+    _newest, (_V.node == _newest.c.node) & (_V.number == _newest.c.number)
+)
+
+
+def number_at(connection: Connection, space: bytes, at: int) -> int | None:
+    """Return the number of the space's newest change at the moment `at` (µs), or None before its first."""
+    number: int | None = connection.execute(_NUMBER_AT, {"space": space, "at": at}).scalar_one()
+    return number
+
+
+class PastTree:
+    """The tree of a space as of one change. Answers as `Tree` does."""
+
+    def __init__(self, names: Names, number: int) -> None:
+        self.names = names
+        self.number = number
+
+    def root(self, connection: Connection, space: bytes) -> Node | None:
+        """Return the root of the space, or None if it did not stand yet."""
+        key = {"parent": NOBODY, "common": NOBODY, "own": NOBODY, "folded": space, "number": self.number}
+        return next(iter(self._nodes(connection, connection.execute(_BY_NAME, key).all())), None)
+
+    def named(self, connection: Connection, parent: Node, name: str, own_lane: bytes) -> list[Node]:
+        """Return what stood under `name` in `parent`: in the common lane, then in `own_lane`."""
+        folded = self.names.folded(parent.space, parent.id, name)
+        rows = connection.execute(
+            _BY_NAME,
+            {"parent": parent.id, "common": NOBODY, "own": own_lane, "folded": folded, "number": self.number},
+        ).all()
+        return sorted(self._nodes(connection, rows), key=lambda node: node.lane)
+
+    def in_lane(self, connection: Connection, parent: Node, lane: bytes, name: str) -> Node | None:
+        """Return what stood under `name` in that very lane of `parent`."""
+        return next((node for node in self.named(connection, parent, name, lane) if node.lane == lane), None)
+
+    def lanes(self, connection: Connection, parent: Node) -> list[bytes]:
+        """Return the parties that had documents in lanes of `parent`."""
+        return sorted({node.lane for node in self.children(connection, parent)} - {NOBODY})
+
+    def children(self, connection: Connection, parent: Node) -> list[Node]:
+        """Return all that stood in `parent`, in every lane."""
+        rows = connection.execute(_CHILDREN, {"parent": parent.id, "number": self.number}).all()
+        return self._nodes(connection, rows)
+
+    def _nodes(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Node]:
+        documents = [row.node for row in rows if not row.is_folder]
+        held: dict[bytes, Row[Any]] = {}
+        for start in range(0, len(documents), _BATCH):
+            part = documents[start : start + _BATCH]
+            for version in connection.execute(_VERSIONS, {"nodes": part, "number": self.number}):
+                held[version.node] = version
+        return [self._node(row, held.get(row.node)) for row in rows]
+
+    def _node(self, row: Row[Any], held: Row[Any] | None) -> Node:
+        return Node(
+            space=row.space,
+            parent=row.parent,
+            lane=row.lane,
+            folded=row.folded,
+            id=row.node,
+            name=self.names.opened(row.space, row.parent, row.folded, row.name) if row.parent else "",
+            is_folder=row.is_folder,
+            from_change=row.from_change,
+            version=0 if held is None else held.number,
+            version_id=NOBODY if held is None else held.id,
+            size=0 if held is None else held.size,
+            created=row.created,
+            modified=row.created if held is None else held.at,
+            revision=self.number,
+            has_properties=False,
+        )

@@ -1,0 +1,81 @@
+"""The canonical form of the rows a change writes, and their digest, which the change's audit leaf carries.
+
+`verify` replays the tables and compares: a row removed, added, swapped, rolled back or granted anew behind the
+server's back gives another digest. Each row is a tag and fields, every field with its length before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Value = bytes | str | int | bool | None
+
+
+def canonical(tag: str, *values: Value) -> bytes:
+    """Return the row as bytes: lengths are 4 bytes big-endian; an absent value differs from an empty one."""
+    parts = [_field(tag.encode("ascii"))]
+    for value in values:
+        if value is None:
+            parts.append(b"\xff\xff\xff\xff")
+        elif isinstance(value, int):
+            parts.append(_field(b"%d" % value))
+        else:
+            parts.append(_field(value.encode("utf-8") if isinstance(value, str) else bytes(value)))
+    return b"".join(parts)
+
+
+def _field(value: bytes) -> bytes:
+    return len(value).to_bytes(4, "big") + value
+
+
+def digest(rows: Iterable[bytes]) -> bytes:
+    """Return the SHA-256 over the rows in sorted order, each with its length before it."""
+    summed = hashlib.sha256()
+    for row in sorted(rows):
+        summed.update(_field(row))
+    return summed.digest()
+
+
+def entry_opened(row: Mapping[str, Any]) -> bytes:
+    """A node came to stand under a name."""
+    return canonical("E+", *(row[key] for key in ("parent", "lane", "folded", "name", "node", "is_folder", "created")))
+
+
+def entry_closed(row: Mapping[str, Any]) -> bytes:
+    """A node ceased to stand under a name."""
+    return canonical("E-", *(row[key] for key in ("parent", "lane", "folded", "node", "from_change")))
+
+
+def version_added(row: Mapping[str, Any]) -> bytes:
+    """A document got a version."""
+    keys = ("node", "number", "id", "content", "size", "digest", "at", "principal", "organisation", "via", "origin")
+    return canonical("V+", *(row[key] for key in keys), row["mac"])
+
+
+def property_opened(row: Mapping[str, Any]) -> bytes:
+    """A property took a value."""
+    return canonical("P+", row["node"], row["key"], row["value"])
+
+
+def property_closed(row: Mapping[str, Any]) -> bytes:
+    """A property lost its value."""
+    return canonical("P-", row["node"], row["key"], row["from_change"])
+
+
+def grant_opened(row: Mapping[str, Any]) -> bytes:
+    """A grant, or a break of inheritance, came into force."""
+    keys = ("id", "node", "grantee", "grantee_kind", "role", "history", "expires_at")
+    return canonical("G+", *(row[key] for key in keys))
+
+
+def grant_closed(row: Mapping[str, Any]) -> bytes:
+    """A grant, or a break of inheritance, was taken back."""
+    return canonical("G-", row["id"])
+
+
+def space_set(row: Mapping[str, Any]) -> bytes:
+    """A space was made, or what is settled about it changed. Its name enters as sealed."""
+    keys = ("id", "customer", "name", "is_open", "state", "quota_bytes", "created_at", "ended_at")
+    return canonical("S", *(row[key] for key in keys))

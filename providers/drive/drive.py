@@ -1,0 +1,308 @@
+"""The drive: what one principal may see and do. The only object through which any protocol touches a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from auth.rights import Grant, Principal
+
+from auth.roles import Action, GranteeKind, Role
+from providers.catalogue import contents
+from providers.catalogue.change import ChangeKind
+from providers.drive import granting, locking, properties, trees
+from providers.drive.guards import require_conditions, require_unlocked
+from providers.drive.history import days_seen, versioned, versions_of
+from providers.drive.operations import Effect, operation
+from providers.drive.places import ARCHIVE, Container, Place
+from providers.drive.session import Session
+from providers.drive.storage import Storage
+from providers.drive.targets import require_room, target
+from providers.drive.transaction import Look, Transaction
+from providers.drive.uploads import Reader, Upload, check_replaceable, reader_of, writer_for
+from providers.errors import DriveError, NotFound, TargetExists
+from providers.model import ARCHIVED, NO_CONDITIONS, Conditions, Item, Lock, Quota, Version
+from providers.paths import Path
+
+
+class Drive:
+    """Every operation resolves the path, decides, acts and records. Raises the errors of `providers.errors`.
+
+    Paths start at the principal's own root, which holds the spaces it was let into. Times are microseconds UTC.
+    """
+
+    def __init__(self, storage: Storage, principal: Principal) -> None:
+        self._session = Session(storage, principal)
+        self._storage = storage
+
+    @property
+    def principal(self) -> Principal:
+        """Who is asking."""
+        return self._session.principal
+
+    def still_valid(self) -> None:
+        """Raise Revoked if the principal's credential, or what it was let into, no longer stands."""
+        with self._storage.database.read() as connection:
+            self._session.principal = self._storage.authenticator.refresh(self.principal, connection)
+
+    # --- looking
+
+    @operation(Action.LIST, Effect.NONE)
+    def stat(self, path: Path) -> Item:
+        """Return what stands at `path`."""
+        with self._session.look() as look:
+            return look.item(look.find(path))
+
+    @operation(Action.LIST, Effect.NONE)
+    def listing(self, path: Path) -> tuple[Item, list[Item]]:
+        """Return what stands at `path` and, if it is a folder, what is seen in it, ordered by folded name."""
+        with self._session.look() as look:
+            found = look.find(path)
+            if isinstance(found, Container):
+                return look.item(found), _contained(look, found)
+            if not found.node.is_folder:
+                return look.item(found), []
+            item_of, past = look.item_of, found.is_past
+            children = [
+                item_of(path.joined(name), name, node, is_past=past) for name, node in look.resolver.children(found)
+            ]
+            return look.item(found), children
+
+    @operation(Action.LIST, Effect.NONE)
+    def properties(self, path: Path) -> dict[str, str]:
+        """Return the dead properties at `path`: Clark name to XML text."""
+        with self._session.look() as look:
+            return properties.properties(look, path)
+
+    @operation(Action.LIST, Effect.NONE)
+    def properties_below(self, path: Path) -> dict[str, dict[str, str]]:
+        """Return the dead properties of a folder's children that have any, by the names shown."""
+        with self._session.look() as look:
+            return properties.properties_below(look, path)
+
+    @operation(Action.LIST, Effect.NONE)
+    def quota(self, path: Path) -> Quota | None:
+        """Return the use of the space, to those who see the whole of it; None to others and above spaces."""
+        with self._session.look() as look:
+            found = look.find(path)
+            if isinstance(found, Container) or found.is_past or not _sees_whole(look, found):
+                return None
+            used = look.sealed_bytes(found.space.id)
+            limit = found.space.quota_bytes
+            return Quota(used, None if limit is None else max(0, limit - used))
+
+    @operation(Action.LIST, Effect.NONE)
+    def locks(self, path: Path) -> list[Lock]:
+        """Return the locks that hold what stands at `path`."""
+        with self._session.look() as look:
+            look.find(path)
+            return locking.locks(look, path)
+
+    @operation(Action.LIST, Effect.NONE)
+    def locks_below(self, path: Path) -> dict[str, list[Lock]]:
+        """Return the locks taken on a folder's children themselves, by the names shown."""
+        with self._session.look() as look:
+            return locking.locks_on_children(look, path)
+
+    # --- locks
+
+    @operation(Action.LOCK, Effect.NONE)
+    def lock(
+        self,
+        path: Path,
+        *,
+        is_deep: bool,
+        is_shared: bool,
+        owner: str,
+        seconds: int,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> tuple[Lock, bool]:
+        """Take a lock for up to an hour; return it, and whether an empty document was made for it.
+
+        Making one is an `add`, with its event.
+        """
+        return locking.lock(
+            self._session,
+            path,
+            is_deep=is_deep,
+            is_shared=is_shared,
+            owner=owner,
+            seconds=seconds,
+            conditions=conditions,
+        )
+
+    @operation(Action.LOCK, Effect.NONE)
+    def refresh_lock(self, path: Path, tokens: Iterable[str], seconds: int) -> Lock:
+        """Let one's own lock stand for `seconds` from now. Raises LockNotFound."""
+        return locking.refresh_lock(self._session, path, tokens, seconds)
+
+    @operation(Action.LOCK, Effect.NONE)
+    def unlock(self, path: Path, token: str) -> None:
+        """Let a lock go. Raises LockNotFound for a token that is unknown here, or another's, alike."""
+        locking.unlock(self._session, path, token)
+
+    # --- reading
+
+    @operation(Action.READ, Effect.READ)
+    def read(self, path: Path) -> Reader:
+        """Open the content of a document, or of what it was at a moment of `.history`. The event is durable first."""
+        return self._open(path, None)
+
+    @operation(Action.READ, Effect.READ)
+    def read_version(self, path: Path, number: int) -> Reader:
+        """Open an earlier version of a document, by its number."""
+        return self._open(path, number)
+
+    def _open(self, path: Path, number: int | None) -> Reader:
+        with self._session.look() as look:
+            place = look.document(path)
+            look.allow(Action.READ, place)
+            node = place.node
+            if number is not None and number != node.version:
+                look.allow(Action.HISTORY, place)
+                if not 1 <= number <= node.version:
+                    raise NotFound
+            wanted = node.version if number is None else number
+            item, row = look.item(place), None
+            if wanted:
+                row = contents.version(look.connection, self._storage.keyring, node.space, node.id, wanted)
+                item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
+            event = look.event("read", place, look.at, facts={"version": wanted, "size": item.size})
+            audience = look.audience(place.space, place.chain)
+            version_id = node.version_id if row is None else row["id"]
+        reader = None if row is None else reader_of(self._session, node.space, row["content"])
+        self._storage.journal.note(event, version_id, audience)
+        return Reader(item, reader)
+
+    @operation(Action.HISTORY, Effect.NONE)
+    def versions(self, path: Path) -> list[Version]:
+        """Return the versions of a document, oldest first."""
+        with self._session.look() as look:
+            place = look.document(path)
+            look.allow(Action.HISTORY, place)
+            return versions_of(look, place)
+
+    # --- changing
+
+    @operation(Action.ADD, Effect.CHANGE)
+    def put(
+        self, path: Path, *, declared: int | None, conditions: Conditions = NO_CONDITIONS, modified: int | None = None
+    ) -> Upload:
+        """Begin an upload; refuse at once what may not be, before any byte is read.
+
+        Replacing what stands needs `replace`. `declared` is the length in bytes, if known.
+        """
+        with self._session.look() as look:
+            found = target(look, path, Action.ADD)
+            check_replaceable(look, found, conditions)
+            require_room(found.space, look.sealed_bytes(found.space.id), declared or 0)
+        writer = writer_for(self._session, found.space.id, declared)
+        return Upload(self._session, path, found.space.id, writer, declared, conditions, modified)
+
+    @operation(Action.MAKE_FOLDER, Effect.CHANGE)
+    def make_folder(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> Item:
+        """Make a folder. Raises TargetExists if anything stands there, ParentMissing."""
+
+        def work(tx: Transaction) -> Item:
+            found = target(tx, path, Action.MAKE_FOLDER)
+            if found.node is not None:
+                raise TargetExists
+            require_conditions(tx, path, conditions)
+            require_unlocked(tx, found.slots(tx), conditions, path, membership=True)
+            node = tx.change(found.space.id).add(found.parent.node, found.lane, path.name, is_folder=True)
+            tx.finish(ChangeKind.MAKE_FOLDER, found.placed(node), "make_folder")
+            return tx.item(found.placed(node))
+
+        return self._session.commit([path], work)
+
+    @operation(Action.DELETE, Effect.CHANGE)
+    def delete(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> None:
+        """Move a document, or a folder with all in it, to the trash."""
+        trees.delete(self._session, path, conditions)
+
+    @operation(Action.ADD, Effect.CHANGE)
+    def copy(
+        self, source: Path, goal: Path, *, overwrite: bool, deep: bool = True, conditions: Conditions = NO_CONDITIONS
+    ) -> tuple[Item, bool]:
+        """Copy what one sees; return the item at `goal`, and whether the name is new. Not deep: the bare folder."""
+        return trees.copy(self._session, source, goal, overwrite=overwrite, deep=deep, conditions=conditions)
+
+    @operation(Action.MOVE, Effect.CHANGE)
+    def move(
+        self, source: Path, goal: Path, *, overwrite: bool, conditions: Conditions = NO_CONDITIONS
+    ) -> tuple[Item, bool]:
+        """Move, or rename within its folder; return the item at `goal`, and whether the name is new."""
+        return trees.move(self._session, source, goal, overwrite=overwrite, conditions=conditions)
+
+    @operation(Action.REPLACE, Effect.CHANGE)
+    def change_properties(
+        self,
+        path: Path,
+        changes: Sequence[tuple[str, str | None]],
+        *,
+        modified: int | None = None,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Item:
+        """Set dead properties, or with None remove them, all or none; and the time of modification shown."""
+        return properties.change_properties(self._session, path, changes, modified=modified, conditions=conditions)
+
+    # --- rights
+
+    @operation(Action.GRANT, Effect.NONE)
+    def grants(self, path: Path) -> list[Grant]:
+        """Return the grants that stand on the node at `path` itself."""
+        with self._session.look() as look:
+            return granting.grants(look, path)
+
+    @operation(Action.GRANT, Effect.CHANGE)
+    def grant(
+        self,
+        path: Path,
+        grantee: bytes,
+        kind: GranteeKind,
+        role: Role,
+        *,
+        history: bool,
+        expires_at: int | None = None,
+    ) -> Grant:
+        """Give somebody a role on what stands at `path`."""
+        return granting.grant(self._session, path, grantee, kind, role, history=history, expires_at=expires_at)
+
+    @operation(Action.GRANT, Effect.CHANGE)
+    def revoke(self, path: Path, grant_id: bytes) -> None:
+        """Take back a grant that stands on the node at `path`."""
+        granting.revoke(self._session, path, grant_id)
+
+    @operation(Action.GRANT, Effect.CHANGE)
+    def break_inheritance(self, path: Path) -> Grant:
+        """Let what stands at `path` inherit no rights; `revoke` what is returned to undo it."""
+        return granting.break_inheritance(self._session, path)
+
+
+def _contained(look: Look, container: Container) -> list[Item]:
+    """Return what is seen in a folder above spaces."""
+    if container.kind == "days":
+        return [look.container(container.path.joined(day)) for day in days_seen(look, container.space)]
+    archived = container.kind == "archive"
+    shown = sorted(look.sight.shown.items(), key=lambda pair: pair[1].casefold())
+    items = []
+    for space, name in shown:
+        if (look.sight.spaces[space].state == ARCHIVED) != archived:
+            continue
+        path = container.path.joined(name)
+        try:
+            items.append(look.item(look.find(path)))
+        except DriveError:
+            continue  # it did not stand at that moment
+    if container.kind == "root" and container.moment is None and look.resolver.archive_seen():
+        items.append(look.container(container.path.joined(ARCHIVE)))
+    return items
+
+
+def _sees_whole(look: Look, place: Place) -> bool:
+    root = place.chain[:1]
+    if not look.sight.decide(Action.MAKE_FOLDER, root, look.at).allowed and not look.principal.is_supplier:
+        return False
+    if not look.sight.decide(Action.READ, root, look.at).allowed:
+        return False
+    _, breaks = look.storage.audiences.readers(look.connection, look.principal.epoch, place.space.id)
+    return breaks <= look.principal.rights.grants.keys()

@@ -1,0 +1,178 @@
+"""Taking, refreshing and letting go of locks (RFC 4918 sections 6, 7, 9.10 and 9.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from auth.roles import Action
+from config.clock import SECOND_US, now_us
+from providers.catalogue.change import ChangeKind
+from providers.drive.guards import (
+    chain_slots,
+    covering,
+    held_by,
+    locks_below,
+    require_conditions,
+    require_unlocked,
+    slots_of,
+)
+from providers.drive.places import Container, Place
+from providers.drive.session import Session
+from providers.drive.targets import target
+from providers.drive.transaction import Look, Transaction, node_facts
+from providers.errors import Forbidden, Locked, LockNotFound
+from providers.locks import SECONDS_MAX, HeldLock, Slot, new_token, token_of
+from providers.model import Conditions, Lock
+from providers.paths import Path
+
+
+def shown(look: Look, held: HeldLock, root: Path) -> Lock:
+    """Return a lock as the principal may know it: the token is its holder's alone, the owner for who may see them."""
+    me = look.principal
+    mine = held.principal == me.id
+    info = look.sight.spaces.get(held.space)
+    directory = look.storage.directory
+    may_know = me.is_supplier or held.organisation in (me.organisation, directory.supplier_id)
+    may_know = may_know or (info is not None and info.is_open)
+    return Lock(
+        token=held.token_text if mine else "",
+        root=root,
+        is_deep=held.is_deep,
+        is_shared=held.is_shared,
+        owner=held.owner if mine or may_know else "",
+        seconds=held.seconds if mine else max(0, (held.expires_at - now_us()) // SECOND_US),
+        expires_at=held.expires_at,
+        holder=directory.person_name(held.principal) if may_know else "",
+    )
+
+
+def locks(look: Look, path: Path) -> list[Lock]:
+    """Return the locks that hold what stands at `path`, deep ones above it included."""
+    slots = slots_of(look, path)
+    held = covering(look, slots)
+    depth = {slot: len(slots) - 1 - index for index, slot in enumerate(slots)}
+    found = []
+    for lock in held:
+        up = depth[lock.slot]
+        found.append(shown(look, lock, Path(path.segments[: len(path.segments) - up])))
+    return found
+
+
+def locks_on_children(look: Look, path: Path) -> dict[str, list[Lock]]:
+    """Return the locks taken on a folder's children themselves, by the names shown."""
+    found = look.find(path)
+    if isinstance(found, Container) or found.is_past:
+        return {}
+    held: dict[Slot, list[HeldLock]] = {}
+    for lock in look.storage.locks.in_folder(found.node.id):
+        held.setdefault(lock.slot, []).append(lock)
+    if not held:
+        return {}
+    return {
+        name: [shown(look, lock, path.joined(name)) for lock in held[Slot.of(node)]]
+        for name, node in look.resolver.children(found)
+        if Slot.of(node) in held
+    }
+
+
+def lock(
+    session: Session,
+    path: Path,
+    *,
+    is_deep: bool,
+    is_shared: bool,
+    owner: str,
+    seconds: int,
+    conditions: Conditions,
+) -> tuple[Lock, bool]:
+    """Take a lock; on a name where nothing stands, an empty document comes to stand first. Returns (lock, created)."""
+    token = new_token()
+    seconds = max(1, min(seconds, SECONDS_MAX))
+
+    def work(tx: Transaction) -> tuple[Lock, bool]:
+        place, created = _locked_place(tx, path, conditions)
+        slots = chain_slots(place.chain)
+        _require_compatible(tx, place, slots, is_deep=is_deep, is_shared=is_shared, path=path)
+        me = tx.principal
+        held = HeldLock(
+            token=token,
+            space=place.space.id,
+            slot=slots[-1],
+            node=place.node.id,
+            principal=me.id,
+            organisation=me.organisation,
+            device=me.device,
+            is_deep=is_deep and place.node.is_folder,
+            is_shared=is_shared,
+            owner=owner,
+            seconds=seconds,
+            expires_at=now_us() + seconds * SECOND_US,
+        )
+        session.storage.locks.add(held)
+        return shown(tx, held, path), created
+
+    try:
+        return session.commit([path], work)
+    except BaseException:
+        session.storage.locks.remove([token])
+        raise
+
+
+def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[Place, bool]:
+    """Return the place to be locked, made if need be."""
+    if path.is_root:
+        raise Forbidden
+    found = tx.find(path.parent)
+    if isinstance(found, Container):
+        place = tx.place(path)  # a space itself
+        tx.allow(Action.LOCK, place)
+        require_conditions(tx, path, conditions)
+        return place, False
+    goal = target(tx, path, Action.ADD)
+    require_conditions(tx, path, conditions)
+    if goal.node is not None:
+        tx.allow(Action.LOCK, goal.place)
+        tx.change(goal.space.id)
+        return goal.place, False
+    require_unlocked(tx, goal.slots(tx), conditions, path, membership=True)
+    change = tx.change(goal.space.id)
+    place = goal.placed(change.add(goal.parent.node, goal.lane, path.name, is_folder=False))
+    tx.finish(ChangeKind.PUT, place, "add", facts=node_facts(place.node))
+    return place, True
+
+
+def _require_compatible(
+    tx: Transaction, place: Place, slots: list[Slot], *, is_deep: bool, is_shared: bool, path: Path
+) -> None:
+    """Raise Locked if an exclusive lock would stand with any other, on this name, above it, or inside it."""
+    standing = covering(tx, slots)
+    if is_deep:
+        standing += locks_below(tx, place)
+    if standing and (not is_shared or any(not other.is_shared for other in standing)):
+        raise Locked(href=str(path))
+
+
+def refresh_lock(session: Session, path: Path, tokens: Iterable[str], seconds: int) -> Lock:
+    """Let one's own lock on `path` stand for `seconds` from now. Raises LockNotFound."""
+    wanted = list(tokens)
+    seconds = max(1, min(seconds, SECONDS_MAX))
+    with session.look() as look:
+        slots = slots_of(look, path)
+        mine = next((held for held in covering(look, slots) if held_by(look, held, wanted)), None)
+        if mine is None:
+            raise LockNotFound
+        session.storage.locks.refresh(mine.token, seconds)
+        return next(found for found in locks(look, path) if token_of(found.token) == mine.token)
+
+
+def unlock(session: Session, path: Path, token: str) -> None:
+    """Let a lock on `path` go: one's own, or, for those who may break locks, anybody's that one can name."""
+    with session.look() as look:
+        found = look.find(path)
+        slots = slots_of(look, path)
+        named = next((held for held in covering(look, slots) if held.token == token_of(token)), None)
+        if named is None or isinstance(found, Container):
+            raise LockNotFound
+        if named.principal != look.principal.id and not look.may(Action.BREAK_LOCK, found.chain):
+            raise LockNotFound
+    session.storage.locks.remove([named.token])

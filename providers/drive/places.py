@@ -1,0 +1,266 @@
+"""From a path to what stands there, for one principal: the root, containers above spaces, nodes, and the past.
+
+Every step stops alike at a name that does not stand and at one that may not be seen.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from auth.directory import Directory
+from sqlalchemy import Connection
+
+from auth.roles import Action
+from config.clock import SECOND_US
+from config.ids import NOBODY, id_from_text
+from providers.catalogue.nodes import Node, Tree
+from providers.catalogue.past import PastTree, number_at
+from providers.drive.sight import Sight
+from providers.errors import NotAFolder, NotFound, ParentMissing
+from providers.model import ARCHIVED, SpaceInfo
+from providers.paths import Path, fold
+
+HISTORY = ".history"
+ARCHIVE = "Archive"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[tT](\d{6})(\.\d{1,6})?[zZ]\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A folder above spaces, which holds no documents: the root, `Archive`, `.history` or a moment in it.
+
+    `space` is set where the container is the `.history` of one space. `moment` is in microseconds.
+    """
+
+    path: Path
+    kind: str
+    space: SpaceInfo | None = None
+    moment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node that stands and is seen, with the chain of nodes from its space's root; in the past if `moment` is set."""
+
+    path: Path
+    space: SpaceInfo
+    chain: tuple[Node, ...]
+    tree: Tree | PastTree
+    moment: int | None
+
+    @property
+    def node(self) -> Node:
+        """The node itself."""
+        return self.chain[-1]
+
+    @property
+    def is_past(self) -> bool:
+        """Whether this is how it stood at an earlier moment."""
+        return self.moment is not None
+
+
+class Resolver:
+    """Finds places for one sight at one moment, through one connection."""
+
+    def __init__(
+        self, connection: Connection, sight: Sight, tree: Tree, directory: Directory, at: int, zone: tzinfo
+    ) -> None:
+        self.connection = connection
+        self.sight = sight
+        self.tree = tree
+        self.directory = directory
+        self.at = at
+        self.zone = zone
+
+    def find(self, path: Path) -> Place | Container:
+        """Return what stands at `path`. Raises NotFound for what is absent or may not be seen, alike."""
+        names = path.segments
+        if not names:
+            return Container(path, "root")
+        moment: int | None = None
+        if fold(names[0]) == HISTORY:
+            if len(names) == 1:
+                return Container(path, "days")
+            moment = self._moment(names[1])
+            if len(names) == 2:
+                return Container(path, "root", moment=moment)
+            names = names[2:]
+        return self._below_root(path, names, moment)
+
+    def _below_root(self, path: Path, names: tuple[str, ...], moment: int | None) -> Place | Container:
+        archived = fold(names[0]) == fold(ARCHIVE) and self.archive_seen()
+        if archived:
+            names = names[1:]
+            if not names:
+                return Container(path, "archive", moment=moment)
+        space = self._space(names[0], archived=archived)
+        names = names[1:]
+        if names and moment is None and fold(names[0]) == HISTORY and self._may_look_back(space):
+            if len(names) == 1:
+                return Container(path, "days", space=space)
+            moment = self._moment(names[1])
+            names = names[2:]
+        return self._within(path, space, names, moment)
+
+    def _space(self, name: str, *, archived: bool) -> SpaceInfo:
+        wanted: bytes | None
+        if name.startswith("~"):
+            wanted = id_from_text(fold(name[1:]))
+        else:
+            wanted = self.sight.by_name.get(fold(name))
+        info = self.sight.spaces.get(wanted) if wanted is not None else None
+        if info is None or ((info.state == ARCHIVED) != archived and not name.startswith("~")):
+            raise NotFound
+        return info
+
+    def archive_seen(self) -> bool:
+        """Return whether any archived space is seen, and so the folder that holds them."""
+        return any(info.state == ARCHIVED for info in self.sight.spaces.values())
+
+    def _within(self, path: Path, space: SpaceInfo, names: tuple[str, ...], moment: int | None) -> Place:
+        tree: Tree | PastTree = self.tree
+        if moment is not None:
+            number = number_at(self.connection, space.id, moment)
+            if number is None or not self._may_look_back(space):
+                raise NotFound
+            tree = PastTree(self.tree.names, number)
+        root = tree.root(self.connection, space.id)
+        if root is None or not self._seen((root,), moment):
+            raise NotFound
+        chain: tuple[Node, ...] = (root,)
+        for name in names:
+            if not chain[-1].is_folder:
+                raise NotAFolder
+            found = self.child(tree, chain, name, moment)
+            if found is None:
+                raise NotFound
+            chain = (*chain, found)
+        return Place(path, space, chain, tree, moment)
+
+    def child(self, tree: Tree | PastTree, chain: tuple[Node, ...], name: str, moment: int | None) -> Node | None:
+        """Return what is seen under `name` in the last folder of `chain`."""
+        parent = chain[-1]
+        for node in tree.named(self.connection, parent, name, self.sight.principal.party):
+            if self._seen((*chain, node), moment):
+                return node
+        return self._in_foreign_lane(tree, chain, name, moment)
+
+    def _in_foreign_lane(
+        self, tree: Tree | PastTree, chain: tuple[Node, ...], name: str, moment: int | None
+    ) -> Node | None:
+        """Find `Bid (Party).pdf`: the document `Bid.pdf` in the lane of the party so named."""
+        split = _unlabelled(name)
+        if split is None:
+            return None
+        plain, label = split
+        for lane in tree.lanes(self.connection, chain[-1]):
+            if fold(self.directory.organisation_name(lane)) == fold(label):
+                node = tree.in_lane(self.connection, chain[-1], lane, plain)
+                if node is not None and self._seen((*chain, node), moment):
+                    return node
+        return None
+
+    def shown_name(self, node: Node) -> str:
+        """Return the name under which the principal sees the node: with its party, if it stands in a foreign lane."""
+        if node.lane == NOBODY or node.lane == self.sight.principal.party:
+            return node.name
+        return _labelled(node.name, self.directory.organisation_name(node.lane))
+
+    def children(self, place: Place) -> list[tuple[str, Node]]:
+        """Return what is seen in a folder, with the names shown, in the order of folded names."""
+        nodes = place.tree.children(self.connection, place.node)
+        if place.moment is None:
+            seen = self.sight.sees_below(place.chain, self.at)
+            nodes = [node for node in nodes if seen(node)]
+        else:
+            nodes = [node for node in nodes if self._seen((*place.chain, node), place.moment)]
+        named = [(self.shown_name(node), node) for node in nodes]
+        named.sort(key=lambda pair: fold(pair[0]))
+        return named
+
+    def parent_of(self, path: Path) -> Place:
+        """Return the folder that `path` lies in. Raises ParentMissing, or NotAFolder."""
+        try:
+            found = self.find(path.parent)
+        except NotFound:
+            raise ParentMissing from None
+        if isinstance(found, Place):
+            if not found.node.is_folder:
+                raise NotAFolder
+            return found
+        raise ParentMissing
+
+    def _seen(self, chain: tuple[Node, ...], moment: int | None) -> bool:
+        if moment is None:
+            return self.sight.sees(chain, self.at)
+        return self._seen_then(chain)
+
+    def _seen_then(self, chain: tuple[Node, ...]) -> bool:
+        """A node of the past is seen by today's rights along the ancestry then, and now where it lives."""
+        root = chain[0]
+        if len(chain) == 1:
+            return root.id in self.sight.waypoints
+        decision = self.sight.decide(Action.LIST, chain, self.at)
+        on_the_way = chain[-1].id in self.sight.waypoints
+        if not on_the_way and not (decision.allowed and decision.history):
+            return False
+        now = self.tree.by_id(self.connection, chain[-1].id)
+        if now is None:
+            return True
+        today = self.tree.ancestry(self.connection, now)
+        return bool(today) and today[-1].space in self.sight.spaces and self.sight.sees(today, self.at)
+
+    def _may_look_back(self, space: SpaceInfo) -> bool:
+        grants = self.sight.principal.rights.grants.values()
+        return any(grant.history and grant.space == space.id for found in grants for grant in found)
+
+    def may_look_back_anywhere(self) -> bool:
+        """Return whether any space shows its history to the principal."""
+        return any(self._may_look_back(space) for space in self.sight.spaces.values())
+
+    def _moment(self, name: str) -> int:
+        """Return the moment that a folder of `.history` names, in microseconds. The future is not found."""
+        moment = parse_moment(name, self.zone)
+        if moment is None or (moment > self.at and not _DAY.match(name)):
+            raise NotFound
+        if moment > self.at:
+            start = parse_moment((date.fromisoformat(name) - timedelta(days=1)).isoformat(), self.zone)
+            if start is None or start >= self.at:
+                raise NotFound
+        return moment
+
+
+def parse_moment(name: str, zone: tzinfo) -> int | None:
+    """Return the moment (µs) of `2026-10-31` (its end, in the zone) or `2026-10-31T120000.5Z`; None for neither."""
+    try:
+        if _DAY.match(name):
+            following = date.fromisoformat(name) + timedelta(days=1)
+            midnight = datetime(following.year, following.month, following.day, tzinfo=zone)
+            return int(midnight.timestamp()) * SECOND_US - 1
+        found = _MOMENT.match(name)
+        if found is None:
+            return None
+        whole = datetime.strptime(found[1] + found[2], "%Y-%m-%d%H%M%S").replace(tzinfo=UTC)
+        fraction = (found[3] or ".0")[1:].ljust(6, "0")
+        return int(whole.timestamp()) * SECOND_US + int(fraction)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _labelled(name: str, label: str) -> str:
+    stem, dot, ending = name.rpartition(".")
+    label = label.replace("/", "∕")
+    return f"{stem} ({label}){dot}{ending}" if stem else f"{name} ({label})"
+
+
+def _unlabelled(name: str) -> tuple[str, str] | None:
+    stem, dot, ending = name.rpartition(".")
+    if not stem or not stem.endswith(")"):
+        stem, dot, ending = name, "", ""
+    opening = stem.rfind(" (")
+    if opening <= 0 or not stem.endswith(")"):
+        return None
+    return stem[:opening] + dot + ending, stem[opening + 2 : -1]

@@ -1,0 +1,93 @@
+"""Dead properties of RFC 4918: what clients keep beside a document, by Clark name, as XML text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import bindparam, select
+
+from auth.roles import Action
+from providers import tables
+from providers.catalogue.change import MODIFIED, ChangeKind
+from providers.catalogue.nodes import Node
+from providers.drive.guards import chain_slots, require_conditions, require_unlocked
+from providers.drive.places import Container, Place
+from providers.drive.session import Session
+from providers.drive.transaction import Look, Transaction
+from providers.model import Conditions, Item
+from providers.paths import Path
+
+_P = tables.property.c
+_STANDING = select(_P.node, _P.key, _P.value).where(
+    _P.node.in_(bindparam("nodes", expanding=True)), _P.to_change.is_(None)
+)
+_BATCH = 500
+
+
+def properties_of(look: Look, node: Node) -> dict[str, str]:
+    """Return the properties that stand on a node, ours among them."""
+    return _opened(look, node.space, [node.id]).get(node.id, {}) if node.has_properties else {}
+
+
+def _opened(look: Look, space: bytes, nodes: Sequence[bytes]) -> dict[bytes, dict[str, str]]:
+    sealer = look.storage.keyring.space(space).names
+    found: dict[bytes, dict[str, str]] = {}
+    for start in range(0, len(nodes), _BATCH):
+        for node, key, value in look.connection.execute(_STANDING, {"nodes": list(nodes[start : start + _BATCH])}):
+            name = sealer.open_name(node, key)
+            found.setdefault(node, {})[name] = sealer.open(b"property" + node + key, value).decode("utf-8")
+    return found
+
+
+def _dead(properties: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in properties.items() if name != MODIFIED}
+
+
+def properties(look: Look, path: Path) -> dict[str, str]:
+    """Return the dead properties of what stands at `path`."""
+    found = look.find(path)
+    if isinstance(found, Container) or found.is_past:
+        return {}
+    return _dead(properties_of(look, found.node))
+
+
+def properties_below(look: Look, path: Path) -> dict[str, dict[str, str]]:
+    """Return the dead properties of a folder's children, by the names shown."""
+    found = look.find(path)
+    if isinstance(found, Container) or found.is_past:
+        return {}
+    bearing = {node.id: name for name, node in look.resolver.children(found) if node.has_properties}
+    opened = _opened(look, found.space.id, list(bearing))
+    return {bearing[node]: _dead(held) for node, held in opened.items()}
+
+
+def change_properties(
+    session: Session,
+    path: Path,
+    changes: Sequence[tuple[str, str | None]],
+    *,
+    modified: int | None,
+    conditions: Conditions,
+) -> Item:
+    """Set (or, with None, remove) properties in the order given, all or none, and a time of modification in µs."""
+
+    def work(tx: Transaction) -> Item:
+        place: Place = tx.place(path)
+        tx.allow(Action.REPLACE, place)
+        require_conditions(tx, path, conditions)
+        require_unlocked(tx, chain_slots(place.chain), conditions, path)
+        standing = properties_of(tx, place.node)
+        wanted = {name: value for name, value in dict(changes).items() if standing.get(name) != value}
+        node = place.node
+        if not wanted and (modified is None or modified == node.modified):
+            return tx.item(place)
+        change = tx.change(place.space.id)
+        for name, value in wanted.items():
+            change.set_property(node, name, value)
+        if modified is not None and modified != node.modified:
+            node = change.set_modified(node, modified)
+        after = Place(path, place.space, (*place.chain[:-1], node), place.tree, None)
+        tx.finish(ChangeKind.PROPERTIES, after, "set_property", facts={"count": len(wanted)})
+        return tx.item(after)
+
+    return session.commit([path], work)

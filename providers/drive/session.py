@@ -1,0 +1,102 @@
+"""How a drive runs an operation: in a snapshot or a shared transaction, its refusal recorded where it was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from auth.rights import Principal
+from sqlalchemy import Connection
+
+from config.database import Syncable
+from providers.audit.events import Event
+from providers.drive.places import Container
+from providers.drive.storage import Storage
+from providers.drive.transaction import Look, Refusal, Transaction, actor_of
+from providers.errors import DriveError, NotFound
+from providers.paths import Path
+
+T = TypeVar("T")
+REPLANS_MAX = 20
+
+
+class Replan(Exception):
+    """What was prepared before the transaction no longer fits what stands; prepare it anew."""
+
+
+class Session:
+    """One principal at work on one installation."""
+
+    def __init__(self, storage: Storage, principal: Principal) -> None:
+        self.storage = storage
+        self.principal = principal
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """Give a snapshot; note what was not found, record what was refused."""
+        try:
+            with self.storage.database.read() as connection:
+                yield Look(self.storage, connection, self.principal)
+        except Refusal as refusal:
+            self._record(refusal)
+            raise refusal.error from None
+        except NotFound:
+            self._unseen()
+            raise
+
+    def commit(
+        self,
+        paths: Iterable[Path],
+        work: Callable[[Transaction], T],
+        *,
+        needs: Iterable[Syncable] = (),
+    ) -> T:
+        """Run `work` in a transaction and return once it is durable. `paths` tell which spaces it may change."""
+        spaces = self._spaces(paths)
+        order = min(spaces, default=b"")
+
+        def operation(connection: Connection) -> T:
+            return work(Transaction(self.storage, connection, self.principal, spaces))
+
+        try:
+            return self.storage.database.apply(operation, needs, order)
+        except Refusal as refusal:
+            self._record(refusal)
+            raise refusal.error from None
+        except NotFound:
+            self._unseen()
+            raise
+
+    def _spaces(self, paths: Iterable[Path]) -> frozenset[bytes]:
+        """Return the spaces to hold. On SQLite none need be: its writer is alone."""
+        if self.storage.database.dialect == "sqlite":
+            return frozenset()
+        found: set[bytes] = set()
+        with self.storage.database.read() as connection:
+            look = Look(self.storage, connection, self.principal)
+            for path in paths:
+                for above in (path, path.parent):
+                    try:
+                        place = look.find(above)
+                    except DriveError:
+                        continue
+                    if not isinstance(place, Container):
+                        found.add(place.space.id)
+        return frozenset(found)
+
+    def _record(self, refusal: Refusal) -> None:
+        """Record that an act on something seen was refused, in the log of its space."""
+        place = refusal.place
+
+        def work(connection: Connection) -> None:
+            look = Look(self.storage, connection, self.principal)
+            event: Event = look.event(
+                "refused", place, look.at, facts={"action": str(refusal.action)}, outcome="refused"
+            )
+            self.storage.audit.record(connection, event, look.audience(place.space, place.chain))
+
+        self.storage.database.apply(work, order=place.space.id)
+
+    def _unseen(self) -> None:
+        self.storage.audit.note_unseen(actor_of(self.storage, self.principal))

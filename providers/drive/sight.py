@@ -1,0 +1,256 @@
+"""What one principal sees: which spaces, under which names, and which nodes on the way to what it was let into.
+
+A sight holds for one epoch of rights. It adds nothing to what `decide` permits but the way there: a node is seen if
+it may be listed or read, or if something below it was granted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from auth.directory import Directory
+from auth.keyring import Keyring
+from auth.rights import Decision, Grant, NodeView, Principal, decide
+from sqlalchemy import Connection, select
+
+from auth.roles import Action, Role
+from config.database import Database
+from config.ids import NOBODY
+from providers import tables
+from providers.catalogue.nodes import Node, Tree
+from providers.model import ARCHIVED, SpaceInfo
+from providers.paths import fold
+
+SIGHTS_MAX = 4096
+#: While a document is younger than its first content, or this much older, its creator's steps count as adding.
+GRACE = frozenset({Action.REPLACE, Action.RENAME, Action.MOVE, Action.LOCK, Action.DELETE})
+
+Chain = Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A principal, the spaces it sees, and the nodes that lie on the way to its grants."""
+
+    principal: Principal
+    waypoints: frozenset[bytes]
+    spaces: dict[bytes, SpaceInfo]
+    shown: dict[bytes, str]
+    by_name: dict[str, bytes]
+    until: int | None
+
+    def decide(
+        self,
+        action: Action,
+        chain: Chain,
+        at: int,
+        *,
+        lane: bytes | None = None,
+        creator: bytes | None = None,
+        first_content_at: int | None = None,
+    ) -> Decision:
+        """Decide on an action on the last node of `chain` (or on a name in `lane` of it) at the moment `at`."""
+        node = chain[-1]
+        info = self.spaces.get(node.space)
+        if info is None:
+            return Decision(False, False)
+        view = NodeView(
+            space=node.space,
+            is_open=info.is_open,
+            state=info.state,
+            ancestry=tuple(step.id for step in chain),
+            lane=node.lane if lane is None else lane,
+            created_by=creator,
+            first_content_at=first_content_at,
+        )
+        return decide(self.principal, action, view, at)
+
+    def sees(self, chain: Chain, at: int) -> bool:
+        """Return whether the last node of `chain` is there for this principal."""
+        return chain[-1].id in self.waypoints or self.decide(Action.LIST, chain, at).allowed
+
+    def sees_below(self, chain: Chain, at: int) -> Callable[[Node], bool]:
+        """Return a test for the children of the last node of `chain`. Rights are decided once a lane, not a child."""
+        breaks = self.principal.rights.breaks
+        granted = self.principal.rights.grants
+        by_lane: dict[bytes, bool] = {}
+
+        def seen(child: Node) -> bool:
+            if child.id in breaks or child.id in granted or child.id in self.waypoints:
+                return self.sees((*chain, child), at)
+            if child.lane not in by_lane:
+                by_lane[child.lane] = self.decide(Action.LIST, (*chain, child), at).allowed
+            return by_lane[child.lane]
+
+        return seen
+
+
+class Sights:
+    """Makes sights, and keeps them while the epoch of rights stays."""
+
+    def __init__(self, database: Database, keyring: Keyring, directory: Directory, tree: Tree) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._directory = directory
+        self._tree = tree
+        self._guard = threading.Lock()
+        self._kept: dict[object, Sight] = {}
+        self._infos: tuple[int, dict[bytes, SpaceInfo]] = (-1, {})
+
+    def of(self, connection: Connection, principal: Principal, at: int, *, writes: bool = False) -> Sight:
+        """Return what the principal sees as of its epoch. `writes` tells that `connection` is a writer's."""
+        key = (principal.id, principal.device, principal.via, principal.standing, principal.epoch)
+        kept = self._kept.get(key)
+        if kept is not None and (kept.until is None or at < kept.until) and kept.principal.rights is principal.rights:
+            return kept if kept.principal is principal else replace(kept, principal=principal)
+        fresh = self._make(connection, principal, at, writes)
+        with self._guard:
+            if len(self._kept) >= SIGHTS_MAX:
+                self._kept.clear()
+            self._kept[key] = fresh
+        return fresh
+
+    def space_infos(self, connection: Connection, epoch: int) -> dict[bytes, SpaceInfo]:
+        """Return every space that has not ended, as of an epoch."""
+        if self._infos[0] != epoch:
+            rows = connection.execute(select(tables.space).where(tables.space.c.ended_at.is_(None)))
+            found = {
+                row.id: SpaceInfo(
+                    id=row.id,
+                    name=self._keyring.space(row.id).names.open(b"space" + row.id, row.name).decode("utf-8"),
+                    customer=row.customer,
+                    is_open=row.is_open,
+                    state=row.state,
+                    quota_bytes=row.quota_bytes,
+                    created_at=row.created_at,
+                )
+                for row in rows
+            }
+            self._infos = (epoch, found)
+        return self._infos[1]
+
+    def _make(self, connection: Connection, principal: Principal, at: int, writes: bool) -> Sight:
+        live = [
+            grant
+            for grants in principal.rights.grants.values()
+            for grant in grants
+            if grant.role is not Role.BREAK and (grant.expires_at is None or grant.expires_at > at)
+        ]
+        infos = self.space_infos(connection, principal.epoch)
+        allowed = principal.scope.spaces
+        live = [g for g in live if g.space in infos and (allowed is None or g.space in allowed)]
+        waypoints = self._tree.above(connection, {grant.node for grant in live})
+        spaces = {grant.space: infos[grant.space] for grant in live if grant.space in waypoints}
+        shown = self._shown(connection, principal, spaces, writes)
+        ends = [grant.expires_at for grant in live if grant.expires_at is not None]
+        return Sight(
+            principal=principal,
+            waypoints=waypoints,
+            spaces=spaces,
+            shown=shown,
+            by_name={fold(name): space for space, name in shown.items()},
+            until=min(ends, default=None),
+        )
+
+    def _shown(
+        self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo], writes: bool
+    ) -> dict[bytes, str]:
+        """Name the spaces as this principal's party sees them. A suffix is given once, and kept."""
+        suffixes = dict(
+            connection.execute(
+                select(tables.space_suffix.c.space, tables.space_suffix.c.suffix).where(
+                    tables.space_suffix.c.party == principal.party
+                )
+            )
+            .tuples()
+            .all()
+        )
+        names: dict[bytes, str] = {}
+        taken: set[tuple[bool, str]] = set()
+        for info in sorted(spaces.values(), key=lambda info: (info.id not in suffixes, info.created_at, info.id)):
+            plain = self._plain_name(principal, info)
+            number = suffixes.get(info.id, 1)
+            name = plain if number == 1 else f"{plain} ({number})"
+            while (info.state == ARCHIVED, fold(name)) in taken:
+                number += 1
+                name = f"{plain} ({number})"
+            if number != suffixes.get(info.id, 1):
+                row = {"party": principal.party, "space": info.id, "suffix": number}
+                self._keep_suffix(connection if writes else None, row)
+            taken.add((info.state == ARCHIVED, fold(name)))
+            names[info.id] = name
+        return names
+
+    def _plain_name(self, principal: Principal, info: SpaceInfo) -> str:
+        name = info.name
+        if principal.is_supplier and info.customer is not None:
+            name = f"{self._directory.organisation_name(info.customer)} – {info.name}"
+        return name.replace("/", "∕").strip() or "∕"
+
+    def _keep_suffix(self, connection: Connection | None, row: dict[str, object]) -> None:
+        statement = self._database.insert_ignore(tables.space_suffix)
+        if connection is not None:
+            connection.execute(statement, row)
+        else:
+            self._database.apply(lambda writer: writer.execute(statement, row))
+
+
+@dataclass(frozen=True)
+class _Reach:
+    grant: Grant
+    parties: frozenset[bytes]
+
+
+class Audiences:
+    """Tells which parties may see what happens to a node."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._kept: dict[bytes, tuple[int, dict[bytes, list[_Reach]], frozenset[bytes]]] = {}
+
+    def parties(self, connection: Connection, epoch: int, space: bytes, chain: Chain, at: int) -> frozenset[bytes]:
+        """Return the parties of which somebody may list or read the last node of `chain`.
+
+        Parties see a document in a lane if the lane is their own; the drive adds those who see all lanes.
+        """
+        by_node, breaks = self._grants(connection, epoch, space)
+        lane = next((node.lane for node in chain if node.lane), NOBODY)
+        found: set[bytes] = set()
+        for node in reversed(chain):
+            for reach in by_node.get(node.id, ()):
+                if reach.grant.expires_at is not None and reach.grant.expires_at <= at:
+                    continue
+                if reach.grant.role is Role.UPLOADER:
+                    found.update(reach.parties & {lane})
+                else:
+                    found.update(reach.parties)
+            if node.id in breaks:
+                break
+        return frozenset(found)
+
+    def readers(
+        self, connection: Connection, epoch: int, space: bytes
+    ) -> tuple[dict[bytes, list[_Reach]], frozenset[bytes]]:
+        """Return all grants of a space by node, with the parties each reaches, and the nodes that break inheritance."""
+        return self._grants(connection, epoch, space)
+
+    def _grants(
+        self, connection: Connection, epoch: int, space: bytes
+    ) -> tuple[dict[bytes, list[_Reach]], frozenset[bytes]]:
+        kept = self._kept.get(space)
+        if kept is not None and kept[0] == epoch:
+            return kept[1], kept[2]
+        by_node: dict[bytes, list[_Reach]] = {}
+        breaks: set[bytes] = set()
+        for grant in self._directory.grants_of_space(connection, space):
+            if grant.role is Role.BREAK:
+                breaks.add(grant.node)
+            else:
+                reach = _Reach(grant, self._directory.parties_of(connection, grant))
+                by_node.setdefault(grant.node, []).append(reach)
+        if len(self._kept) >= SIGHTS_MAX:
+            self._kept.clear()
+        self._kept[space] = (epoch, by_node, frozenset(breaks))
+        return by_node, frozenset(breaks)

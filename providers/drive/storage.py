@@ -1,0 +1,47 @@
+"""The parts of an installation that a drive works with, assembled once per process."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cached_property
+
+from auth.authenticator import Authenticator
+from auth.directory import Directory
+from auth.keyring import Keyring
+
+from config.database import Database
+from providers.audit.journal import ReadJournal
+from providers.audit.log import AuditLog
+from providers.catalogue.nodes import Names, Tree
+from providers.drive.sight import Audiences, Sights
+from providers.locks import Locks
+from providers.vault.vault import Vault
+
+
+@dataclass
+class Storage:
+    """What drives share. Everything here may be used from any number of threads."""
+
+    database: Database
+    keyring: Keyring
+    directory: Directory
+    authenticator: Authenticator
+    audit: AuditLog
+    journal: ReadJournal
+    vault: Vault
+    locks: Locks
+    names: Names
+    tree: Tree
+    sights: Sights
+    audiences: Audiences
+    zone: tzinfo
+
+    @cached_property
+    def _etag_key(self) -> bytes:
+        return self.keyring.installation().digests
+
+    def etag(self, version_id: bytes) -> str:
+        """Return the quoted entity tag of a version: a keyed digest of its id."""
+        return f'"{hashlib.blake2b(version_id, key=self._etag_key, digest_size=16).hexdigest()}"'

@@ -1,0 +1,111 @@
+"""Where a name is about to stand: its folder, its lane, and what stands there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auth.roles import Action
+from config.ids import NOBODY
+from providers.catalogue.nodes import Node
+from providers.drive.guards import chain_slots
+from providers.drive.places import HISTORY, Container, Place
+from providers.drive.transaction import Look, Refusal
+from providers.errors import Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
+from providers.locks import Slot
+from providers.model import SpaceInfo
+from providers.paths import Path, fold
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A name in a folder, and the node that stands there, if any is seen."""
+
+    path: Path
+    parent: Place
+    lane: bytes
+    node: Node | None
+
+    @property
+    def space(self) -> SpaceInfo:
+        """The space it lies in."""
+        return self.parent.space
+
+    @property
+    def place(self) -> Place:
+        """The place of the node that stands there."""
+        assert self.node is not None
+        return self.placed(self.node)
+
+    def placed(self, node: Node) -> Place:
+        """Return the place of `node` under this name."""
+        return Place(self.path, self.parent.space, (*self.parent.chain, node), self.parent.tree, None)
+
+    def slots(self, look: Look) -> list[Slot]:
+        """Return the slots from the space's root down to this name."""
+        folded = look.storage.names.folded(self.space.id, self.parent.node.id, self.path.name)
+        own = Slot(self.parent.node.id, self.lane, folded) if self.node is None else Slot.of(self.node)
+        return [*chain_slots(self.parent.chain), own]
+
+
+def target(look: Look, path: Path, action: Action) -> Target:
+    """Return where `path` is about to stand; where nothing is seen there yet, `action` must be permitted on the folder.
+
+    Raises ParentMissing, NotAFolder, Forbidden (through Refusal), ReadOnlyPast.
+    """
+    parent = _parent(look, path)
+    node = look.resolver.child(parent.tree, parent.chain, path.name, None)
+    if node is not None:
+        return Target(path, parent, node.lane, node)
+    if len(parent.chain) == 1 and fold(path.name) == HISTORY:
+        raise ReadOnlyPast
+    look.allow(action, parent)
+    return Target(path, parent, _free_lane(look, parent, path.name), None)
+
+
+def _parent(look: Look, path: Path) -> Place:
+    if path.is_root:
+        raise Forbidden
+    try:
+        above = look.find(path.parent)
+    except NotFound:
+        raise ParentMissing from None
+    if isinstance(above, Container):
+        raise Forbidden
+    if not above.node.is_folder:
+        raise NotAFolder
+    if above.is_past:
+        raise ReadOnlyPast
+    return above
+
+
+def _free_lane(look: Look, parent: Place, name: str) -> bytes:
+    """Return the lane for a new name: the common one for those who may do more than upload, else the party's own.
+
+    A name that something unseen holds in the common lane goes to the party's own, so that nothing tells of it.
+    """
+    own = look.principal.party
+    taken = {node.lane for node in parent.tree.named(look.connection, parent.node, name, own)}
+    lane = NOBODY if look.sight.decide(Action.MAKE_FOLDER, parent.chain, look.at).allowed else own
+    if lane in taken:
+        lane = own
+    if lane in taken or (lane == own and not own):
+        raise Refusal(Forbidden(), Action.ADD, parent)
+    return lane
+
+
+def require_room(info: SpaceInfo, used: int, more: int, reserved: int = 0) -> None:
+    """Raise QuotaExceeded if `more` sealed bytes would not fit beside `used` and what drafts have `reserved`."""
+    if info.quota_bytes is not None and more > 0 and used + reserved + more > info.quota_bytes:
+        raise QuotaExceeded
+
+
+def has_inner_rights(look: Look, space: bytes) -> bool:
+    """Return whether rights stand anywhere but on the root of the space, so that moves change who sees what."""
+    by_node, breaks = look.storage.audiences.readers(look.connection, look.principal.epoch, space)
+    return bool(breaks) or any(node != space for node in by_node)
+
+
+def above_of(chain: Sequence[Node]) -> frozenset[bytes]:
+    """Return the ids of a chain's nodes."""
+    return frozenset(node.id for node in chain)

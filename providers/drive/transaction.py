@@ -1,0 +1,275 @@
+"""One operation at work: what it sees, what it may do, what it writes, and the events that tell of it.
+
+A `Look` is one snapshot as one principal sees it. A `Transaction` is a look through the writer's connection: rights,
+locks, conditions and names are all checked again here, where nobody else can change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from auth.events import Actor
+from auth.rights import Principal
+from sqlalchemy import Connection, bindparam, func, select, union_all
+
+from auth.roles import Action
+from config.ids import NOBODY, id_text
+from providers import tables
+from providers.audit.events import Event, Projection
+from providers.catalogue.change import Author, Change, ChangeKind
+from providers.catalogue.nodes import Node
+from providers.drive.places import Container, Place, Resolver
+from providers.drive.sight import GRACE, Chain
+from providers.drive.storage import Storage
+from providers.errors import Forbidden, Frozen, IsAFolder, NotFound, ReadOnlyPast
+from providers.model import ACTIVE, Item, SpaceInfo
+from providers.paths import Path
+
+_FIRST = select(
+    func.min(
+        union_all(
+            select(tables.entry.c.from_change.label("number")).where(tables.entry.c.node == bindparam("node")),
+            select(tables.closed_entry.c.from_change).where(tables.closed_entry.c.node == bindparam("node")),
+        )
+        .subquery()
+        .c.number
+    )
+)
+_MAKER = select(tables.change.c.principal).where(
+    tables.change.c.space == bindparam("space"), tables.change.c.number == bindparam("number")
+)
+_FIRST_CONTENT = select(tables.version.c.at).where(
+    tables.version.c.node == bindparam("node"), tables.version.c.number == 1
+)
+
+_SEALED = select(tables.head.c.sealed_bytes).where(tables.head.c.space == bindparam("space"))
+
+
+def actor_of(storage: Storage, principal: Principal) -> Actor:
+    """Return how events speak of the principal."""
+    return Actor(
+        principal=principal.id,
+        organisation=principal.organisation,
+        party=principal.party,
+        is_supplier=principal.is_supplier,
+        name=principal.name,
+        organisation_name=storage.directory.organisation_name(principal.organisation) if principal.organisation else "",
+        via=principal.via,
+        device=principal.device,
+        address=principal.address,
+    )
+
+
+class Refusal(Exception):
+    """Carries a refusal out of a transaction that is undone, so that it can be recorded in one of its own."""
+
+    def __init__(self, error: Forbidden, action: Action, place: Place) -> None:
+        super().__init__(error)
+        self.error = error
+        self.action = action
+        self.place = place
+
+
+class Look:
+    """One snapshot of the storage as one principal sees it."""
+
+    writes = False
+
+    def __init__(self, storage: Storage, connection: Connection, principal: Principal) -> None:
+        self.storage = storage
+        self.connection = connection
+        self.principal = storage.authenticator.refresh(principal, connection)
+        self.at = storage.database.now_us(connection)
+        self.sight = storage.sights.of(connection, self.principal, self.at, writes=self.writes)
+        self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone)
+
+    def find(self, path: Path) -> Place | Container:
+        """Return what stands at `path`; raise NotFound."""
+        return self.resolver.find(path)
+
+    def place(self, path: Path) -> Place:
+        """Return the node at `path`; containers above spaces take no part in acts, and are forbidden."""
+        found = self.resolver.find(path)
+        if isinstance(found, Container):
+            raise Forbidden
+        return found
+
+    def document(self, path: Path) -> Place:
+        """Return the document at `path`; raise IsAFolder."""
+        found = self.find(path)
+        if isinstance(found, Container) or found.node.is_folder:
+            raise IsAFolder
+        return found
+
+    def may(self, action: Action, chain: Chain) -> bool:
+        """Return whether the action is permitted on the last node of `chain`, its maker's grace included."""
+        if self.sight.decide(action, chain, self.at).allowed:
+            return True
+        if action not in GRACE:
+            return False
+        node = chain[-1]
+        number = self.connection.execute(_FIRST, {"node": node.id}).scalar_one()
+        maker = self.connection.execute(_MAKER, {"space": node.space, "number": number}).scalar_one_or_none()
+        first = self.connection.execute(_FIRST_CONTENT, {"node": node.id}).scalar_one_or_none()
+        return self.sight.decide(action, chain, self.at, creator=maker, first_content_at=first).allowed
+
+    def allow(self, action: Action, place: Place) -> None:
+        """Raise unless the action is permitted at `place`: NotFound if it is not seen, else what forbids it."""
+        if place.is_past:
+            if action in (Action.LIST, Action.READ):
+                decision = self.sight.decide(action, place.chain, self.at)
+                if decision.allowed and decision.history:
+                    return
+                raise Refusal(Forbidden(), action, place)
+            raise ReadOnlyPast
+        if self.may(action, place.chain):
+            return
+        if not self.sight.sees(place.chain, self.at):
+            raise NotFound
+        raise Refusal(Frozen() if place.space.state != ACTIVE else Forbidden(), action, place)
+
+    def looks_back(self, place: Place) -> bool:
+        """Return whether the principal may see earlier versions of what stands at `place`."""
+        return self.sight.decide(Action.HISTORY, place.chain, self.at).allowed
+
+    def sealed_bytes(self, space: bytes) -> int:
+        """Return what the records of a space take in the vault, in bytes."""
+        return int(self.connection.execute(_SEALED, {"space": space}).scalar_one())
+
+    # --- items
+
+    def item(self, place: Place | Container) -> Item:
+        """Return what adapters see of a place."""
+        if isinstance(place, Container):
+            return self.container(place.path)
+        return self.item_of(place.path, place.path.name, place.node, is_past=place.is_past)
+
+    def item_of(self, path: Path, name: str, node: Node, *, is_past: bool = False) -> Item:
+        """Return what adapters see of a node shown under `name`."""
+        return Item(
+            path=path,
+            name=name,
+            is_folder=node.is_folder,
+            size=node.size,
+            created=node.created,
+            modified=node.modified,
+            etag="" if node.is_folder else self.storage.etag(node.version_id),
+            id=node.id,
+            space=node.space,
+            version=node.version,
+            has_properties=node.has_properties,
+            is_past=is_past,
+        )
+
+    def container(self, path: Path) -> Item:
+        """Return what adapters see of a folder above spaces."""
+        return Item(path, path.name, True, 0, 0, 0, "", NOBODY, None, 0, False, False)
+
+    # --- events
+
+    def audience(self, space: SpaceInfo, chain: Chain) -> dict[bytes, Projection]:
+        """Return which parties learn of an act of this principal on the last node of `chain`, and how much of it.
+
+        In a closed space customers learn nothing of one another: an act of one goes to its own stream alone.
+        """
+        me = self.principal
+        parties = self.storage.audiences.parties(self.connection, me.epoch, space.id, chain, self.at)
+        lane = next((node.lane for node in chain if node.lane), NOBODY)
+        supplier = self.storage.directory.supplier_id
+        if not space.is_open:
+            if lane:
+                parties &= {lane}
+            if not me.is_supplier:
+                parties &= {me.party}
+        seen: dict[bytes, Projection] = {party: Projection.FULL for party in parties if party != supplier}
+        if not me.is_supplier and me.party:
+            seen[me.party] = Projection.FULL
+        return seen
+
+    def event(
+        self,
+        kind: str,
+        place: Place,
+        at: int,
+        *,
+        facts: Mapping[str, str | int] | None = None,
+        personal: Mapping[str, str] | None = None,
+        rows_digest: bytes | None = None,
+        outcome: str = "done",
+    ) -> Event:
+        """Return the event that tells of an act at `place`; its path is told as within the space."""
+        inner = "/".join(node.name for node in place.chain[1:])
+        return Event(
+            kind=kind,
+            at=at,
+            actor=actor_of(self.storage, self.principal),
+            space=place.space.id,
+            node=place.node.id,
+            facts=dict(facts or {}),
+            personal={"path": "/" + inner, **(personal or {})},
+            rows_digest=rows_digest,
+            outcome=outcome,  # type: ignore[arg-type]
+        )
+
+
+class Transaction(Look):
+    """A look through the writer's connection, with the changes it makes: one for each space."""
+
+    writes = True
+
+    def __init__(
+        self, storage: Storage, connection: Connection, principal: Principal, spaces: Iterable[bytes] = ()
+    ) -> None:
+        self._changes = {
+            space: Change(storage.database, connection, storage.names, storage.keyring, space)
+            for space in sorted(spaces)
+        }
+        super().__init__(storage, connection, principal)
+
+    @property
+    def author(self) -> Author:
+        """Who signs the changes."""
+        return Author(self.principal.id, self.principal.organisation, self.principal.via)
+
+    def change(self, space: bytes) -> Change:
+        """Return this transaction's change of a space, beginning it (and taking its head) if need be."""
+        found = self._changes.get(space)
+        if found is None:
+            found = self._changes[space] = Change(
+                self.storage.database, self.connection, self.storage.names, self.storage.keyring, space
+            )
+        return found
+
+    def finish(
+        self,
+        kind: ChangeKind,
+        place: Place,
+        told: str,
+        *,
+        facts: Mapping[str, str | int] | None = None,
+        personal: Mapping[str, str] | None = None,
+        audience: Mapping[bytes, Projection] | None = None,
+    ) -> None:
+        """End the change of the place's space, and record its one event for those who see the place."""
+        change = self._changes.pop(place.space.id)
+        digest = change.finish(kind, self.author)
+        event = self.event(
+            told,
+            place,
+            change.at,
+            facts={"change": change.number, **(facts or {})},
+            personal=personal,
+            rows_digest=digest,
+        )
+        reached = self.audience(place.space, place.chain) if audience is None else audience
+        self.storage.audit.record(self.connection, event, reached)
+
+    def bump(self) -> None:
+        """Let everybody's rights be asked anew."""
+        self.storage.authenticator.bump(self.connection)
+
+
+def node_facts(node: Node) -> dict[str, Any]:
+    """Return what an event says in the clear of a document's version."""
+    return {"version": node.version, "size": node.size, "version_id": id_text(node.version_id)}

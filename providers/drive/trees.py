@@ -1,0 +1,378 @@
+"""Delete, move and copy: what happens to whole nodes, with all that lies in them, as one change each.
+
+DELETE and MOVE take along what the principal cannot see; COPY takes what it sees. Content that crosses from one space
+to another is sealed anew before the transaction begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from auth.roles import Action
+from config.database import Syncable
+from config.ids import NOBODY, new_id
+from providers.catalogue import contents
+from providers.catalogue.change import MODIFIED, Change, ChangeKind, NewVersion
+from providers.catalogue.nodes import Node
+from providers.drive.guards import (
+    chain_slots,
+    covering,
+    require_conditions,
+    require_unlocked,
+    require_unlocked_below,
+)
+from providers.drive.places import Container, Place
+from providers.drive.properties import properties_of
+from providers.drive.rivals import require_walls
+from providers.drive.session import REPLANS_MAX, Replan, Session
+from providers.drive.targets import Target, has_inner_rights, require_room, target
+from providers.drive.transaction import Look, Transaction, node_facts
+from providers.drive.uploads import reader_of, sealed_again
+from providers.errors import Forbidden, PreconditionFailed, SameResource, TargetExists
+from providers.locks import HeldLock
+from providers.model import Conditions, Item
+from providers.paths import Path
+from providers.vault.vault import ChunkRecord, VersionRecord
+
+
+def delete(session: Session, path: Path, conditions: Conditions) -> None:
+    """Let a node, and all in it, stand no longer. Its history is kept."""
+
+    def work(tx: Transaction) -> list[HeldLock]:
+        place = _inner(tx, path)
+        tx.allow(Action.DELETE, place)
+        require_conditions(tx, path, conditions)
+        gone = _unlocked(tx, place, conditions, path)
+        audience = tx.audience(place.space, place.chain)
+        inner = has_inner_rights(tx, place.space.id)
+        tx.change(place.space.id).close(place.node)
+        if inner:
+            tx.bump()
+        tx.finish(ChangeKind.DELETE, place, "delete", audience=audience)
+        return gone
+
+    session.storage.locks.remove(lock.token for lock in session.commit([path], work))
+
+
+def _inner(look: Look, path: Path) -> Place:
+    """Return the place of a node that may be taken away: not the root of a space, nor anything above."""
+    place = look.place(path)
+    if len(place.chain) == 1:
+        raise Forbidden
+    return place
+
+
+def _unlocked(tx: Transaction, place: Place, conditions: Conditions, path: Path) -> list[HeldLock]:
+    """Raise Locked if a lock stands against taking the place away; return the locks that go with it."""
+    slots = chain_slots(place.chain)
+    require_unlocked(tx, slots, conditions, path, membership=True)
+    own = [lock for lock in covering(tx, slots) if lock.slot == slots[-1]]
+    return own + require_unlocked_below(tx, place, conditions, path)
+
+
+# --- copies made ready before the transaction
+
+
+@dataclass
+class Prepared:
+    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault."""
+
+    versions: dict[bytes, NewVersion] = field(default_factory=dict)
+    nodes: dict[bytes, bytes] = field(default_factory=dict)
+    records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
+    sealed_bytes: int = 0
+    needs: set[Syncable] = field(default_factory=set)
+
+
+def walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
+    """Yield a place and, where `deep`, every place below it that the principal sees and may read, folders first."""
+    yield place
+    if not deep or not place.node.is_folder:
+        return
+    for name, node in look.resolver.children(place):
+        below = Place(place.path.joined(name), place.space, (*place.chain, node), place.tree, place.moment)
+        if node.is_folder or look.sight.decide(Action.READ, below.chain, look.at).allowed:
+            yield from walk(look, below, deep=True)
+
+
+def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepared:
+    """Seal what must be sealed anew, and leave a record of each version about to be in a pack."""
+    ready = Prepared()
+    with session.look() as look:
+        place = look.find(source)
+        if isinstance(place, Container):
+            raise Forbidden
+        found = target(look, goal, _adding(place))
+        look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
+        documents = [below for below in walk(look, place, deep=deep) if not below.node.is_folder]
+        rows = {
+            below.node.version_id: contents.version(
+                look.connection, session.storage.keyring, place.space.id, below.node.id, below.node.version
+            )
+            for below in documents
+            if below.node.version
+        }
+    lands_on = found.node if found.node is not None and not found.node.is_folder else None
+    for below in documents:
+        if below.node.version:
+            _prepare_one(session, ready, below, found, rows[below.node.version_id], lands_on)
+    return ready
+
+
+def _prepare_one(
+    session: Session, ready: Prepared, source: Place, found: Target, row: contents.RowMapping, lands_on: Node | None
+) -> None:
+    storage, node, space = session.storage, source.node, found.space.id
+    content = row["content"]
+    if source.space.id != space:
+        sealed = sealed_again(session, reader_of(session, source.space.id, content), space)
+        content = sealed.content
+        ready.records[node.version_id] = sealed.records
+        ready.sealed_bytes += sealed.sealed_bytes
+        ready.needs |= sealed.needs
+    new = NewVersion(new_id(), content, node.size, contents.sha256_of(storage.keyring, row), node.version_id)
+    identity = new_id() if lands_on is None else lands_on.id
+    record, needs = storage.vault.version_record(
+        space,
+        VersionRecord(
+            node=identity,
+            version_id=new.id,
+            number=1 if lands_on is None else lands_on.version + 1,
+            parent=found.parent.node.id,
+            name=node.name,
+            content=content,
+            size=node.size,
+            at=0,
+        ),
+    )
+    ready.versions[node.version_id] = new
+    ready.nodes[node.version_id] = identity
+    ready.sealed_bytes += record.length
+    ready.needs |= set(needs)
+
+
+def _adding(place: Place) -> Action:
+    return Action.MAKE_FOLDER if place.node.is_folder else Action.ADD
+
+
+# --- copy
+
+
+def copy(
+    session: Session, source: Path, goal: Path, *, overwrite: bool, deep: bool, conditions: Conditions
+) -> tuple[Item, bool]:
+    """Copy what is seen at `source` to `goal`; return the item there, and whether the name is new."""
+    for _ in range(REPLANS_MAX):
+        ready = _prepare(session, source, goal, deep=deep)
+
+        def work(tx: Transaction, ready: Prepared = ready) -> tuple[Item, bool, list[HeldLock]]:
+            place = tx.find(source)
+            if isinstance(place, Container):
+                raise Forbidden
+            tx.allow(Action.LIST if place.node.is_folder else Action.READ, place)
+            found = target(tx, goal, _adding(place))
+            _require_apart(place, found)
+            gone = _make_way(tx, place, found, overwrite, conditions)
+            change = tx.change(found.space.id)
+            standing = _copied(tx, change, place, found, ready, deep=deep)
+            return (*_told(tx, found, standing, ChangeKind.COPY, "copy", {"from": str(source)}), gone)
+
+        try:
+            item, created, gone = session.commit([source, goal], work, needs=ready.needs)
+        except Replan:
+            continue
+        session.storage.locks.remove(lock.token for lock in gone)
+        return item, created
+    raise PreconditionFailed
+
+
+def _require_apart(place: Place, found: Target) -> None:
+    """Refuse a target that is the source, lies inside it, or holds it."""
+    above = {node.id for node in found.parent.chain}
+    if place.node.id in above or (found.node is not None and found.node.id in {node.id for node in place.chain}):
+        raise SameResource
+
+
+def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, conditions: Conditions) -> list[HeldLock]:
+    """Check that the target may be filled; take away what stands there, unless a document replaces a document."""
+    require_conditions(tx, found.path, conditions) if conditions.if_match is not None else None
+    if found.node is None:
+        require_unlocked(tx, found.slots(tx), conditions, found.path, membership=True)
+        return []
+    if not overwrite:
+        raise TargetExists
+    if not place.node.is_folder and not found.node.is_folder:
+        tx.allow(Action.REPLACE, found.place)
+        require_unlocked(tx, found.slots(tx), conditions, found.path)
+        return []
+    tx.allow(Action.DELETE, found.place)
+    gone = _unlocked(tx, found.place, conditions, found.path)
+    tx.change(found.space.id).close(found.node)
+    return gone
+
+
+def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
+    for records in ready.records.values():
+        contents.publish(tx.storage.database, tx.connection, found.space.id, records)
+    require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
+    change.sealed_bytes += ready.sealed_bytes
+    replaced = found.node if found.node is not None and not found.node.is_folder else None
+    if replaced is not None and not place.node.is_folder:
+        return _fill(tx, change, place.node, replaced, ready)
+    return _copy_below(tx, change, place, found.parent.node, found.lane, found.path.name, ready, deep=deep)
+
+
+def _copy_below(
+    tx: Transaction,
+    change: Change,
+    place: Place,
+    parent: Node,
+    lane: bytes,
+    name: str,
+    ready: Prepared,
+    *,
+    deep: bool,
+) -> Node:
+    node = place.node
+    fresh = change.add(parent, lane, name, is_folder=node.is_folder, node=ready.nodes.get(node.version_id))
+    if not node.is_folder:
+        return _fill(tx, change, node, fresh, ready)
+    _copy_properties(tx, change, node, fresh)
+    if deep:
+        for shown, child in tx.resolver.children(place):
+            chain = (*place.chain, child)
+            if child.is_folder or tx.sight.decide(Action.READ, chain, tx.at).allowed:
+                below = Place(place.path.joined(shown), place.space, chain, place.tree, place.moment)
+                _copy_below(tx, change, below, fresh, NOBODY, shown, ready, deep=True)
+    return fresh
+
+
+def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: Prepared) -> Node:
+    """Give a document the content of another, as a version of its own."""
+    if source.version:
+        new = ready.versions.get(source.version_id)
+        if new is None or (standing.version and ready.nodes[source.version_id] != standing.id):
+            raise Replan
+        standing = change.add_version(standing, new, tx.author)
+    _copy_properties(tx, change, source, standing)
+    return standing
+
+
+def _copy_properties(tx: Transaction, change: Change, source: Node, goal: Node) -> None:
+    if source.has_properties:
+        for name, value in properties_of(tx, source).items():
+            if name != MODIFIED:
+                change.set_property(goal, name, value)
+
+
+def _told(
+    tx: Transaction, found: Target, standing: Node, kind: ChangeKind, told: str, personal: dict[str, str]
+) -> tuple[Item, bool]:
+    place = found.placed(standing)
+    facts = {} if standing.is_folder else node_facts(standing)
+    tx.finish(kind, place, told, facts=facts, personal=personal)
+    return tx.item(place), found.node is None
+
+
+# --- move
+
+
+def move(session: Session, source: Path, goal: Path, *, overwrite: bool, conditions: Conditions) -> tuple[Item, bool]:
+    """Let what stands at `source` stand at `goal`; return the item there, and whether the name is new.
+
+    Over a standing document it becomes a new version of that document, and the source goes to the trash. Into another
+    space it is sealed anew under a new identity, and the source goes to the trash of its own space.
+    """
+    for _ in range(REPLANS_MAX):
+        ready = _ready_for_move(session, source, goal)
+
+        def work(tx: Transaction, ready: Prepared | None = ready) -> tuple[Item, bool, list[HeldLock]]:
+            place = _inner(tx, source)
+            found = target(tx, goal, _adding(place))
+            same_folder = found.parent.node.id == place.node.parent
+            tx.allow(Action.RENAME if same_folder else Action.MOVE, place)
+            require_conditions(tx, source, conditions)
+            gone = _unlocked(tx, place, conditions, source)
+            if found.node is not None and found.node.id == place.node.id:
+                return (*_renamed(tx, place, found), gone)
+            _require_apart(place, found)
+            gone += _make_way(tx, place, found, overwrite, conditions)
+            if _relocates(place, found):
+                return (*_relocated(tx, place, found), gone)
+            if ready is None:
+                raise Replan
+            return (*_carried(tx, place, found, ready), gone)
+
+        try:
+            item, created, gone = session.commit([source, goal], work, needs=ready.needs if ready else ())
+        except Replan:
+            continue
+        session.storage.locks.remove(lock.token for lock in gone)
+        return item, created
+    raise PreconditionFailed
+
+
+def _relocates(place: Place, found: Target) -> bool:
+    """Return whether the node itself moves, rather than its content."""
+    replaces = found.node is not None and not found.node.is_folder and not place.node.is_folder
+    return place.space.id == found.space.id and not replaces
+
+
+def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | None:
+    with session.look() as look:
+        place = _inner(look, source)
+        found = target(look, goal, _adding(place))
+        if found.node is not None and found.node.id == place.node.id:
+            return None
+        if _relocates(place, found):
+            return None
+        same_folder = found.parent.node.id == place.node.parent
+        look.allow(Action.RENAME if same_folder else Action.MOVE, place)
+        look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
+    return _prepare(session, source, goal, deep=True)
+
+
+def _renamed(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
+    """A new spelling of the same name."""
+    name = found.path.name
+    if name in (place.node.name, tx.resolver.shown_name(place.node)):
+        raise SameResource
+    standing = tx.change(place.space.id).move(place.node, found.parent.node, place.node.lane, name)
+    item, _ = _told(tx, found, standing, ChangeKind.MOVE, "rename", {"from": str(place.path)})
+    return item, True
+
+
+def _relocated(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
+    inner = has_inner_rights(tx, place.space.id)
+    audience = tx.audience(place.space, place.chain)
+    change = tx.change(place.space.id)
+    standing = change.move(place.node, found.parent.node, _lane_after(place, found), found.path.name)
+    after = found.placed(standing)
+    if inner:
+        tx.bump()
+        require_walls(tx, place.space)
+    told = "rename" if place.node.parent == found.parent.node.id else "move"
+    audience |= tx.audience(place.space, after.chain)
+    tx.finish(ChangeKind.MOVE, after, told, personal={"from": str(place.path)}, audience=audience)
+    return tx.item(after), found.node is None
+
+
+def _lane_after(place: Place, found: Target) -> bytes:
+    """A document renamed within its folder keeps its lane."""
+    return place.node.lane if place.node.parent == found.parent.node.id else found.lane
+
+
+def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared) -> tuple[Item, bool]:
+    """The content moves: onto a standing document, or into another space. The source goes to the trash."""
+    crosses = place.space.id != found.space.id
+    change = tx.change(found.space.id)
+    standing = _copied(tx, change, place, found, ready, deep=True)
+    source_change = tx.change(place.space.id)
+    audience = tx.audience(place.space, place.chain)
+    source_change.close(place.node)
+    if crosses:
+        if has_inner_rights(tx, place.space.id):
+            tx.bump()
+        tx.finish(ChangeKind.MOVE, place, "move_out", audience=audience)
+    return _told(tx, found, standing, ChangeKind.MOVE, "move", {"from": str(place.path)})

@@ -1,0 +1,262 @@
+"""Bytes on their way in and out: an upload becomes a version at its commit; a download leaves once it is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auth.roles import Action
+from config.ids import new_id
+from providers.catalogue.change import ChangeKind, NewVersion
+from providers.catalogue.contents import ChunkIndex, all_known, publish, version
+from providers.catalogue.nodes import Node
+from providers.drive.guards import require_conditions, require_unlocked
+from providers.drive.session import REPLANS_MAX, Replan, Session
+from providers.drive.targets import Target, require_room, target
+from providers.drive.transaction import Transaction, node_facts
+from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
+from providers.model import Conditions, Item
+from providers.paths import Path
+from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a version record was written for: the document, the number and id of the version about to be."""
+
+    node: bytes
+    number: int
+    version_id: bytes
+
+
+class Reader:
+    """The content of one version, decrypted as it is read. Close it, or use it as a context."""
+
+    def __init__(self, item: Item, content: ContentReader | None) -> None:
+        self.item = item
+        self._content = content
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; empty past the end."""
+        return b"" if self._content is None else self._content.read(offset, length)
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
+        """Yield the bytes from `start` to `stop` in pieces of at most 1 MiB, each good until the next."""
+        if self._content is not None:
+            yield from self._content.chunks(start, stop)
+
+    def close(self) -> None:
+        """Let go of what the reader holds."""
+        self._content = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Upload:
+    """A draft written from its beginning to its end. Nothing of it is visible before `commit` returns."""
+
+    def __init__(
+        self,
+        session: Session,
+        path: Path,
+        space: bytes,
+        writer: ContentWriter,
+        declared: int | None,
+        conditions: Conditions,
+        modified: int | None,
+    ) -> None:
+        self._session = session
+        self._path = path
+        self._space = space
+        self._writer: ContentWriter | None = writer
+        self._declared = declared
+        self._conditions = conditions
+        self._modified = modified
+        self._size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes."""
+        assert self._writer is not None
+        self._size += len(data)
+        self._writer.write(data)
+
+    def discard(self) -> None:
+        """Forget the draft. What stood at its name is untouched. Harmless after `commit`."""
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer = None
+
+    def commit(self) -> tuple[Item, bool]:
+        """Make the draft the document's newest version, durably; return the item, and whether it is new.
+
+        Raises UploadIncomplete if fewer or more bytes came than were declared, and whatever `put` would refuse now.
+        """
+        if self._declared is not None and self._size != self._declared:
+            self.discard()
+            raise UploadIncomplete
+        assert self._writer is not None
+        sealed = self._writer.finish()
+        self._writer = None
+        return Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified).commit()
+
+
+class Arrival:
+    """Sealed content about to become a version of whatever stands at a path."""
+
+    def __init__(
+        self,
+        session: Session,
+        path: Path,
+        space: bytes,
+        sealed: Sealed,
+        conditions: Conditions,
+        modified: int | None,
+    ) -> None:
+        self._session = session
+        self._storage = session.storage
+        self._path = path
+        self._space = space
+        self._sealed = sealed
+        self._conditions = conditions
+        self._modified = modified
+
+    def commit(self) -> tuple[Item, bool]:
+        """Commit; plan anew while others change the same document between plan and transaction."""
+        for _ in range(REPLANS_MAX):
+            plan, parent = self._plan()
+            needs, record_bytes = set(self._sealed.needs), 0
+            if plan is not None:
+                record, more = self._storage.vault.version_record(self._space, self._record(plan, parent))
+                needs, record_bytes = needs | set(more), record.length
+            try:
+                return self._session.commit(
+                    [self._path],
+                    lambda tx, plan=plan, extra=record_bytes: self._work(tx, plan, extra),  # type: ignore[misc]
+                    needs=needs,
+                )
+            except Replan:
+                continue
+        raise PreconditionFailed
+
+    def _record(self, plan: Plan, parent: bytes) -> VersionRecord:
+        return VersionRecord(
+            node=plan.node,
+            version_id=plan.version_id,
+            number=plan.number,
+            parent=parent,
+            name=self._path.name,
+            content=self._sealed.content,
+            size=self._sealed.size,
+            at=0,
+        )
+
+    def _plan(self) -> tuple[Plan | None, bytes]:
+        """Tell which version this will be; None where it will be none: an empty new document."""
+        with self._session.look() as look:
+            found = target(look, self._path, Action.ADD)
+        if found.node is None or found.node.version == 0:
+            if self._sealed.size == 0:
+                return None, found.parent.node.id
+            node = new_id() if found.node is None else found.node.id
+            return Plan(node, 1, new_id()), found.parent.node.id
+        return Plan(found.node.id, found.node.version + 1, new_id()), found.parent.node.id
+
+    def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:
+        found = target(tx, self._path, Action.ADD)
+        if found.space.id != self._space:
+            raise PreconditionFailed
+        check_replaceable(tx, found, self._conditions)
+        node = found.node
+        if node is not None and self._is_same(tx, node):
+            return self._unchanged(tx, found, node), False
+        change = tx.change(self._space)
+        sealed = self._sealed
+        require_room(found.space, change.sealed_bytes, sealed.sealed_bytes + record_bytes)
+        if not all_known(tx.connection, self._space, sealed.relied):
+            raise UploadIncomplete
+        if plan is None:
+            if node is not None and node.version:
+                raise Replan
+            standing = node or change.add(found.parent.node, found.lane, self._path.name, is_folder=False)
+        else:
+            standing = self._standing(found, plan) or change.add(
+                found.parent.node, found.lane, self._path.name, is_folder=False, node=plan.node
+            )
+            publish(self._storage.database, tx.connection, self._space, sealed.records)
+            change.sealed_bytes += sealed.sealed_bytes + record_bytes
+            new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
+            standing = change.add_version(standing, new, tx.author)
+        if self._modified is not None:
+            standing = change.set_modified(standing, self._modified)
+        place = found.placed(standing)
+        told = "add" if standing.version <= 1 else "write"
+        tx.finish(ChangeKind.PUT, place, told, facts=node_facts(standing))
+        return tx.item(place), node is None
+
+    def _standing(self, found: Target, plan: Plan) -> Node | None:
+        """Return the document that gets the version; raise Replan if it is not the one the plan was made for."""
+        node = found.node
+        if node is None:
+            if plan.number != 1:
+                raise Replan
+            return None
+        if node.id != plan.node or node.version + 1 != plan.number:
+            raise Replan
+        return node
+
+    def _is_same(self, tx: Transaction, node: Node) -> bool:
+        """Return whether the document already holds this very content."""
+        if node.version == 0:
+            return self._sealed.size == 0
+        if node.size != self._sealed.size:
+            return False
+        row = version(tx.connection, self._storage.keyring, node.space, node.id, node.version)
+        return bool(row["content"] == self._sealed.content)
+
+    def _unchanged(self, tx: Transaction, found: Target, node: Node) -> Item:
+        """The same bytes again are no version. A time that a client asked for is set all the same."""
+        if self._modified is None or self._modified == node.modified:
+            return tx.item(found.place)
+        change = tx.change(self._space)
+        standing = change.set_modified(node, self._modified)
+        place = found.placed(standing)
+        tx.finish(ChangeKind.PROPERTIES, place, "set_property")
+        return tx.item(place)
+
+
+def check_replaceable(tx: Transaction, found: Target, conditions: Conditions) -> None:
+    """Raise unless content may be put at `found` now: rights, kind, locks, conditions."""
+    if found.node is not None:
+        if found.node.is_folder:
+            raise IsAFolder
+        tx.allow(Action.REPLACE, found.place)
+    require_conditions(tx, found.path, conditions)
+    require_unlocked(tx, found.slots(tx), conditions, found.path, membership=found.node is None)
+
+
+def writer_for(session: Session, space: bytes, declared: int | None) -> ContentWriter:
+    """Return a writer of sealed content into a space."""
+    index = ChunkIndex(session.storage.database, space)
+    return session.storage.vault.writer(space, declared=declared, known=index.known)
+
+
+def reader_of(session: Session, space: bytes, content: bytes) -> ContentReader:
+    """Return a reader of content that the vault keeps for a space."""
+    index = ChunkIndex(session.storage.database, space)
+    return session.storage.vault.reader(space, content, index.locate)
+
+
+def sealed_again(session: Session, source: ContentReader, space: bytes) -> Sealed:
+    """Seal content of one space for another, as a stream."""
+    writer = writer_for(session, space, source.size)
+    try:
+        for piece in source.chunks():
+            writer.write(piece)
+        return writer.finish()
+    except BaseException:
+        writer.discard()
+        raise

@@ -1,0 +1,174 @@
+"""One installation, assembled: its database, keys, people, vault, locks and logs, and the drives that stand on them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from auth.authenticator import Authenticator
+from auth.directory import Directory
+from auth.keyring import Keyring, RootKey
+from auth.keystore import FileKeystore
+from auth.rights import Principal
+from sqlalchemy import delete, insert, select
+
+from auth import tables as auth_tables
+from config import schema
+from config.clock import now_us
+from config.database import Database
+from config.errors import AlreadyInitialised, NotInitialised
+from config.ids import new_id
+from config.settings.schema import Settings
+from providers import tables
+from providers.audit.checkpoints import Checkpoints
+from providers.audit.journal import ReadJournal
+from providers.audit.log import AuditLog
+from providers.catalogue.nodes import Names, Tree
+from providers.drive import Drive
+from providers.drive.sight import Audiences, Sights
+from providers.drive.storage import Storage
+from providers.locks import Locks
+from providers.spaces import Spaces
+from providers.vault.local import LocalStore
+from providers.vault.vault import Vault
+from providers.verify import Finding, Progress, verify
+
+
+class Installation:
+    """Everything that one data folder, its database and its root key amount to. Safe to use from many threads."""
+
+    def __init__(self, folder: Path, settings: Settings, root: RootKey) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.database = Database(folder, settings.installation.database_url or None)
+        self.keyring = Keyring(root, FileKeystore(folder / "keystore"))
+        self.audit = AuditLog(self.database, self.keyring)
+        self.directory = Directory(self.database, self.keyring, self.audit)
+        self.authenticator = Authenticator(self.database, self.keyring, self.directory, self.audit)
+        self.journal = ReadJournal(folder / "journal", self.audit)
+        self.vault = Vault(LocalStore(folder / "vault"), self.keyring)
+        self.locks = Locks(self.database, self.keyring)
+        names = Names(self.keyring)
+        tree = Tree(names)
+        self.storage = Storage(
+            database=self.database,
+            keyring=self.keyring,
+            directory=self.directory,
+            authenticator=self.authenticator,
+            audit=self.audit,
+            journal=self.journal,
+            vault=self.vault,
+            locks=self.locks,
+            names=names,
+            tree=tree,
+            sights=Sights(self.database, self.keyring, self.directory, tree),
+            audiences=Audiences(self.directory),
+            zone=settings.zone,
+        )
+        self.spaces = Spaces(self.storage)
+        self.checkpoints = Checkpoints(self.database, self.audit)
+        self._holder = new_id()
+        self._ticking = threading.Lock()
+
+    # --- beginning
+
+    @classmethod
+    def create(cls, folder: Path, settings: Settings, *, supplier_name: str) -> Installation:
+        """Make an installation in `folder`: keys first, then tables, then the supplier's organisation."""
+        if (folder / "keystore").exists() or (folder / "catalogue.db").exists():
+            raise AlreadyInitialised(folder=folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(folder, 0o700)
+        if settings.key.source == "file" and not settings.key_file.exists():
+            RootKey.create_file(settings.key_file, data_folder=folder)
+        made = cls(folder, settings, root_key(settings))
+        schema.upgrade(made.database)
+        identity = new_id()
+        made.keyring.begin(identity)
+        with made.database.write() as connection:
+            row = {"one": 1, "id": identity, "supplier": None, "created_at": now_us()}
+            connection.execute(insert(auth_tables.installation), row)
+            connection.execute(insert(auth_tables.epoch), {"one": 1, "value": 1})
+        made.directory.add_organisation(supplier_name, supplier=True)
+        return made
+
+    @classmethod
+    def open(cls, folder: Path, settings: Settings) -> Installation:
+        """Open what `create` made. Raises NotInitialised, the schema's errors, and the keyring's for a wrong key."""
+        if not (folder / "keystore").is_dir():
+            raise NotInitialised(folder=folder)
+        found = cls(folder, settings, root_key(settings))
+        try:
+            schema.check(found.database)
+            with found.database.read() as connection:
+                if connection.execute(select(auth_tables.installation.c.id)).first() is None:
+                    raise NotInitialised(folder=folder)
+            found.keyring.installation()
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def close(self) -> None:
+        """Write out what waits, and let go of files and connections."""
+        self.journal.close()
+        self.vault.close()
+        self.database.dispose()
+
+    # --- who works here
+
+    def drive(self, principal: Principal) -> Drive:
+        """Return what the principal may see and do."""
+        return Drive(self.storage, principal)
+
+    def operator(self) -> Principal:
+        """Return whoever sits at the machine, as the operator of the command line."""
+        try:
+            user = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            user = str(os.geteuid())
+        return self.authenticator.operator(user)
+
+    # --- what has to be done now and then
+
+    def tick(self) -> None:
+        """Number the reads in the logs, sign checkpoints, forget what ran out. Call about twice a second, anywhere."""
+        if not self._ticking.acquire(blocking=False):
+            return
+        try:
+            self.vault.tick()
+            self.audit.flush_unseen()
+            if self.checkpoints.lead(self._holder):
+                self.journal.drain()
+                self.checkpoints.advance()
+                self._sweep()
+        finally:
+            self._ticking.release()
+
+    def _sweep(self) -> None:
+        now = now_us()
+        with self.database.transient_read() as connection:
+            stale = connection.execute(select(tables.lock.c.token).where(tables.lock.c.expires_at <= now)).first()
+        if stale is not None:
+            with self.database.transient_write() as connection:
+                connection.execute(delete(tables.lock).where(tables.lock.c.expires_at <= now))
+
+    def verify(self, progress: Progress = lambda stage, done: None) -> Iterator[Finding]:
+        """Yield all that does not hold of what is stored."""
+        self.tick()
+        return verify(self.storage, progress)
+
+
+def root_key(settings: Settings) -> RootKey:
+    """Return the root key from where the settings say it comes from."""
+    key = settings.key
+    if key.source == "environment":
+        return RootKey.from_environment(key.variable)
+    if key.source == "systemd":
+        return RootKey.from_credential(key.credential)
+    if key.source == "command":
+        return RootKey.from_command(key.command)
+    return RootKey.from_file(settings.key_file, data_folder=settings.folder)

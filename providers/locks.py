@@ -1,0 +1,169 @@
+"""Locks of RFC 4918, shared by all processes. A lock belongs to a name in a folder: (parent, lane, folded name).
+
+They live in the transient tables: a lock lost with the machine's power is a lock that has run out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auth.keyring import Keyring
+from sqlalchemy import Row, bindparam, delete, select, tuple_, update
+
+from config.clock import SECOND_US, now_us
+from config.database import Database
+from providers import tables
+from providers.catalogue.nodes import Node
+
+SECONDS_MAX = 3600
+TOKEN_PREFIX = "urn:uuid:"  # noqa: S105 (a scheme, no secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A name in a folder, whether or not anything stands there."""
+
+    parent: bytes
+    lane: bytes
+    folded: bytes
+
+    @classmethod
+    def of(cls, node: Node) -> Slot:
+        """Return the slot that a node fills."""
+        return cls(node.parent, node.lane, node.folded)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that has not run out. `expires_at` is in microseconds; `owner` is what the client said, as XML."""
+
+    token: bytes
+    space: bytes
+    slot: Slot
+    node: bytes
+    principal: bytes
+    organisation: bytes
+    device: bytes
+    is_deep: bool
+    is_shared: bool
+    owner: str
+    seconds: int
+    expires_at: int
+
+    @property
+    def token_text(self) -> str:
+        """The token as clients write it."""
+        return TOKEN_PREFIX + str(uuid.UUID(bytes=self.token))
+
+
+_LOCK = tables.lock
+_COLUMNS = _LOCK.c
+_ON_SLOTS = select(_LOCK).where(
+    tuple_(_COLUMNS.parent, _COLUMNS.lane, _COLUMNS.folded).in_(bindparam("slots", expanding=True)),
+    _COLUMNS.expires_at > bindparam("now"),
+)
+_IN_SPACE = select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now"))
+_IN_FOLDER = select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now"))
+_REFRESH = (
+    update(_LOCK)
+    .where(_COLUMNS.token == bindparam("b_token"))
+    .values(seconds=bindparam("b_seconds"), expires_at=bindparam("b_expires_at"))
+)
+
+
+class Locks:
+    """The locks of one installation."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def on(self, slots: Sequence[Slot]) -> list[HeldLock]:
+        """Return the locks that were taken on these very slots."""
+        keys = [(slot.parent, slot.lane, slot.folded) for slot in slots]
+        with self._database.transient_read() as connection:
+            return self._held(connection.execute(_ON_SLOTS, {"slots": keys, "now": now_us()}))
+
+    def inside(self, space: bytes) -> list[HeldLock]:
+        """Return all locks of a space."""
+        with self._database.transient_read() as connection:
+            return self._held(connection.execute(_IN_SPACE, {"space": space, "now": now_us()}))
+
+    def in_folder(self, parent: bytes) -> list[HeldLock]:
+        """Return the locks on names directly in a folder."""
+        with self._database.transient_read() as connection:
+            return self._held(connection.execute(_IN_FOLDER, {"parent": parent, "now": now_us()}))
+
+    def add(self, lock: HeldLock) -> None:
+        """Keep a lock. The caller has seen, and keeps others from changing, that nothing stands against it."""
+        row = {
+            "token": lock.token, "space": lock.space, "parent": lock.slot.parent, "lane": lock.slot.lane,
+            "folded": lock.slot.folded, "node": lock.node, "principal": lock.principal,
+            "organisation": lock.organisation, "device": lock.device, "is_deep": lock.is_deep,
+            "is_shared": lock.is_shared, "owner": self._sealer.seal(b"lock" + lock.token, lock.owner.encode("utf-8")),
+            "seconds": lock.seconds, "expires_at": lock.expires_at,
+        }  # fmt: skip
+        with self._database.transient_write() as connection:
+            connection.execute(self._database.insert_ignore(_LOCK), row)
+
+    def refresh(self, token: bytes, seconds: int) -> int:
+        """Let the lock stand for `seconds` from now; return when it will run out, in microseconds."""
+        expires_at = now_us() + seconds * SECOND_US
+        with self._database.transient_write() as connection:
+            connection.execute(_REFRESH, {"b_token": token, "b_seconds": seconds, "b_expires_at": expires_at})
+        return expires_at
+
+    def remove(self, tokens: Iterable[bytes]) -> None:
+        """Let the locks go."""
+        wanted = list(tokens)
+        if wanted:
+            with self._database.transient_write() as connection:
+                connection.execute(delete(_LOCK).where(_COLUMNS.token.in_(wanted)))
+
+    def remove_of(self, *, principal: bytes | None = None, device: bytes | None = None) -> None:
+        """Let go all locks of a person, or of one device."""
+        chosen = _COLUMNS.principal == principal if device is None else _COLUMNS.device == device
+        with self._database.transient_write() as connection:
+            connection.execute(delete(_LOCK).where(chosen))
+
+    @property
+    def _sealer(self) -> Any:
+        return self._keyring.installation().general
+
+    def _held(self, found: Iterable[Row[Any]]) -> list[HeldLock]:
+        return [
+            HeldLock(
+                token=row.token,
+                space=row.space,
+                slot=Slot(row.parent, row.lane, row.folded),
+                node=row.node,
+                principal=row.principal,
+                organisation=row.organisation,
+                device=row.device,
+                is_deep=row.is_deep,
+                is_shared=row.is_shared,
+                owner=self._sealer.open(b"lock" + row.token, row.owner).decode("utf-8"),
+                seconds=row.seconds,
+                expires_at=row.expires_at,
+            )
+            for row in found
+        ]
+
+
+def new_token() -> bytes:
+    """Return a fresh lock token: the 16 bytes of a random UUID."""
+    return uuid.uuid4().bytes
+
+
+def token_of(text: str) -> bytes | None:
+    """Return the token that a client wrote, with or without angle brackets; None if it is none of ours."""
+    bare = text.strip().removeprefix("<").removesuffix(">")
+    if not bare.startswith(TOKEN_PREFIX):
+        return None
+    try:
+        return uuid.UUID(bare.removeprefix(TOKEN_PREFIX)).bytes
+    except ValueError:
+        return None

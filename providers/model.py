@@ -1,0 +1,116 @@
+"""What adapters see of the storage provider: plain, immutable values, already trimmed to what one principal may know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from providers.paths import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A folder or document as one principal sees it. Times are microseconds UTC, sizes bytes.
+
+    `etag` is quoted, a keyed digest of the version's id, and empty for folders. `space` is None for the containers
+    above spaces. `id` is 16 random bytes, empty for containers.
+    """
+
+    path: Path
+    name: str
+    is_folder: bool
+    size: int
+    created: int
+    modified: int
+    etag: str
+    id: bytes
+    space: bytes | None
+    version: int
+    has_properties: bool
+    is_past: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock of RFC 4918. `token` is empty unless it is one's own, `owner` unless one may see whose it is."""
+
+    token: str
+    root: Path
+    is_deep: bool
+    is_shared: bool
+    owner: str
+    seconds: int
+    expires_at: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """RFC 4331: sealed bytes in use, and bytes still free (None: no limit)."""
+
+    used: int
+    available: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One immutable content of a document. `sha256` is hexadecimal, of the whole content."""
+
+    number: int
+    id: bytes
+    size: int
+    at: int
+    by: str
+    via: str
+    etag: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionTerm:
+    """One term of a list in an If header (RFC 4918 10.4): a lock token or an entity tag, perhaps negated."""
+
+    negated: bool
+    is_token: bool
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionList:
+    """Terms that must all hold of the resource at `path` (None: of the request's own)."""
+
+    path: Path | None
+    terms: tuple[ConditionTerm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must hold for an operation to go on, checked within its transaction.
+
+    Of `lists` one that holds is enough. `tokens` are all lock tokens submitted. Entity tags stand as given; `*` means
+    any content at all. `unmodified_since` is in microseconds, compared by the second.
+    """
+
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+    lists: tuple[ConditionList, ...] = ()
+    tokens: frozenset[str] = frozenset()
+    unmodified_since: int | None = None
+
+
+NO_CONDITIONS = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceInfo:
+    """A space as its keepers see it. `state`: 0 active, 1 frozen, 2 archived. `customer` None: the supplier's own."""
+
+    id: bytes
+    name: str
+    customer: bytes | None
+    is_open: bool
+    state: int
+    quota_bytes: int | None
+    created_at: int
+
+
+ACTIVE, FROZEN, ARCHIVED = 0, 1, 2

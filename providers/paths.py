@@ -1,0 +1,95 @@
+"""Names and paths: the one place where text from outside becomes a path, and where two names are compared.
+
+A path is a tuple of names below the root of a drive. Nothing after this module normalises, splits or decodes again.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from providers.errors import BadName, NameTooLong
+
+NAME_BYTES_MAX = 255
+DEPTH_MAX = 100
+
+#: Unicode categories no name may hold: control characters, surrogates, unassigned code points.
+_REFUSED = frozenset({"Cc", "Cs", "Cn"})
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A place below the root of a drive: the names on the way to it, as they were given."""
+
+    segments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "/" + "/".join(self.segments)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is the root of the drive."""
+        return not self.segments
+
+    @property
+    def name(self) -> str:
+        """The last name; empty for the root."""
+        return self.segments[-1] if self.segments else ""
+
+    @property
+    def parent(self) -> Path:
+        """The path one name shorter; the root is its own parent."""
+        return Path(self.segments[:-1])
+
+    def joined(self, name: str) -> Path:
+        """Return the path of `name` below this one."""
+        return Path((*self.segments, name))
+
+
+ROOT = Path()
+
+
+def parse(text: str) -> Path:
+    """Return the path that `text` spells, with `/` between names; doubled and trailing slashes carry no meaning.
+
+    The text is already percent-decoded, once. Raises BadName for a name that may not stand, NameTooLong.
+    """
+    segments = tuple(segment for segment in text.split("/") if segment)
+    if len(segments) > DEPTH_MAX:
+        raise BadName(why=f"it lies deeper than {DEPTH_MAX} folders.")
+    for segment in segments:
+        check_name(segment)
+    return Path(segments)
+
+
+def parse_bytes(raw: bytes) -> Path:
+    """Return the path that UTF-8 bytes spell; raise BadName if they are no UTF-8."""
+    try:
+        return parse(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadName(why="it is not valid UTF-8.") from None
+
+
+@lru_cache(maxsize=65_536)
+def check_name(name: str) -> str:
+    """Return the name if it may stand in a folder, else raise BadName or NameTooLong."""
+    if name in ("", ".", ".."):
+        raise BadName(why="it has a meaning of its own.")
+    if not name.isascii() or not name.isprintable():
+        for character in name:
+            if unicodedata.category(character) in _REFUSED:
+                raise BadName(why="it holds a character that cannot be shown.")
+    if "/" in name:
+        raise BadName(why="it holds a slash.")
+    if len(name.encode("utf-8")) > NAME_BYTES_MAX:
+        raise NameTooLong(limit=NAME_BYTES_MAX)
+    return name
+
+
+@lru_cache(maxsize=65_536)
+def fold(name: str) -> str:
+    """Return the form by which names are compared: NFC(casefold(NFD(name))). One entry stands per folded name."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

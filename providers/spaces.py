@@ -1,0 +1,235 @@
+"""Spaces as their keepers work on them: making, freezing, archiving, and granting from outside.
+
+These acts are the operator's and the supplier's administrators'. They give no sight of content: who wants to read
+needs a grant, and granting it is an event that the customer sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from auth.rights import Grant, Kind, Principal
+from sqlalchemy import Connection, insert, select, update
+
+from auth.roles import GranteeKind, Role
+from config.clock import now_us
+from config.ids import NOBODY, id_text, new_id
+from providers import tables
+from providers.audit.events import Projection
+from providers.catalogue.change import ChangeKind
+from providers.catalogue.nodes import Node
+from providers.drive.granting import record_grant, record_revoke
+from providers.drive.places import Place
+from providers.drive.storage import Storage
+from providers.drive.transaction import Transaction
+from providers.errors import Forbidden, NotFound, TargetExists
+from providers.model import ACTIVE, SpaceInfo
+from providers.paths import ROOT, Path, check_name, fold
+
+T = TypeVar("T")
+Template = tuple[Path, ...]
+
+
+class Spaces:
+    """All spaces of an installation, for those who keep them."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def list(self) -> list[SpaceInfo]:
+        """Return every space that has not ended, oldest first."""
+        with self._storage.database.read() as connection:
+            infos = self._storage.sights.space_infos(connection, self._storage.authenticator.epoch(connection))
+            return sorted(infos.values(), key=lambda info: (info.created_at, info.id))
+
+    def get(self, space: bytes) -> SpaceInfo:
+        """Return a space by its id; raise NotFound."""
+        found = next((info for info in self.list() if info.id == space), None)
+        if found is None:
+            raise NotFound
+        return found
+
+    def find(self, name: str, customer: bytes | None = None) -> SpaceInfo | None:
+        """Return the space of that name of a customer (None: the supplier's own)."""
+        wanted = fold(name)
+        return next((i for i in self.list() if i.customer == customer and fold(i.name) == wanted), None)
+
+    def create(
+        self,
+        actor: Principal,
+        name: str,
+        *,
+        customer: bytes | None,
+        template: Template = (),
+        is_open: bool = False,
+        quota_bytes: int | None = None,
+    ) -> SpaceInfo:
+        """Make a space with the folders of `template`, its key first. Raises TargetExists, BadName."""
+        _require_keeper(actor)
+        check_name(name)
+        info = SpaceInfo(new_id(), name, customer, is_open, ACTIVE, quota_bytes, now_us())
+        self._storage.keyring.create(info.id)
+
+        def work(connection: Connection) -> SpaceInfo:
+            epoch = self._storage.authenticator.epoch(connection)
+            for other in self._storage.sights.space_infos(connection, epoch).values():
+                if other.customer == customer and fold(other.name) == fold(name):
+                    raise TargetExists
+            row = self._row(info)
+            connection.execute(insert(tables.space), row)
+            connection.execute(insert(tables.head), {"space": info.id, "number": 0, "at": 0, "sealed_bytes": 0})
+            tx = Transaction(self._storage, connection, actor)
+            root = tx.change(info.id).add_root()
+            place = Place(ROOT, info, (root,), self._storage.tree, None)
+            _plant(tx, root, template)
+            tx.finish(ChangeKind.MADE, place, "space_created", personal={"space": name}, audience=_told(info))
+            self._settle(tx, place, row)
+            return info
+
+        return self._storage.database.apply(work, order=info.id)
+
+    def set_state(self, actor: Principal, space: bytes, state: int) -> SpaceInfo:
+        """Let a space be active, frozen (nothing in it changes) or archived (frozen, and shown under `Archive`)."""
+        return self._change_settings(actor, space, state=state)
+
+    def set_quota(self, actor: Principal, space: bytes, quota_bytes: int | None) -> SpaceInfo:
+        """Let a space take at most so many sealed bytes, or with None as many as there is room for."""
+        return self._change_settings(actor, space, quota_bytes=quota_bytes)
+
+    def _change_settings(self, actor: Principal, space: bytes, **values: Any) -> SpaceInfo:
+        def work(tx: Transaction, place: Place) -> SpaceInfo:
+            info = replace(place.space, **values)
+            standing = tx.connection.execute(select(tables.space).where(tables.space.c.id == space)).mappings().one()
+            tx.connection.execute(update(tables.space).where(tables.space.c.id == space).values(**values))
+            self._settle(tx, replace(place, space=info), {**standing, **values})
+            return info
+
+        return self._on(actor, space, ROOT, work)
+
+    def _settle(self, tx: Transaction, place: Place, row: dict[str, Any]) -> None:
+        """End a change that holds nothing but the row of the space itself, so that `verify` can compare it."""
+        tx.change(place.space.id).note_space(row)
+        tx.bump()
+        facts = {"state": place.space.state, "open": int(place.space.is_open), "quota": place.space.quota_bytes or 0}
+        tx.finish(ChangeKind.SPACE, place, "space_set", facts=facts, audience=_told(place.space))
+
+    def _row(self, info: SpaceInfo) -> dict[str, Any]:
+        sealed = self._storage.keyring.space(info.id).names.seal(b"space" + info.id, info.name.encode("utf-8"))
+        return {
+            "id": info.id, "customer": info.customer, "name": sealed, "is_open": info.is_open, "state": info.state,
+            "quota_bytes": info.quota_bytes, "created_at": info.created_at, "ended_at": None,
+        }  # fmt: skip
+
+    def make_folders(self, actor: Principal, space: bytes, folders: Iterable[Path]) -> None:
+        """Make those of `folders` that do not stand yet, with the folders they lie in, as one change."""
+        wanted = list(folders)
+
+        def work(tx: Transaction, place: Place) -> None:
+            if _plant(tx, place.node, wanted):
+                tx.finish(ChangeKind.MAKE_FOLDER, place, "make_folder", facts={"count": len(wanted)})
+
+        self._on(actor, space, ROOT, work)
+
+    def grant(
+        self,
+        actor: Principal,
+        space: bytes,
+        path: Path,
+        grantee: bytes,
+        kind: GranteeKind,
+        role: Role,
+        *,
+        history: bool,
+        expires_at: int | None = None,
+    ) -> Grant:
+        """Give a role on what stands at `path` of a space."""
+        identity = new_id()
+
+        def work(tx: Transaction, place: Place) -> Grant:
+            made = Grant(identity, space, place.node.id, grantee, kind, role, history, expires_at)
+            record_grant(tx, place, made)
+            return made
+
+        return self._on(actor, space, path, work)
+
+    def break_inheritance(self, actor: Principal, space: bytes, path: Path) -> Grant:
+        """Let what stands at `path` of a space inherit no rights."""
+        return self.grant(actor, space, path, NOBODY, GranteeKind.NONE, Role.BREAK, history=False)
+
+    def revoke(self, actor: Principal, space: bytes, grant_id: bytes) -> None:
+        """Take back a grant, wherever in the space it stands. Raises NotFound."""
+
+        def work(tx: Transaction, root: Place) -> None:
+            found = self._storage.directory.grants_of_space(tx.connection, space)
+            made = next((grant for grant in found if grant.id == grant_id), None)
+            node = None if made is None else self._storage.tree.by_id(tx.connection, made.node)
+            if node is None:
+                raise NotFound
+            chain = self._storage.tree.ancestry(tx.connection, node)
+            record_revoke(tx, Place(ROOT, root.space, chain, root.tree, None), grant_id)
+
+        self._on(actor, space, ROOT, work)
+
+    def grants(self, space: bytes) -> list[tuple[Path, Grant]]:
+        """Return the grants of a space with the paths they stand on, as within the space."""
+        storage = self._storage
+        with storage.database.read() as connection:
+            found = []
+            for grant in storage.directory.grants_of_space(connection, space):
+                node = storage.tree.by_id(connection, grant.node)
+                chain = () if node is None else storage.tree.ancestry(connection, node)
+                if chain:
+                    found.append((Path(tuple(step.name for step in chain[1:])), grant))
+            return sorted(found, key=lambda pair: (pair[0].segments, id_text(pair[1].id)))
+
+    def _on(self, actor: Principal, space: bytes, path: Path, work: Callable[[Transaction, Place], T]) -> T:
+        """Run `work` as a keeper on what stands at `path` of a space."""
+        _require_keeper(actor)
+        held = () if self._storage.database.dialect == "sqlite" else (space,)
+
+        def operation(connection: Connection) -> T:
+            tx = Transaction(self._storage, connection, actor, held)
+            epoch = tx.principal.epoch
+            info = self._storage.sights.space_infos(connection, epoch).get(space)
+            root = None if info is None else self._storage.tree.root(connection, space)
+            if info is None or root is None:
+                raise NotFound
+            chain: tuple[Node, ...] = (root,)
+            for name in path.segments:
+                standing = self._storage.tree.named(connection, chain[-1], name, NOBODY)
+                if not standing:
+                    raise NotFound
+                chain = (*chain, standing[0])
+            return work(tx, Place(path, info, chain, self._storage.tree, None))
+
+        return self._storage.database.apply(operation, order=space)
+
+
+def _require_keeper(actor: Principal) -> None:
+    if actor.kind is not Kind.OPERATOR and not (actor.is_supplier and actor.is_administrator):
+        raise Forbidden
+
+
+def _told(info: SpaceInfo) -> dict[bytes, Projection]:
+    return {} if info.customer is None else {info.customer: Projection.FULL}
+
+
+def _plant(tx: Transaction, root: Node, folders: Iterable[Path]) -> int:
+    """Make folders below a node where they do not stand yet; return how many were made."""
+    standing: dict[tuple[str, ...], Node] = {(): root}
+    made = 0
+    for folder in folders:
+        for depth, name in enumerate(folder.segments, start=1):
+            key = tuple(fold(part) for part in folder.segments[:depth])
+            if key in standing:
+                continue
+            parent = standing[key[:-1]]
+            known = tx.storage.tree.named(tx.connection, parent, name, NOBODY)
+            if known:
+                standing[key] = known[0]
+                continue
+            standing[key] = tx.change(root.space).add(parent, NOBODY, check_name(name), is_folder=True)
+            made += 1
+    return made

@@ -1,0 +1,193 @@
+"""Does what is stored still say what was once acknowledged? Walks packs, versions, the catalogue and the logs.
+
+Each change's audit leaf carries the digest of the rows it wrote. The tables are replayed change by change and compared,
+so that a row that was deleted, added, swapped or rolled back is found, and named.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from sqlalchemy import Connection, select
+
+from auth import tables as auth_tables
+from config.errors import MellanrumError
+from config.ids import id_text
+from providers import tables
+from providers.catalogue import contents, rows
+from providers.catalogue.change import ChangeKind, version_mac
+from providers.drive.storage import Storage
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not hold: where, and what."""
+
+    where: str
+    what: str
+
+
+def verify(storage: Storage, progress: Progress = lambda stage, done: None) -> Iterator[Finding]:
+    """Yield all that does not hold, in packs, versions, catalogue and logs. Reads everything; changes nothing."""
+    with storage.database.read() as connection:
+        spaces = list(connection.execute(select(tables.space.c.id)).scalars())
+        orphans = set(connection.execute(select(tables.head.c.space)).scalars()) ^ set(spaces)
+        for orphan in sorted(orphans):
+            yield Finding(f"space {id_text(orphan)}", "its row, or that of its head, is missing")
+        for number, space in enumerate(spaces):
+            progress("catalogue", number)
+            yield from _Replay(storage, connection, space).findings()
+    for number, space in enumerate(spaces):
+        progress("packs", number)
+        for damage in storage.vault.scrub(space):
+            yield Finding(f"space {id_text(space)}", str(damage))
+        yield from _unreadable(storage, space)
+    for finding in storage.audit.verify():
+        yield Finding(finding.where, finding.what)
+
+
+def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
+    """Yield every version of which a chunk is missing or damaged."""
+    index = contents.ChunkIndex(storage.database, space)
+    seen: dict[bytes, str | None] = {}
+    with storage.database.read() as connection:
+        found = connection.execute(select(tables.version).where(tables.version.c.space == space)).mappings().all()
+    for row in found:
+        content = row["content"]
+        if content not in seen:
+            seen[content] = _damage(storage, space, row, index)
+        damage = seen[content]
+        if damage is not None:
+            yield Finding(f"space {id_text(space)} document {id_text(row['node'])} version {row['number']}", damage)
+
+
+def _damage(storage: Storage, space: bytes, row: Any, index: contents.ChunkIndex) -> str | None:
+    try:
+        reader = storage.vault.reader(space, row["content"], index.locate)
+        size = sum(len(piece) for piece in reader.chunks())
+    except (MellanrumError, InvalidTag, KeyError, ValueError) as error:
+        return f"its content cannot be read: {error}"
+    return None if size == row["size"] else f"its content has {size} bytes instead of {row['size']}"
+
+
+class _Replay:
+    """The rows of one space, gathered by the change that wrote them."""
+
+    def __init__(self, storage: Storage, connection: Connection, space: bytes) -> None:
+        self._storage = storage
+        self._connection = connection
+        self._space = space
+        self._where = f"space {id_text(space)}"
+        self._written: dict[int, list[bytes]] = defaultdict(list)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what does not fit the digests in the log, the chain of MACs, or the live tree."""
+        yield from self._versions()
+        self._entries()
+        self._properties()
+        self._grants()
+        yield from self._changes()
+        yield from self._live()
+
+    def _rows(self, table: Any) -> Iterator[Any]:
+        found = self._connection.execute(select(table).where(table.c.space == self._space))
+        yield from found.mappings()
+
+    def _entries(self) -> None:
+        for row in self._rows(tables.entry):
+            self._written[row["from_change"]].append(rows.entry_opened(row))
+        for row in self._rows(tables.closed_entry):
+            self._written[row["from_change"]].append(rows.entry_opened(row))
+            self._written[row["to_change"]].append(rows.entry_closed(row))
+
+    def _properties(self) -> None:
+        for row in self._rows(tables.property):
+            self._written[row["from_change"]].append(rows.property_opened(row))
+            if row["to_change"] is not None:
+                self._written[row["to_change"]].append(rows.property_closed(row))
+
+    def _grants(self) -> None:
+        for row in self._rows(auth_tables.grants):
+            self._written[row["from_change"]].append(rows.grant_opened(row))
+            if row["to_change"] is not None:
+                self._written[row["to_change"]].append(rows.grant_closed(row))
+
+    def _versions(self) -> Iterator[Finding]:
+        key = self._storage.keyring.space(self._space).manifest_key
+        statement = select(tables.version).where(tables.version.c.space == self._space)
+        previous: dict[bytes, tuple[int, bytes]] = {}
+        ordered = statement.order_by(tables.version.c.node, tables.version.c.number)
+        for row in self._connection.execute(ordered).mappings():
+            self._written[row["change"]].append(rows.version_added(row))
+            number, mac = previous.get(row["node"], (0, b""))
+            where = f"{self._where} document {id_text(row['node'])} version {row['number']}"
+            if row["number"] != number + 1:
+                yield Finding(where, f"the version before it is missing (found {number})")
+            elif version_mac(key, row, mac) != row["mac"]:
+                yield Finding(where, "it does not carry the MAC that was given to it: swapped, changed or rolled back")
+            previous[row["node"]] = (row["number"], row["mac"])
+
+    def _changes(self) -> Iterator[Finding]:
+        found = {row["number"]: row for row in self._rows(tables.change)}
+        head = self._connection.execute(select(tables.head.c.number).where(tables.head.c.space == self._space)).scalar()
+        logged = self._storage.audit.changes_logged(self._connection, self._space)
+        newest = max([head or 0, *found, *logged], default=0)
+        if head != newest:
+            yield Finding(self._where, f"its head says change {head}, the newest known is {newest}")
+        settled = max((n for n, row in found.items() if row["kind"] == ChangeKind.SPACE), default=0)
+        self._settings(settled)
+        for number in range(1, newest + 1):
+            where = f"{self._where} change {number}"
+            row = found.get(number)
+            if number not in logged:
+                yield Finding(where, "the log has no event of it")
+            if row is None:
+                yield Finding(where, "its row is missing")
+                continue
+            if row["kind"] == ChangeKind.SPACE and number != settled:
+                written = row["rows_digest"]  # what was settled then has been settled anew since
+            else:
+                written = rows.digest(self._written.get(number, []))
+            if written != row["rows_digest"] or written != logged.get(number, written):
+                yield Finding(where, "the rows it wrote are not the rows that stand: changed, removed or added")
+        for number in sorted(set(self._written) - set(found)):
+            yield Finding(f"{self._where} change {number}", "rows stand of a change that never was")
+
+    def _settings(self, number: int) -> None:
+        row = self._connection.execute(select(tables.space).where(tables.space.c.id == self._space)).mappings().one()
+        self._written[number].append(rows.space_set(row))
+
+    def _live(self) -> Iterator[Finding]:
+        """The live tree repeats what the newest version says, and hangs together."""
+        newest: dict[bytes, Any] = {}
+        ordered = select(
+            tables.version.c.node, tables.version.c.number, tables.version.c.id, tables.version.c.size
+        ).where(tables.version.c.space == self._space)
+        for row in self._connection.execute(ordered.order_by(tables.version.c.number)):
+            newest[row.node] = row
+        live = {row["node"]: row for row in self._rows(tables.entry)}
+        for node, row in live.items():
+            where = f"{self._where} node {id_text(node)}"
+            version = newest.get(node)
+            held = (
+                (row["version"], row["size"]) if version is None else (row["version"], row["size"], row["version_id"])
+            )
+            expected = (0, 0) if version is None else (version.number, version.size, version.id)
+            if held != expected:
+                yield Finding(where, "its entry does not show its newest version")
+            if row["parent"] and row["parent"] not in live:
+                yield Finding(where, "the folder it stands in does not stand")
+            elif row["parent"]:
+                yield from self._name(where, row)
+
+    def _name(self, where: str, row: Any) -> Iterator[Finding]:
+        try:
+            self._storage.names.opened(self._space, row["parent"], row["folded"], row["name"])
+        except (MellanrumError, InvalidTag, ValueError):
+            yield Finding(where, "its name was sealed for another place, or is damaged")
