@@ -163,6 +163,7 @@ log = Table(
     Column("party", LargeBinary(16), nullable=False, comment="empty: the supplier's log"),
     Column("uid", LargeBinary(16), nullable=False, unique=True, comment="names the log in checkpoints"),
     Column("size", BigInteger, nullable=False),
+    Column("signed_size", BigInteger, nullable=False, comment="of the newest checkpoint; the tree reaches this far"),
 )
 Index("log_by_subject", log.c.space, log.c.party, unique=True)
 
@@ -198,6 +199,15 @@ checkpoint = Table(
     Column("at", BigInteger, nullable=False),
     Column("note", LargeBinary, nullable=False, comment="C2SP signed note"),
     sqlite_with_rowid=False,
+)
+
+journal = Table(
+    "journal",
+    durable,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("drained", BigInteger, nullable=False, comment="bytes of the file whose events stand in the logs"),
+    Column("sequence", BigInteger, nullable=False, comment="of the next frame"),
+    comment="How far each journal of reads was numbered into the logs; a row goes with its file.",
 )
 
 lock = Table(

@@ -1,0 +1,41 @@
+"""What the audit log refuses."""
+
+from __future__ import annotations
+
+from config.errors import MellanrumError
+
+
+class AuditError(MellanrumError):
+    """The audit log could not do this. Nothing was changed."""
+
+    exit_code = 50
+
+
+class UnknownKind(AuditError):
+    """The audit log knows no event of the kind "{kind}". Nothing was done. This is a fault in Mellanrum: report it."""
+
+    exit_code = 50
+
+
+class UnknownLog(AuditError):
+    """There is no audit log by that name. Ask for the list of logs, and choose one of them."""
+
+    exit_code = 51
+
+
+class EntryDamaged(AuditError):
+    """Event {number} of audit log {log} cannot be opened. Run "mellanrum audit verify" to see what was changed."""
+
+    exit_code = 52
+
+
+class JournalFailed(AuditError):
+    """This read could not be recorded, so nothing was sent. Try again; if it stays so, look at the data folder's disk."""
+
+    exit_code = 53
+
+
+class BadNote(AuditError):
+    """This is no checkpoint, or its signature does not fit the public key: {why}"""
+
+    exit_code = 54
