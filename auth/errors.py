@@ -1,0 +1,88 @@
+"""What signing in and the keyring refuse, in the words a person reads."""
+
+from __future__ import annotations
+
+from config.errors import MellanrumError
+
+
+class AuthError(MellanrumError):
+    """You could not be signed in. Nothing was changed."""
+
+    exit_code = 20
+
+
+class SignInRefused(AuthError):
+    """That name and password do not fit together. Check both, or ask your administrator for a new device password."""
+
+
+class Throttled(AuthError):
+    """There were too many failed sign-ins. Wait {retry_after} seconds, then try again."""
+
+    exit_code = 21
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until the next try counts."""
+        value = self.facts["retry_after"]
+        assert isinstance(value, int)
+        return value
+
+
+class Revoked(AuthError):
+    """What you signed in with no longer holds. Sign in anew, or ask your administrator."""
+
+    exit_code = 22
+
+
+class UnknownName(AuthError):
+    """There is no {kind} called {name}. Check the spelling; "mellanrum {kind} list" shows all."""
+
+    exit_code = 23
+
+
+class NameTaken(AuthError):
+    """There is a {kind} called {name} already. It was left as it is. Choose another name."""
+
+    exit_code = 24
+
+
+class WeakPassword(AuthError):
+    """That password is too easy to guess: {why} Nothing was changed. Choose a longer one."""
+
+    exit_code = 25
+
+
+class KeyringError(MellanrumError):
+    """A key could not be used. Nothing was changed."""
+
+    exit_code = 30
+
+
+class RootKeyMissing(KeyringError):
+    """The root key cannot be read from {source}. Nothing was started.
+    Put it back, or restore it from the recovery kit.
+    """
+
+
+class RootKeyExposed(KeyringError):
+    """The root key in {source} can be read by others, or stands inside the data folder. Nothing was started.
+    Let only its owner read it (chmod 600), and keep it elsewhere.
+    """
+
+
+class WrongRootKey(KeyringError):
+    """The root key is not the one this installation was sealed with: expected {expected}, found {found}.
+    Nothing was started. Use the key with that id.
+    """
+
+
+class UnknownKey(KeyringError):
+    """The key {key} is not in the keystore. What it sealed cannot be read. Restore the keystore from its backup."""
+
+
+class KeyExists(KeyringError):
+    """There is a key {key} already. It was left as it is."""
+
+
+class SealBroken(KeyringError):
+    """Something sealed was damaged, or was put in another place. It was not used."""
