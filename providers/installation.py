@@ -8,14 +8,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import delete, insert, select
+
+from auth import tables as auth_tables
 from auth.authenticator import Authenticator
 from auth.directory import Directory
 from auth.keyring import Keyring, RootKey
 from auth.keystore import FileKeystore
 from auth.rights import Principal
-from sqlalchemy import delete, insert, select
-
-from auth import tables as auth_tables
 from config import schema
 from config.clock import now_us
 from config.database import Database
@@ -47,7 +47,7 @@ class Installation:
         self.keyring = Keyring(root, FileKeystore(folder / "keystore"))
         self.audit = AuditLog(self.database, self.keyring)
         self.directory = Directory(self.database, self.keyring, self.audit)
-        self.authenticator = Authenticator(self.database, self.keyring, self.directory, self.audit)
+        self.authenticator = Authenticator(self.database, self.keyring, self.directory, self.audit, settings.throttle)
         self.journal = ReadJournal(folder / "journal", self.audit)
         self.vault = Vault(LocalStore(folder / "vault"), self.keyring)
         self.locks = Locks(self.database, self.keyring)
@@ -87,7 +87,7 @@ class Installation:
         made = cls(folder, settings, root_key(settings))
         schema.upgrade(made.database)
         identity = new_id()
-        made.keyring.begin(identity)
+        made.keyring.begin()
         with made.database.write() as connection:
             row = {"one": 1, "id": identity, "supplier": None, "created_at": now_us()}
             connection.execute(insert(auth_tables.installation), row)

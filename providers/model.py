@@ -1,4 +1,4 @@
-"""What adapters see of the storage provider: plain, immutable values, already trimmed to what one principal may know."""
+"""What adapters see of the storage provider: plain, immutable values, trimmed to what one principal may know."""
 
 from __future__ import annotations
 

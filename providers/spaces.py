@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from auth.rights import Grant, Kind, Principal
 from sqlalchemy import Connection, insert, select, update
 
+from auth.rights import Grant, Kind, Principal
 from auth.roles import GranteeKind, Role
 from config.clock import now_us
 from config.ids import NOBODY, id_text, new_id
@@ -38,7 +38,7 @@ class Spaces:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def list(self) -> list[SpaceInfo]:
+    def all(self) -> list[SpaceInfo]:
         """Return every space that has not ended, oldest first."""
         with self._storage.database.read() as connection:
             infos = self._storage.sights.space_infos(connection, self._storage.authenticator.epoch(connection))
@@ -46,7 +46,7 @@ class Spaces:
 
     def get(self, space: bytes) -> SpaceInfo:
         """Return a space by its id; raise NotFound."""
-        found = next((info for info in self.list() if info.id == space), None)
+        found = next((info for info in self.all() if info.id == space), None)
         if found is None:
             raise NotFound
         return found
@@ -54,7 +54,7 @@ class Spaces:
     def find(self, name: str, customer: bytes | None = None) -> SpaceInfo | None:
         """Return the space of that name of a customer (None: the supplier's own)."""
         wanted = fold(name)
-        return next((i for i in self.list() if i.customer == customer and fold(i.name) == wanted), None)
+        return next((i for i in self.all() if i.customer == customer and fold(i.name) == wanted), None)
 
     def create(
         self,
@@ -113,7 +113,7 @@ class Spaces:
         tx.change(place.space.id).note_space(row)
         tx.bump()
         facts = {"state": place.space.state, "open": int(place.space.is_open), "quota": place.space.quota_bytes or 0}
-        tx.finish(ChangeKind.SPACE, place, "space_set", facts=facts, audience=_told(place.space))
+        tx.finish(ChangeKind.SPACE, place, "space_changed", facts=facts, audience=_told(place.space))
 
     def _row(self, info: SpaceInfo) -> dict[str, Any]:
         sealed = self._storage.keyring.space(info.id).names.seal(b"space" + info.id, info.name.encode("utf-8"))

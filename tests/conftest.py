@@ -94,6 +94,14 @@ def database(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Data
     server.drop(name)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings that choose a database: once SQLite, once a PostgreSQL database of this test's own, without a table."""
+    if request.param == "sqlite":
+        return {}
+    return {"installation.database_url": request.getfixturevalue("postgresql_url")}
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable set on the developer's machine must not reach an installation under test."""

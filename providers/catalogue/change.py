@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from auth.keyring import Keyring
-from auth.rights import Grant
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from auth import tables as auth_tables
+from auth.keyring import Keyring
+from auth.rights import Grant
 from auth.roles import Via
 from config.database import Database
 from config.ids import NOBODY, new_id
@@ -107,7 +107,7 @@ _LAST_MAC = select(tables.version.c.mac).where(
 MODIFIED = "mellanrum:modified"
 
 
-def version_mac(key: bytes, row: Mapping[str, Any], previous: bytes) -> bytes:
+def version_mac(key: bytes, row: Mapping[Any, Any], previous: bytes) -> bytes:
     """Return HMAC-SHA256 over a version and the MAC of the one before it (empty for the first)."""
     fields = rows.canonical("M", row["node"], row["number"], row["id"], row["content"], row["size"], previous)
     return hmac.digest(key, fields, hashlib.sha256)

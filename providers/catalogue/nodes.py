@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auth.keyring import Keyring
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
+from auth.keyring import Keyring
 from config.ids import NOBODY
 from providers import tables
 from providers.paths import DEPTH_MAX, fold
@@ -70,7 +70,7 @@ class Names:
             self._opened[(parent, sealed)] = name
         return name
 
-    def node(self, row: Row[Any]) -> Node:
+    def node(self, row: Any) -> Node:
         """Return the node that a row of `entry` describes."""
         parent, lane, folded, given, space, *rest = row
         return Node(space, parent, lane, folded, rest[0], self.opened(space, parent, folded, given), *rest[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, union_all
+from sqlalchemy import Connection, bindparam, func, select, union_all
 
 from config.ids import NOBODY
 from providers import tables
@@ -94,16 +94,16 @@ class PastTree:
         rows = connection.execute(_CHILDREN, {"parent": parent.id, "number": self.number}).all()
         return self._nodes(connection, rows)
 
-    def _nodes(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Node]:
+    def _nodes(self, connection: Connection, rows: Sequence[Any]) -> list[Node]:
         documents = [row.node for row in rows if not row.is_folder]
-        held: dict[bytes, Row[Any]] = {}
+        held: dict[bytes, Any] = {}
         for start in range(0, len(documents), _BATCH):
             part = documents[start : start + _BATCH]
             for version in connection.execute(_VERSIONS, {"nodes": part, "number": self.number}):
                 held[version.node] = version
         return [self._node(row, held.get(row.node)) for row in rows]
 
-    def _node(self, row: Row[Any], held: Row[Any] | None) -> Node:
+    def _node(self, row: Any, held: Any) -> Node:
         return Node(
             space=row.space,
             parent=row.parent,

@@ -38,44 +38,44 @@ def digest(rows: Iterable[bytes]) -> bytes:
     return summed.digest()
 
 
-def entry_opened(row: Mapping[str, Any]) -> bytes:
+def entry_opened(row: Mapping[Any, Any]) -> bytes:
     """A node came to stand under a name."""
     return canonical("E+", *(row[key] for key in ("parent", "lane", "folded", "name", "node", "is_folder", "created")))
 
 
-def entry_closed(row: Mapping[str, Any]) -> bytes:
+def entry_closed(row: Mapping[Any, Any]) -> bytes:
     """A node ceased to stand under a name."""
     return canonical("E-", *(row[key] for key in ("parent", "lane", "folded", "node", "from_change")))
 
 
-def version_added(row: Mapping[str, Any]) -> bytes:
+def version_added(row: Mapping[Any, Any]) -> bytes:
     """A document got a version."""
     keys = ("node", "number", "id", "content", "size", "digest", "at", "principal", "organisation", "via", "origin")
     return canonical("V+", *(row[key] for key in keys), row["mac"])
 
 
-def property_opened(row: Mapping[str, Any]) -> bytes:
+def property_opened(row: Mapping[Any, Any]) -> bytes:
     """A property took a value."""
     return canonical("P+", row["node"], row["key"], row["value"])
 
 
-def property_closed(row: Mapping[str, Any]) -> bytes:
+def property_closed(row: Mapping[Any, Any]) -> bytes:
     """A property lost its value."""
     return canonical("P-", row["node"], row["key"], row["from_change"])
 
 
-def grant_opened(row: Mapping[str, Any]) -> bytes:
+def grant_opened(row: Mapping[Any, Any]) -> bytes:
     """A grant, or a break of inheritance, came into force."""
     keys = ("id", "node", "grantee", "grantee_kind", "role", "history", "expires_at")
     return canonical("G+", *(row[key] for key in keys))
 
 
-def grant_closed(row: Mapping[str, Any]) -> bytes:
+def grant_closed(row: Mapping[Any, Any]) -> bytes:
     """A grant, or a break of inheritance, was taken back."""
     return canonical("G-", row["id"])
 
 
-def space_set(row: Mapping[str, Any]) -> bytes:
+def space_set(row: Mapping[Any, Any]) -> bytes:
     """A space was made, or what is settled about it changed. Its name enters as sealed."""
     keys = ("id", "customer", "name", "is_open", "state", "quota_bytes", "created_at", "ended_at")
     return canonical("S", *(row[key] for key in keys))

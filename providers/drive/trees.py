@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from sqlalchemy import RowMapping
+
 from auth.roles import Action
 from config.database import Syncable
 from config.ids import NOBODY, new_id
@@ -121,7 +123,7 @@ def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepa
 
 
 def _prepare_one(
-    session: Session, ready: Prepared, source: Place, found: Target, row: contents.RowMapping, lands_on: Node | None
+    session: Session, ready: Prepared, source: Place, found: Target, row: RowMapping, lands_on: Node | None
 ) -> None:
     storage, node, space = session.storage, source.node, found.space.id
     content = row["content"]
@@ -374,5 +376,5 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared) -> t
     if crosses:
         if has_inner_rights(tx, place.space.id):
             tx.bump()
-        tx.finish(ChangeKind.MOVE, place, "move_out", audience=audience)
+        tx.finish(ChangeKind.MOVE, place, "move", audience=audience)
     return _told(tx, found, standing, ChangeKind.MOVE, "move", {"from": str(place.path)})

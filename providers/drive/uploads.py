@@ -13,7 +13,7 @@ from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, require_room, target
-from providers.drive.transaction import Transaction, node_facts
+from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Conditions, Item
 from providers.paths import Path
@@ -215,7 +215,7 @@ class Arrival:
         if node.size != self._sealed.size:
             return False
         row = version(tx.connection, self._storage.keyring, node.space, node.id, node.version)
-        return bool(row["content"] == self._sealed.content)
+        return bytes(row["content"]) == self._sealed.content
 
     def _unchanged(self, tx: Transaction, found: Target, node: Node) -> Item:
         """The same bytes again are no version. A time that a client asked for is set all the same."""
@@ -228,7 +228,7 @@ class Arrival:
         return tx.item(place)
 
 
-def check_replaceable(tx: Transaction, found: Target, conditions: Conditions) -> None:
+def check_replaceable(tx: Look, found: Target, conditions: Conditions) -> None:
     """Raise unless content may be put at `found` now: rights, kind, locks, conditions."""
     if found.node is not None:
         if found.node.is_folder:

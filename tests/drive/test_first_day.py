@@ -1,0 +1,171 @@
+"""A first day's work on a drive, from an empty installation on."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+
+import pytest
+
+from auth.roles import Role
+from providers.errors import Forbidden, Locked, NotFound, ParentMissing, PreconditionFailed, TargetExists
+from providers.model import Conditions
+from providers.paths import parse
+from tests.worlds import World, fetch, store
+
+
+@pytest.fixture
+def world(data_folder: FilePath, engine: dict[str, str]):
+    made = World.create(data_folder, **engine)
+    made.person("anna", "Byrån AB")
+    made.person("eva", "Brf Utsikten")
+    made.person("rival", "Rival AB")
+    made.space("Stämma", "Brf Utsikten", ("/Protokoll/2026", "/Avtal"))
+    made.grant("anna", "Stämma", Role.MANAGER, history=True)
+    made.grant("eva", "Stämma", Role.EDITOR, history=True)
+    yield made
+    made.installation.close()
+
+
+def names(drive, path):
+    return [item.name for item in drive.listing(parse(path))[1]]
+
+
+def test_each_sees_its_own_root(world):
+    assert names(world.drive("anna"), "/") == ["Brf Utsikten – Stämma"]
+    assert names(world.drive("eva"), "/") == ["Stämma"]
+    assert names(world.drive("rival"), "/") == []
+    assert names(world.drive("eva"), "/Stämma") == ["Avtal", "Protokoll"]
+
+
+def test_a_document_is_stored_read_and_kept_in_every_version(world):
+    eva = world.drive("eva")
+    first = store(eva, "/Stämma/Avtal/Avtal.txt", b"ett")
+    second = store(eva, "/stämma/AVTAL/avtal.txt", b"två och mer")
+    assert (first.version, second.version, second.id) == (1, 2, first.id)
+    assert first.etag != second.etag
+    assert fetch(eva, "/Stämma/Avtal/Avtal.txt") == b"tv\xc3\xa5 och mer".replace(b"\xc3\xa5", "å".encode())
+    assert [version.size for version in eva.versions(parse("/Stämma/Avtal/Avtal.txt"))] == [3, 12]
+    with eva.read_version(parse("/Stämma/Avtal/Avtal.txt"), 1) as reader:
+        assert reader.read(0, 10) == b"ett"
+    assert store(eva, "/Stämma/Avtal/Avtal.txt", "två och mer".encode()).version == 2
+    assert eva.stat(parse("/Stämma/Avtal/Avtal.txt")).name == "Avtal.txt"
+
+
+def test_a_stranger_finds_nothing_at_all(world):
+    store(world.drive("eva"), "/Stämma/Hemligt.txt", b"x")
+    rival = world.drive("rival")
+    for path in ("/Stämma", "/Stämma/Hemligt.txt", "/Stämma/Finns inte.txt", "/Finns inte"):
+        with pytest.raises(NotFound):
+            rival.stat(parse(path))
+    with pytest.raises(ParentMissing):
+        rival.put(parse("/Stämma/Ny.txt"), declared=1)
+    with pytest.raises(Forbidden):
+        rival.put(parse("/Ny.txt"), declared=1)
+
+
+def test_a_large_document_comes_back_as_it_went(world):
+    eva, content = world.drive("eva"), bytes(range(256)) * 40_000
+    store(eva, "/Stämma/Ritning.dwg", content)
+    assert fetch(eva, "/Stämma/Ritning.dwg") == content
+    with eva.read(parse("/Stämma/Ritning.dwg")) as reader:
+        assert reader.read(5_000_001, 1000) == content[5_000_001:5_001_001]
+        assert b"".join(bytes(p) for p in reader.chunks(9_000_000, 9_100_000)) == content[9_000_000:9_100_000]
+
+
+def test_folders_move_and_copy_with_all_they_hold(world):
+    eva = world.drive("eva")
+    store(eva, "/Stämma/Avtal/a.txt", b"a")
+    eva.make_folder(parse("/Stämma/Avtal/Bilagor"))
+    store(eva, "/Stämma/Avtal/Bilagor/b.txt", b"b")
+    item, created = eva.copy(parse("/Stämma/Avtal"), parse("/Stämma/Kopia"), overwrite=False)
+    assert created and item.is_folder
+    assert fetch(eva, "/Stämma/Kopia/Bilagor/b.txt") == b"b"
+    before = eva.stat(parse("/Stämma/Avtal/Bilagor/b.txt")).id
+    eva.move(parse("/Stämma/Avtal"), parse("/Stämma/Protokoll/Avtal 2026"), overwrite=False)
+    assert eva.stat(parse("/Stämma/Protokoll/Avtal 2026/Bilagor/b.txt")).id == before
+    assert eva.stat(parse("/Stämma/Kopia/Bilagor/b.txt")).id != before
+    with pytest.raises(NotFound):
+        eva.stat(parse("/Stämma/Avtal"))
+    with pytest.raises(TargetExists):
+        eva.move(parse("/Stämma/Kopia"), parse("/Stämma/Protokoll"), overwrite=False)
+    eva.delete(parse("/Stämma/Kopia"))
+    assert names(eva, "/Stämma") == ["Protokoll"]
+
+
+def test_a_document_moved_over_another_is_its_next_version(world):
+    eva = world.drive("eva")
+    first = store(eva, "/Stämma/x.txt", b"1")
+    store(eva, "/Stämma/y.txt", b"22")
+    item, created = eva.move(parse("/Stämma/y.txt"), parse("/Stämma/x.txt"), overwrite=True)
+    assert (item.id, item.version, created) == (first.id, 2, False)
+    assert fetch(eva, "/Stämma/x.txt") == b"22"
+
+
+def test_locks_hold_others_off_and_let_their_holder_in(world):
+    eva, anna = world.drive("eva"), world.drive("anna")
+    path, seen = parse("/Stämma/x.txt"), parse("/Brf Utsikten – Stämma/x.txt")
+    store(eva, path, b"1")
+    lock, created = eva.lock(path, is_deep=False, is_shared=False, owner="<o/>", seconds=600)
+    assert lock.token.startswith("urn:uuid:") and not created
+    with pytest.raises(Locked):
+        store(anna, seen, b"2")
+    with pytest.raises(Locked):
+        store(eva, path, b"2")
+    assert store(eva, path, b"2", conditions=Conditions(tokens=frozenset({lock.token}))).version == 2
+    (told,) = anna.locks(seen)
+    assert (told.token, told.owner, told.holder) == ("", "<o/>", "Eva Lund")
+    eva.unlock(path, lock.token)
+    assert store(anna, seen, b"3").version == 3
+
+
+def test_conditions_are_checked_where_they_count(world):
+    eva = world.drive("eva")
+    item = store(eva, "/Stämma/x.txt", b"1")
+    store(eva, "/Stämma/x.txt", b"2", conditions=Conditions(if_match=(item.etag,)))
+    with pytest.raises(PreconditionFailed):
+        store(eva, "/Stämma/x.txt", b"3", conditions=Conditions(if_match=(item.etag,)))
+    with pytest.raises(PreconditionFailed):
+        store(eva, "/Stämma/x.txt", b"3", conditions=Conditions(if_none_match=("*",)))
+    with pytest.raises(PreconditionFailed):
+        store(eva, "/Stämma/ny.txt", b"3", conditions=Conditions(if_match=("*",)))
+
+
+def test_the_past_can_be_walked(world):
+    eva = world.drive("eva")
+    store(eva, "/Stämma/x.txt", b"then")
+    moment = eva.stat(parse("/Stämma/x.txt")).modified
+    store(eva, "/Stämma/x.txt", b"now")
+    eva.delete(parse("/Stämma/x.txt"))
+    from config.clock import iso_utc
+
+    name = iso_utc(moment).replace(":", "")
+    assert fetch(eva, f"/Stämma/.history/{name}/x.txt") == b"then"
+    assert fetch(eva, f"/.history/{name}/Stämma/x.txt") == b"then"
+    with pytest.raises(Forbidden):
+        store(eva, f"/Stämma/.history/{name}/x.txt", b"never")
+    assert len(names(eva, "/Stämma/.history")) == 1
+
+
+def test_properties_stand_with_the_document(world):
+    eva = world.drive("eva")
+    path = parse("/Stämma/x.txt")
+    store(eva, path, b"1")
+    eva.change_properties(path, [("{urn:x}a", "<a>1</a>"), ("{urn:x}b", "2")], modified=1_500_000_000_000_000)
+    assert eva.properties(path) == {"{urn:x}a": "<a>1</a>", "{urn:x}b": "2"}
+    assert eva.stat(path).modified == 1_500_000_000_000_000
+    eva.change_properties(path, [("{urn:x}a", None)])
+    eva.move(path, parse("/Stämma/y.txt"), overwrite=False)
+    assert eva.properties(parse("/Stämma/y.txt")) == {"{urn:x}b": "2"}
+    assert eva.properties_below(parse("/Stämma")) == {"y.txt": {"{urn:x}b": "2"}}
+    assert store(eva, "/Stämma/y.txt", b"new").modified > 1_600_000_000_000_000
+
+
+def test_everything_that_was_done_verifies(world):
+    eva = world.drive("eva")
+    store(eva, "/Stämma/x.txt", b"1")
+    store(eva, "/Stämma/x.txt", b"22")
+    fetch(eva, "/Stämma/x.txt")
+    eva.move(parse("/Stämma/x.txt"), parse("/Stämma/Avtal/x.txt"), overwrite=False)
+    eva.delete(parse("/Stämma/Protokoll"))
+    assert [str(finding) for finding in world.installation.verify()] == []
+    assert world.kinds("Stämma")[-5:] == ["add", "write", "read", "move", "delete"]
