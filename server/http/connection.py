@@ -1,0 +1,190 @@
+"""Connections between requests: who has nothing whole to say waits in the selector and costs no thread."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+import time
+from contextlib import suppress
+from typing import Any
+
+from cheroot.connections import ConnectionManager
+from cheroot.server import HTTPConnection
+
+from config.logging import get_log
+from server.http.channel import Channel, ClientGone, TooSlow
+from server.http.parser import Head, Refused, parse_head
+from server.http.request import Request, base_environ
+
+#: How long a worker stays with a connection in the hope of its next request, while nobody else waits for a worker.
+STICKY_MILLISECONDS = 20
+LINGER_SECONDS = 2.0
+ACCEPTS_AT_ONCE = 64
+_NO_HEAD = Head("GET", b"/", b"/", b"", True, {}, 0, False, False)
+_log = get_log("http")
+
+
+class Connection(HTTPConnection):
+    """One client's connection, handled by one worker at a time.
+
+    `deadline` is when (monotonic seconds) it ends unless something whole comes before; `events` what it waits for.
+    """
+
+    def __init__(self, server: Any, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        self.server = server
+        self.socket = sock
+        self.channel = Channel(sock, server.body_idle_seconds_max, server.requests.note_waiting)
+        self.remote_addr, self.remote_port = address[0], address[1]
+        self.environ = base_environ(address[0], address[1], server.bind_addr[1], is_tls=isinstance(sock, ssl.SSLSocket))
+        self.requests_seen = 0
+        self.events = selectors.EVENT_READ
+        self.deadline = time.monotonic() + server.header_read_seconds_max
+        self._must_shake_hands = isinstance(sock, ssl.SSLSocket)
+        self._is_idle = False
+        self._is_closed = False
+
+    def communicate(self) -> bool:
+        """Serve what whole requests there are. Return True to wait for more in the selector."""
+        try:
+            if self._must_shake_hands and not self._shake_hands():
+                return True
+            while True:
+                head = self._next_head()
+                if head is None:
+                    if not self._has_time_to_wait():
+                        return True
+                    continue
+                if not self._serve(Request(self.server, self, head)):
+                    return False
+        except (ClientGone, TooSlow):
+            return False
+        except Refused as error:
+            self._refuse(error)
+            return False
+
+    def _next_head(self) -> Head | None:
+        if self.channel.has_input or self._is_idle:
+            self.channel.skip_empty_line()
+        raw = self.channel.read_head(self.server.header_bytes_max)
+        if raw is None:
+            if self._is_idle and self.channel.has_input:
+                self._is_idle = False
+                self.deadline = time.monotonic() + self.server.header_read_seconds_max
+            return None
+        return parse_head(raw.removeprefix(b"\r\n"), fields_max=self.server.header_fields_max)
+
+    def _serve(self, request: Request) -> bool:
+        self.requests_seen += 1
+        if not self.server.ready:
+            request.close_connection = True
+        request.respond()
+        if request.close_connection:
+            self.channel.shut(LINGER_SECONDS if request.must_linger else 0.0)
+            return False
+        self._is_idle = True
+        self.deadline = time.monotonic() + self.server.keep_alive_seconds_max
+        return True
+
+    def _has_time_to_wait(self) -> bool:
+        """Stay a moment for the next request, unless somebody else waits for this worker."""
+        if not self._is_idle or self.channel.has_input or self.server.requests.qsize or not self.server.ready:
+            return False
+        return self.channel.wait_for_input(STICKY_MILLISECONDS)
+
+    def _shake_hands(self) -> bool:
+        try:
+            self.socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self.events = selectors.EVENT_READ
+            return False
+        except ssl.SSLWantWriteError:
+            self.events = selectors.EVENT_WRITE
+            return False
+        except (OSError, ValueError) as error:
+            if "HTTP_REQUEST" in str(getattr(error, "reason", "")):
+                self._say_that_this_is_tls()
+            raise ClientGone from error
+        self.events = selectors.EVENT_READ
+        self._must_shake_hands = False
+        self.deadline = time.monotonic() + self.server.header_read_seconds_max
+        return True
+
+    def _say_that_this_is_tls(self) -> None:
+        text = b"This port speaks HTTPS only.\n"
+        answer = (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        )
+        with suppress(OSError, ValueError), socket.socket(fileno=self.socket.detach()) as plain:
+            plain.send(answer % len(text) + text)
+            plain.shutdown(socket.SHUT_WR)
+
+    def _refuse(self, error: Refused) -> None:
+        request = Request(self.server, self, _NO_HEAD)
+        self.channel.begin()
+        request.refuse(error.status)
+        _log.info("request_refused", status=int(error.status[:3]))
+        self.channel.shut(LINGER_SECONDS)
+
+    def close(self) -> None:
+        """Close the socket. cheroot calls this from its worker or from the selector, never from both at once."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.channel.close()
+
+
+class Connections(ConnectionManager):
+    """Accepts, and holds the connections that wait for input. Runs in one thread; workers only put back."""
+
+    _selector: Any
+    _stop_requested: bool
+
+    def put(self, conn: Connection) -> None:
+        """Take back a connection that has nothing whole to say."""
+        try:
+            self._selector.register(conn.socket.fileno(), conn.events, data=conn)
+        except (KeyError, ValueError, OSError):
+            conn.close()
+
+    def _run(self, expiration_interval: float) -> None:
+        next_look = time.monotonic() + expiration_interval
+        while not self._stop_requested:
+            for descriptor, conn in list(self._selector.select(timeout=expiration_interval)):
+                if conn is self.server:
+                    self._accept()
+                else:
+                    self._selector.unregister(descriptor)
+                    self.server.process_conn(conn)
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + expiration_interval
+                self._end_overdue(now)
+                self.server.requests.settle()
+            else:
+                self.server.requests.grow_if_needed()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, address = self.server.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                _log.warning("accept_failed", error=error)
+                time.sleep(0.05)  # out of descriptors: give the others time to end
+                return
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.server.tls is not None:
+                    sock = self.server.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                self.put(Connection(self.server, sock, address))
+            except (OSError, ValueError):
+                sock.close()
+
+    def _end_overdue(self, now: float) -> None:
+        overdue = [(number, conn) for number, conn in self._selector.connections if conn is not self.server]
+        for descriptor, conn in overdue:
+            if conn.deadline < now:
+                self._selector.unregister(descriptor)
+                conn.close()

@@ -1,0 +1,75 @@
+"""The server on one listening socket."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cheroot.server import HTTPServer
+
+from config.logging import get_log
+from config.settings import Settings
+from server.http.connection import Connections
+from server.http.pool import Pool
+
+WORKERS_MAX = 512
+EXPIRATION_SECONDS = 0.25
+_log = get_log("http")
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
+
+
+class Listener(HTTPServer):
+    """Serves a WSGI application on a socket that listens already. `start` blocks until `stop`."""
+
+    expiration_interval = EXPIRATION_SECONDS
+
+    def __init__(
+        self, sock: socket.socket, application: Application, settings: Settings, tls: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(sock.getsockname()[:2], gateway=None, server_name="Mellanrum")
+        http, limits = settings.http, settings.limits
+        self.socket = sock
+        self.application = application
+        self.tls = tls
+        self.requests = Pool(self, http.worker_threads, WORKERS_MAX)
+        self.shutdown_timeout = settings.process.drain_seconds
+        self.trusted_proxies = tuple(ipaddress.ip_network(text, strict=False) for text in http.trusted_proxies)
+        self.header_read_seconds_max = http.header_read_seconds_max
+        self.body_idle_seconds_max = http.body_idle_seconds_max
+        self.keep_alive_seconds_max = http.keep_alive_seconds_max
+        self.header_bytes_max = limits.header_bytes_max
+        self.header_fields_max = limits.header_fields_max
+
+    def prepare(self) -> None:
+        """Begin to accept. The socket was bound, and told to listen, by whoever made it."""
+        self.socket.setblocking(False)
+        self._connections = Connections(self)
+        self.requests.start()
+        self.ready = True
+
+    def serve(self) -> None:
+        """Accept and hand out until told to stop."""
+        while self.ready:
+            try:
+                self._connections.run(self.expiration_interval)
+            except Exception as error:
+                _log.error("selector_failed", error)
+
+    def stop(self) -> None:
+        """Accept no more, let requests under way end within the time for draining, cut the rest."""
+        if not self.ready:
+            return
+        self.ready = False
+        self._connections.stop()
+        self._connections.close()
+        self.requests.stop(self.shutdown_timeout)
+        self.socket.close()
+
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """Note that cheroot had something to say, never what: its texts quote clients."""
+        if level >= 30:
+            _log.warning("front_trouble", level=level)

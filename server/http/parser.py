@@ -1,0 +1,174 @@
+"""The head of a request (RFC 9112), read strictly: what two readers could understand differently is refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
+#: Field names are tokens too, but an underscore would become the same variable as a hyphen.
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]{1,128}\Z")
+_FIELD_VALUE_REFUSED = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL)
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::[0-9]{0,5})?\Z")
+_LENGTH = re.compile(r"[0-9]{1,18}\Z")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+#: What may stand once only. `Content-Length: 5, 5` is refused by its digits.
+_ONCE = frozenset({"HTTP_HOST", "HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION"})
+
+HEAD_END = b"\r\n\r\n"
+
+
+class Refused(Exception):
+    """A request that is answered by the front itself, after which the connection ends. `status`: "400 Bad Request"."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Head:
+    """A request's head. `fields` are named as WSGI names them; `length` is None where the body comes in chunks."""
+
+    method: str
+    target: bytes
+    path: bytes
+    query: bytes
+    is_http_1_1: bool
+    fields: dict[str, str]
+    length: int | None
+    expects_continue: bool
+    keeps_alive: bool
+
+
+_variables: dict[bytes, str] = {}
+
+
+def parse_head(raw: bytes, *, fields_max: int) -> Head:
+    """Return the head that `raw` (without the empty line at its end) spells. Raises Refused."""
+    lines = raw.split(b"\r\n")
+    method, target, is_http_1_1 = _request_line(lines[0])
+    if len(lines) - 1 > fields_max:
+        raise Refused("431 Request Header Fields Too Large")
+    fields = _fields(lines[1:])
+    path_and_query, authority = _origin_form(method, target)
+    if authority is not None:
+        fields["HTTP_HOST"] = authority.decode("latin-1")
+    host = fields.get("HTTP_HOST")
+    if host is None:
+        if is_http_1_1:
+            raise Refused("400 Bad Request")
+    elif not _HOST.match(host.encode("latin-1")):
+        raise Refused("400 Bad Request")
+    path, _, query = path_and_query.partition(b"?")
+    if _BAD_ESCAPE.search(path):
+        raise Refused("400 Bad Request")
+    return Head(
+        method=method.decode("ascii"),
+        target=path_and_query,
+        path=unquote_to_bytes(path) if b"%" in path else path,
+        query=query,
+        is_http_1_1=is_http_1_1,
+        fields=fields,
+        length=_length(fields, is_http_1_1),
+        expects_continue=_expects_continue(fields, is_http_1_1),
+        keeps_alive=_keeps_alive(fields, is_http_1_1),
+    )
+
+
+def refuse_early(raw: bytes | bytearray) -> None:
+    """Raise Refused if what has come of a head can never become one, so that nobody waits for its end."""
+    if _BARE_LF.search(raw) or b"\0" in raw:
+        raise Refused("400 Bad Request")
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, bool]:
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise Refused("400 Bad Request")
+    method, target, version = parts
+    if not TOKEN.match(method) or not _TARGET.match(target):
+        raise Refused("400 Bad Request")
+    if version == b"HTTP/1.1":
+        return method, target, True
+    if version == b"HTTP/1.0":
+        return method, target, False
+    if re.match(rb"HTTP/[0-9]\.[0-9]\Z", version):
+        raise Refused("505 HTTP Version Not Supported")
+    raise Refused("400 Bad Request")
+
+
+def _fields(lines: list[bytes]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        variable = _variables.get(name) or _variable(name)
+        if not colon or _FIELD_VALUE_REFUSED.search(value):
+            raise Refused("400 Bad Request")
+        text = value.strip(b" \t").decode("latin-1")
+        if variable in fields:
+            if variable in _ONCE:
+                raise Refused("400 Bad Request")
+            text = f"{fields[variable]}, {text}"
+        fields[variable] = text
+    return fields
+
+
+def _variable(name: bytes) -> str:
+    if not _FIELD_NAME.match(name):
+        raise Refused("400 Bad Request")
+    variable = "HTTP_" + name.decode("ascii").upper().replace("-", "_")
+    if len(_variables) < 2000:
+        _variables[name] = variable
+    return variable
+
+
+def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
+    """Return path and query, and the authority if the target named one (RFC 9112 3.2)."""
+    if target[:1] == b"/":
+        return target, None
+    if target == b"*" and method == b"OPTIONS":
+        return target, None
+    if method == b"CONNECT":
+        raise Refused("405 Method Not Allowed")
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None or not _HOST.match(absolute[1]):
+        raise Refused("400 Bad Request")
+    rest = absolute[2]
+    return (rest if rest[:1] == b"/" else b"/" + rest), absolute[1]
+
+
+def _length(fields: dict[str, str], is_http_1_1: bool) -> int | None:
+    length = fields.get("HTTP_CONTENT_LENGTH")
+    coding = fields.get("HTTP_TRANSFER_ENCODING")
+    if coding is None:
+        if length is None:
+            return 0
+        if not _LENGTH.match(length):
+            raise Refused("400 Bad Request")
+        return int(length)
+    if length is not None or not is_http_1_1:
+        raise Refused("400 Bad Request")
+    if coding.lower() != "chunked":
+        raise Refused("501 Not Implemented")
+    return None
+
+
+def _expects_continue(fields: dict[str, str], is_http_1_1: bool) -> bool:
+    expectation = fields.get("HTTP_EXPECT")
+    if expectation is None or not is_http_1_1:
+        return False
+    if expectation.lower() != "100-continue":
+        raise Refused("417 Expectation Failed")
+    return True
+
+
+def _keeps_alive(fields: dict[str, str], is_http_1_1: bool) -> bool:
+    options = fields.get("HTTP_CONNECTION", "").lower()
+    if is_http_1_1:
+        return "close" not in options
+    return "keep-alive" in options

@@ -1,0 +1,70 @@
+"""Worker threads: a fixed number that work, and as many more as at the moment only wait for slow clients.
+
+Threads that run Python at once share one lock, so few are best; a thread that waits for a client runs nothing. So a
+client that drips its upload takes nobody's turn.
+"""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cheroot.workers.threadpool import ThreadPool
+
+
+class Pool(ThreadPool):
+    """Grows while workers wait for clients and connections wait for workers; shrinks when that is over."""
+
+    _threads: list[Any]
+    _queue: queue.Queue[Any]
+    _pending_shutdowns: collections.deque[Any]
+    _spawn_worker: Callable[[], Any]
+    _clear_dead_threads: Callable[[], None]
+
+    def __init__(self, server: Any, workers: int, workers_max: int) -> None:
+        super().__init__(server, min=workers, max=max(workers, workers_max))
+        self._guard = threading.Lock()
+        self._waiting = 0
+
+    def note_waiting(self, is_waiting: bool) -> None:
+        """Count a worker that begins to wait for its client, or goes on."""
+        with self._guard:
+            self._waiting += 1 if is_waiting else -1
+        if is_waiting:
+            self.grow_if_needed()
+
+    def grow(self, amount: int) -> None:
+        """Start `amount` more workers, within the maximum; unlike cheroot's, without waiting for them."""
+        self._threads.extend(self._spawn_worker() for _ in range(min(amount, self.max - len(self._threads))))
+
+    def grow_if_needed(self) -> None:
+        """Start a worker for each that waits for its client, if somebody waits for a worker."""
+        if self._queue.qsize() and self.server.ready:
+            with self._guard:
+                wanted = self.min + self._waiting
+                if len(self._threads) < wanted:
+                    self.grow(wanted - len(self._threads))
+
+    def settle(self) -> None:
+        """Grow, or let go what is idle above the usual number."""
+        self.grow_if_needed()
+        with self._guard:
+            self._clear_dead_threads()
+            surplus = len(self._threads) - len(self._pending_shutdowns) - self.min - self._waiting
+            if surplus > 0 and not self._queue.qsize():
+                self.shrink(surplus)
+
+    def stop(self, timeout: float | None = 5) -> None:
+        """Let requests under way end within `timeout` seconds, then cut the rest."""
+        until = time.monotonic() + (timeout or 0)
+        while time.monotonic() < until and any(thread.conn is not None for thread in self._threads):
+            time.sleep(0.02)
+        for thread in list(self._threads):
+            conn = thread.conn
+            if conn is not None:
+                conn.close()
+        super().stop(1)

@@ -1,0 +1,254 @@
+"""One exchange: head in, application called by WSGI (PEP 3333), answer out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from cheroot.server import HTTPRequest
+
+from config.logging import Word, get_log
+from server.http.body import Body
+from server.http.channel import ClientGone, TooSlow
+from server.http.parser import Head, Refused
+from server.http.proxies import apply_forwarded
+
+if TYPE_CHECKING:
+    from server.http.connection import Connection
+
+DRAIN_BYTES_MAX = 8 * 1024 * 1024
+DRAIN_SECONDS_MAX = 10.0
+#: Where the application finds the target as it came, and may leave a pulse for the stream (see `server.http.channel`).
+TARGET, WATCH = "mellanrum.target", "mellanrum.watch"
+#: Statuses that never have a body, and so no length (RFC 9110 8.6).
+_BODILESS = frozenset({"204", "304"})
+_KNOWN_METHODS = frozenset(
+    ("COPY", "DELETE", "GET", "HEAD", "LOCK", "MKCOL", "MOVE", "OPTIONS", "POST", "PROPFIND", "PROPPATCH", "PUT")
+) | {"TRACE", "UNLOCK"}
+_log = get_log("http")
+
+
+class Cut(Exception):
+    """The application broke off after its answer had begun; the connection must end with it."""
+
+
+class Request(HTTPRequest):
+    """A request whose head is whole."""
+
+    def __init__(self, server: Any, conn: Connection, head: Head) -> None:
+        super().__init__(server, conn)
+        self.head = head
+        self.channel = conn.channel
+        self.body = Body(conn.channel, head.length, awaits_continue=head.expects_continue)
+        self.close_connection = not head.keeps_alive
+        self.must_linger = False
+        self._began = time.monotonic()
+        self._status = ""
+        self._headers: list[tuple[str, str]] = []
+        self._pending = b""
+        self._left: int | None = None
+
+    def respond(self) -> None:
+        """Call the application and send what it answers."""
+        self.channel.begin()
+        try:
+            self._call()
+        except (ClientGone, TooSlow, Cut) as error:
+            self.close_connection = True
+            if isinstance(error, TooSlow) and not self.sent_headers:
+                self.refuse("408 Request Timeout")
+        except Refused as error:
+            self.close_connection = True
+            if not self.sent_headers:
+                self.refuse(error.status)
+        except Exception as error:
+            _log.error("request_failed", error)
+            self.close_connection = True
+            if not self.sent_headers:
+                self.refuse("500 Internal Server Error")
+        finally:
+            self.channel.pulse = None
+            self._log_access()
+
+    def refuse(self, status: str) -> None:
+        """Answer with a status alone, and end the connection."""
+        self.close_connection = self.must_linger = True
+        self._status = status
+        self._headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(status) + 1))]
+        self._left = None
+        try:
+            self.send_headers()
+            self._flush(b"" if self.head.method == "HEAD" else f"{status}\n".encode("ascii"))
+        except (ClientGone, TooSlow):
+            pass
+
+    def _call(self) -> None:
+        answer: Iterable[Any] = self.server.application(self._environ(), self._start_response)
+        try:
+            for piece in answer:
+                if piece:
+                    self._write(piece)
+            self._finish()
+        except (ClientGone, TooSlow, Refused):
+            raise
+        except Exception as error:
+            if not self.sent_headers:
+                raise
+            _log.warning("answer_cut", error=error)
+            raise Cut from error
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+
+    def _environ(self) -> dict[str, Any]:
+        head = self.head
+        environ: dict[str, Any] = {
+            **self.conn.environ,
+            **head.fields,
+            "REQUEST_METHOD": head.method,
+            "PATH_INFO": head.path.decode("latin-1"),
+            "QUERY_STRING": head.query.decode("latin-1"),
+            "SERVER_PROTOCOL": "HTTP/1.1" if head.is_http_1_1 else "HTTP/1.0",
+            "wsgi.input": self.body,
+            TARGET: head.target,
+            WATCH: self._watch,
+        }
+        content_type = environ.pop("HTTP_CONTENT_TYPE", None)
+        if content_type is not None:
+            environ["CONTENT_TYPE"] = content_type
+        environ.pop("HTTP_CONTENT_LENGTH", None)
+        if head.length:
+            environ["CONTENT_LENGTH"] = str(head.length)
+        environ["wsgi.input_terminated"] = True
+        proxies = self.server.trusted_proxies
+        if proxies:
+            apply_forwarded(environ, proxies)
+        return environ
+
+    def _watch(self, pulse: Callable[[], None]) -> None:
+        self.channel.pulse = pulse
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        if self.sent_headers and exc_info:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self._status, self._headers = status, list(headers)
+        return self._write
+
+    def send_headers(self) -> None:
+        """Make the head of the answer; it leaves with the first piece of the body."""
+        self.sent_headers = True
+        names = {name.lower() for name, _ in self._headers}
+        bodiless = self._status[:3] in _BODILESS
+        if not self.close_connection and not self.body.drain(DRAIN_BYTES_MAX, DRAIN_SECONDS_MAX):
+            self.close_connection = True
+        if not self.body.is_whole and not self.body.is_awaited:
+            self.must_linger = True
+        if "content-length" in names:
+            self._left = None if bodiless or self.head.method == "HEAD" else self._declared()
+        elif not bodiless and self.head.method != "HEAD":
+            if self.head.is_http_1_1:
+                self.chunked_write = True
+                self._headers.append(("Transfer-Encoding", "chunked"))
+            else:
+                self.close_connection = True
+        if self.close_connection:
+            self._headers.append(("Connection", "close"))
+        elif not self.head.is_http_1_1:
+            self._headers.append(("Connection", "keep-alive"))
+        if "date" not in names:
+            self._headers.append(("Date", _date()))
+        lines = [f"HTTP/1.1 {self._status}"]
+        lines += [
+            f"{name}: {value}"
+            for name, value in self._headers
+            if not (bodiless and name.lower() == "content-length") and (name.lower() != "connection" or value)
+        ]
+        text = "\r\n".join(lines)
+        if "\n" in text.replace("\r\n", ""):
+            raise ValueError("a line break inside a header")
+        self._pending = (text + "\r\n\r\n").encode("latin-1")
+
+    def _declared(self) -> int:
+        return next(int(value) for name, value in self._headers if name.lower() == "content-length")
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        if not self._status:
+            raise RuntimeError("the application wrote before it named a status")
+        if not self.sent_headers:
+            self.send_headers()
+        if self.head.method == "HEAD" or self._status[:3] in _BODILESS:
+            return
+        if self.chunked_write:
+            self._flush(b"%x\r\n" % len(piece))
+            self.channel.send(b"", piece)
+            self._pending = b"\r\n"
+            return
+        if self._left is not None:
+            piece = piece[: self._left]
+            self._left -= len(piece)
+        self._flush(piece)
+
+    def _flush(self, piece: bytes | memoryview) -> None:
+        head, self._pending = self._pending, b""
+        self.channel.send(head, piece)
+
+    def _finish(self) -> None:
+        if not self._status:
+            raise RuntimeError("the application named no status")
+        if not self.sent_headers:
+            self.send_headers()
+        if self.chunked_write:
+            self._flush(b"0\r\n\r\n")
+        elif self._pending:
+            self._flush(b"")
+        if self._left:
+            raise Cut  # shorter than declared: the client must not take it for whole
+
+    def _log_access(self) -> None:
+        """One line without names or addresses of anything: URIs, hosts and users never reach the log."""
+        method = self.head.method
+        _log.info(
+            "request",
+            method=Word(method if method in _KNOWN_METHODS else "other"),
+            status=int(self._status[:3] or 0),
+            in_bytes=self.channel.bytes_in,
+            out_bytes=self.channel.bytes_out,
+            milliseconds=int((time.monotonic() - self._began) * 1000),
+        )
+
+
+class _Dates:
+    second = 0
+    text = ""
+
+
+def _date() -> str:
+    second = int(time.time())
+    if _Dates.second != second:
+        _Dates.text = formatdate(second, usegmt=True)
+        _Dates.second = second
+    return _Dates.text
+
+
+def base_environ(address: str, port: int, server_port: int, *, is_tls: bool) -> dict[str, Any]:
+    """Return what every request of one connection shares."""
+    return {
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": str(server_port),
+        "SERVER_SOFTWARE": "Mellanrum",
+        "REMOTE_ADDR": address,
+        "REMOTE_PORT": str(port),
+        "wsgi.version": (1, 0),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.url_scheme": "https" if is_tls else "http",
+    }

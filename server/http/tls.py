@@ -1,0 +1,121 @@
+"""TLS as today's guidance has it (Mozilla "intermediate"), and a certificate of our own for a first try."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import socket
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from config.errors import MellanrumError
+
+SELF_SIGNED_DAYS = 397
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class BadCertificate(MellanrumError):
+    """The TLS certificate or its key cannot be used: {why}. Nothing was started."""
+
+    exit_code = 2
+
+
+def context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return a server's context: TLS 1.2 with forward secrecy and AEAD, or 1.3. Raises BadCertificate."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_ciphers(CIPHERS)
+    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    made.set_alpn_protocols(["http/1.1"])
+    try:
+        made.load_cert_chain(certificate, key, password=_no_passphrase)
+    except (OSError, ssl.SSLError) as error:
+        raise BadCertificate(why=getattr(error, "reason", None) or error.strerror or type(error).__name__) from error
+    return made
+
+
+def fingerprint(certificate: Path) -> str:
+    """Return the SHA-256 of the (first) certificate, as clients show it: `AB:CD:…`."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadCertificate(why=type(error).__name__) from error
+    return found.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def self_signed(folder: Path, host: str) -> tuple[Path, Path]:
+    """Return the paths of a certificate and its key in `folder`, made there unless they stand and still hold."""
+    certificate, key = folder / "self-signed.pem", folder / "self-signed.key"
+    if not _still_holds(certificate, key):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = ec.generate_private_key(ec.SECP256R1())
+        _write(key, _key_pem(private), 0o600)
+        _write(certificate, _certificate(private, host).public_bytes(serialization.Encoding.PEM), 0o644)
+    return certificate, key
+
+
+def _still_holds(certificate: Path, key: Path) -> bool:
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        context(certificate, key)
+    except (OSError, ValueError, BadCertificate):
+        return False
+    return found.not_valid_after_utc > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+
+
+def _certificate(private: ec.EllipticCurvePrivateKey, host: str) -> x509.Certificate:
+    names: list[x509.GeneralName] = [
+        x509.DNSName(name) for name in dict.fromkeys(("localhost", _ascii(socket.gethostname())))
+    ]
+    addresses = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
+    try:
+        addresses.add(ipaddress.ip_address(host))
+    except ValueError:
+        names.append(x509.DNSName(_ascii(host)))
+    names += [x509.IPAddress(address) for address in sorted(addresses, key=str)]
+    now = datetime.datetime.now(datetime.UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Mellanrum, for a first try")])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=SELF_SIGNED_DAYS))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+
+
+def _ascii(name: str) -> str:
+    return name.encode("idna").decode("ascii") if not name.isascii() else name
+
+
+def _key_pem(private: ec.EllipticCurvePrivateKey) -> bytes:
+    return private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write whole or not at all, so that two processes that begin at once cannot mix theirs."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def _no_passphrase() -> str:
+    return ""

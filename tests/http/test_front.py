@@ -1,0 +1,382 @@
+"""The HTTP front on real sockets: strictness, bodies, slowness, breaking off."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.http import tls
+from server.http.channel import ClientGone, TooSlow
+from tests.http.fronts import Echo, Wire, front, settings_with
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def address(echo: Echo) -> Iterator[tuple[str, int]]:
+    with front(echo, settings_with(worker_threads=4)) as found:
+        yield found
+
+
+REFUSED = {
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    "host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    "two lengths": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400),
+    "list of lengths": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello", 400),
+    "signed length": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", 400),
+    "hexadecimal length": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nhello", 400),
+    "length in other digits": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: \xb2\r\n\r\nhello", 400),
+    "empty length": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400),
+    "length beside chunks": (
+        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "two codings": (b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    "unknown coding": (b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
+    "chunks in 1.0": (b"PUT / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "folded line": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n", 400),
+    "space before colon": (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+    "space before name": (b"GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n", 400),
+    "underscore in a name": (b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n", 400),
+    "NUL in a value": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\0c\r\n\r\n", 400),
+    "NUL in the target": (b"GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "CR in a value": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\rc\r\n\r\n", 400),
+    "line feeds alone": (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+    "line feed within": (b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),
+    "two spaces": (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "tab for a space": (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "no version": (b"GET /\r\n\r\n", 400),
+    "version 2.0": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+    "fragment": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "broken escape": (b"GET /a%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "relative target": (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "connect": (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    "unknown expectation": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", 417),
+    "no name": (b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
+    "no colon": (b"GET / HTTP/1.1\r\nHost: a\r\nrubbish\r\n\r\n", 400),
+    "many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 100 + b"\r\n", 431),
+    "large head": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"b" * 33_000 + b"\r\n\r\n", 431),
+    "long line": (b"GET /" + b"a" * 40_000, 414),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_head_that_two_readers_could_read_differently_is_refused(
+    address: tuple[str, int], echo: Echo, name: str
+) -> None:
+    raw, expected = REFUSED[name]
+    with Wire(address) as wire:
+        wire.send(raw)
+        status, headers, _ = wire.answer()
+        assert (status, headers["connection"]) == (expected, "close")
+        assert wire.is_closed()
+    assert not echo.seen
+
+
+BAD_CHUNKS = {
+    "no digits": b"\r\n\r\n",
+    "sign": b"+5\r\nhello\r\n0\r\n\r\n",
+    "prefix": b"0x5\r\nhello\r\n0\r\n\r\n",
+    "bare line feed": b"5\nhello\r\n0\r\n\r\n",
+    "longer than said": b"5\r\nhello!\r\n0\r\n\r\n",
+    "shorter than said": b"6\r\nhello\r\n0\r\n\r\n",
+    "space before": b" 5\r\nhello\r\n0\r\n\r\n",
+    "huge number": b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    "long extension": b"5;" + b"x" * 2000 + b"\r\nhello\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_CHUNKS)
+def test_malformed_chunks_are_refused_and_no_request_comes_of_what_follows(
+    address: tuple[str, int], echo: Echo, name: str
+) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + BAD_CHUNKS[name] + GET)
+        assert wire.answer()[0] == 400
+        assert wire.is_closed()
+    assert len(echo.seen) == 1 and not echo.bodies
+
+
+def test_chunks_with_extensions_and_trailers_are_read_whole(address: tuple[str, int], echo: Echo) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        wire.send(b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-T: 1\r\n\r\n" + GET)
+        assert wire.answer()[2] == b"hello!"
+        assert wire.answer()[0] == 200
+    assert "HTTP_X_T" not in echo.seen[0]
+
+
+def test_unread_chunks_are_no_request_of_their_own(address: tuple[str, int], echo: Echo) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        wire.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(GET), GET) + GET.replace(b"GET /", b"GET /second"))
+        assert wire.answer()[0] == 401
+        assert wire.answer()[0] == 200
+    assert [seen["PATH_INFO"] for seen in echo.seen] == ["/unread", "/second"]
+
+
+def test_an_unread_body_of_three_megabytes_leaves_the_connection_usable(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
+        status, headers, _ = wire.answer()
+        assert status == 401 and "connection" not in headers
+        wire.send(GET)
+        assert wire.answer()[0] == 200
+
+
+def test_a_large_unread_body_ends_the_connection_after_the_answer(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 600000000\r\n\r\n")
+        status, headers, _ = wire.answer()
+        assert (status, headers["connection"]) == (401, "close")
+
+
+def test_leave_to_send_is_given_at_the_first_read_alone(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert wire.answer()[0] == 401
+        assert wire.is_closed()
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert wire.answer()[0] == 100
+        wire.send(b"hello")
+        assert wire.answer()[2] == b"hello"
+
+
+CUTS = {
+    "plain": b"Content-Length: 1000\r\n\r\n" + bytes(500),
+    "chunked within": b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n" + bytes(500),
+    "chunked between": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "chunked before the end": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_body_cut_short_is_an_error_to_the_application(address: tuple[str, int], echo: Echo, name: str) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\n" + CUTS[name])
+        wire.sock.shutdown(socket.SHUT_WR)
+        assert wire.is_closed()
+    assert [type(error) for error in echo.failures] == [ClientGone]
+
+
+@pytest.mark.parametrize("path", ["short", "break"])
+def test_an_answer_that_broke_off_is_not_taken_for_whole(address: tuple[str, int], path: str) -> None:
+    with Wire(address) as wire:
+        wire.send(f"GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        with pytest.raises(ConnectionError):
+            wire.answer()
+
+
+def test_requests_in_one_packet_are_answered_in_order(address: tuple[str, int], echo: Echo) -> None:
+    with Wire(address) as wire:
+        wire.send(b"".join(b"PUT /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n%d" % (n, n) for n in range(5)))
+        assert [wire.answer()[2] for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_request_that_comes_byte_by_byte_is_served(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        for byte in b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi":
+            wire.send(bytes((byte,)))
+            time.sleep(0.001)
+        assert wire.answer()[2] == b"hi"
+
+
+def test_an_answer_without_length_comes_in_chunks(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"GET /unsized HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        raw = b""
+        while piece := wire.sock.recv(65536):
+            raw += piece
+    assert raw.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+def test_http_1_0_closes_unless_asked_to_stay(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert wire.answer()[1]["connection"] == "keep-alive"
+        wire.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert wire.answer()[1]["connection"] == "close"
+        assert wire.is_closed()
+
+
+def test_fifty_stalled_heads_take_nobodys_turn(address: tuple[str, int]) -> None:
+    stalled = [Wire(address) for _ in range(50)]
+    try:
+        for wire in stalled:
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+        began = time.monotonic()
+        with Wire(address) as wire:
+            wire.send(GET)
+            assert wire.answer()[0] == 200
+        assert time.monotonic() - began < 1
+    finally:
+        for wire in stalled:
+            wire.sock.close()
+
+
+def test_fifty_stalled_uploads_take_nobodys_turn(address: tuple[str, int]) -> None:
+    stalled = [Wire(address) for _ in range(50)]
+    try:
+        for wire in stalled:
+            wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome")
+        began = time.monotonic()
+        with Wire(address) as wire:
+            wire.send(GET)
+            assert wire.answer()[0] == 200
+        assert time.monotonic() - began < 2
+    finally:
+        for wire in stalled:
+            wire.sock.close()
+
+
+def test_a_head_that_does_not_end_in_time_ends_the_connection(echo: Echo) -> None:
+    with front(echo, settings_with(header_read_seconds_max=1)) as address, Wire(address) as wire:
+        wire.send(b"GET / HTTP/1.1\r\nHo")
+        began = time.monotonic()
+        assert wire.is_closed()
+        assert 0.5 < time.monotonic() - began < 3
+
+
+def test_a_body_that_stalls_ends_in_an_error(echo: Echo) -> None:
+    with front(echo, settings_with(body_idle_seconds_max=1)) as address, Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+        assert wire.answer()[0] == 408
+    assert [type(error) for error in echo.failures] == [TooSlow]
+
+
+def test_an_idle_connection_ends(echo: Echo) -> None:
+    with front(echo, settings_with(keep_alive_seconds_max=1)) as address, Wire(address) as wire:
+        wire.send(GET)
+        assert wire.answer()[0] == 200
+        assert wire.is_closed()
+
+
+class _Gone(Exception):
+    pass
+
+
+def test_a_stream_is_cut_within_a_second_of_its_credential(address: tuple[str, int], echo: Echo) -> None:
+    revoked = threading.Event()
+
+    def pulse() -> None:
+        if revoked.is_set():
+            raise _Gone
+
+    echo.pulse = pulse
+    with Wire(address) as wire:
+        wire.send(b"GET /large?2000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        taken = len(wire.sock.recv(65536))
+        revoked.set()
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while piece := wire.sock.recv(1 << 20):
+                taken += len(piece)
+                time.sleep(0.001)
+            raise ConnectionError
+        assert taken < 2_000_000_000
+        assert time.monotonic() - began < 5
+
+
+def test_an_upload_is_cut_within_a_second_of_its_credential(address: tuple[str, int], echo: Echo) -> None:
+    def pulse() -> None:
+        raise _Gone
+
+    echo.pulse = pulse
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+        began = time.monotonic()
+        wire.answer()
+        assert time.monotonic() - began < 3
+    assert [type(error) for error in echo.failures] == [_Gone]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    return tls.self_signed(tmp_path / "tls", "127.0.0.1")
+
+
+def _client_tls(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificate))
+
+
+def test_tls_serves_large_answers_and_uploads(echo: Echo, certificate: tuple[Path, Path]) -> None:
+    with front(echo, settings_with(), tls.context(*certificate)) as address:
+        with Wire(address, _client_tls(certificate[0])) as wire:
+            wire.send(b"GET /large?5000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert len(wire.answer()[2]) == 5_000_000
+            body = bytes(range(256)) * 4000
+            wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert wire.answer()[2] == body
+    assert echo.seen[0]["wsgi.url_scheme"] == "https"
+
+
+def test_a_silent_client_before_its_handshake_stalls_nobody(echo: Echo, certificate: tuple[Path, Path]) -> None:
+    with front(echo, settings_with(worker_threads=2), tls.context(*certificate)) as address:
+        silent = [socket.create_connection(address) for _ in range(20)]
+        silent[0].send(b"\x16\x03\x01\x02\x00\x01\x00")
+        began = time.monotonic()
+        with Wire(address, _client_tls(certificate[0])) as wire:
+            wire.send(GET)
+            assert wire.answer()[0] == 200
+        assert time.monotonic() - began < 1
+        for sock in silent:
+            sock.close()
+
+
+def test_plain_http_on_a_tls_port_is_told_so(echo: Echo, certificate: tuple[Path, Path]) -> None:
+    with front(echo, settings_with(), tls.context(*certificate)) as address, Wire(address) as wire:
+        wire.send(GET)
+        status, _, body = wire.answer()
+        assert status == 400 and b"HTTPS" in body
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1])
+def test_old_tls_is_refused(echo: Echo, certificate: tuple[Path, Path], version: ssl.TLSVersion) -> None:
+    with front(echo, settings_with(), tls.context(*certificate)) as address:
+        client = _client_tls(certificate[0])
+        client.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        with pytest.warns(DeprecationWarning):
+            client.maximum_version = version
+        with pytest.raises(ssl.SSLError):
+            Wire(address, client)
+
+
+def test_a_self_signed_certificate_is_made_once(tmp_path: Path) -> None:
+    first = tls.self_signed(tmp_path / "tls", "127.0.0.1")
+    shown = tls.fingerprint(first[0])
+    assert tls.fingerprint(tls.self_signed(tmp_path / "tls", "127.0.0.1")[0]) == shown
+    assert first[1].stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("trusted", "headers", "address_seen", "scheme"),
+    [
+        ((), "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n", "127.0.0.1", "http"),
+        (("127.0.0.0/8",), "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\nX-Forwarded-Proto: https\r\n", "1.2.3.4", "https"),
+        (("127.0.0.0/8", "1.2.3.4/32"), "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n", "6.6.6.6", "http"),
+        (("127.0.0.0/8",), 'Forwarded: for="[2001:db8::1]:4711";proto=https;host=h\r\n', "2001:db8::1", "https"),
+        (("127.0.0.0/8",), "X-Forwarded-For: nonsense\r\n", "127.0.0.1", "http"),
+        (("10.0.0.0/8",), "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1", "http"),
+    ],
+)
+def test_only_a_trusted_proxy_is_believed(
+    echo: Echo, trusted: tuple[str, ...], headers: str, address_seen: str, scheme: str
+) -> None:
+    with front(echo, settings_with(trusted_proxies=trusted)) as address, Wire(address) as wire:
+        wire.send(f"GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n".encode())
+        wire.answer()
+    assert (echo.seen[0]["REMOTE_ADDR"], echo.seen[0]["wsgi.url_scheme"]) == (address_seen, scheme)
