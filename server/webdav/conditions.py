@@ -1,0 +1,135 @@
+"""If-Match and its kin (RFC 9110 13), the If header (RFC 4918 10.4) and Lock-Token, into what a drive checks."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from config.clock import SECOND_US
+from providers.errors import BadName
+from providers.model import NO_CONDITIONS, ConditionList, Conditions, ConditionTerm
+from server.webdav.refusals import BadRequest
+from server.webdav.urls import Origins
+
+_TAG = re.compile(r'\s*(?:((?:W/)?"[^"]*")|([^\s,"]+))\s*(?:,|\Z)')
+_TOKEN = re.compile(r"\s*(?:(\()|(\))|<([^<>\s]*)>|\[\s*((?:W/)?\"[^\"]*\"|[^\]\"]*?)\s*\]|(not)\b)\s*", re.IGNORECASE)
+#: A state that nothing has (RFC 4918 10.4.8), for lists about what lies on other servers.
+NEVER = ConditionTerm(negated=False, is_token=True, value="DAV:no-lock")
+_HEADERS = ("HTTP_IF", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_LOCK_TOKEN")
+#: Where Word sends the token in Lock-Token instead of If.
+_TOKEN_ALONE_SUFFICES = frozenset({"PUT", "PROPPATCH"})
+
+
+def conditions_of(environ: dict[str, Any], origins: Origins) -> Conditions:
+    """Return all that the request's headers demand. Raises BadRequest."""
+    if not any(name in environ for name in _HEADERS):
+        return NO_CONDITIONS
+    lists = parse_if(environ["HTTP_IF"], origins) if "HTTP_IF" in environ else ()
+    tokens = {term.value for found in lists for term in found.terms if term.is_token}
+    if "HTTP_LOCK_TOKEN" in environ and environ["REQUEST_METHOD"] in _TOKEN_ALONE_SUFFICES:
+        tokens.add(bare_token(environ["HTTP_LOCK_TOKEN"]))
+    since = http_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", ""))
+    return Conditions(
+        if_match=entity_tags(environ.get("HTTP_IF_MATCH")),
+        if_none_match=entity_tags(environ.get("HTTP_IF_NONE_MATCH")),
+        lists=lists,
+        tokens=frozenset(tokens),
+        unmodified_since=None if since is None else since * SECOND_US,
+    )
+
+
+def entity_tags(text: str | None) -> tuple[str, ...] | None:
+    """Return the tags of an If-Match or If-None-Match header, each quoted, or `("*",)`; None if there is no header.
+
+    A tag that came without quotes gets them: some clients strip what they store.
+    """
+    if text is None:
+        return None
+    if text.strip() == "*":
+        return ("*",)
+    tags, at = [], 0
+    while at < len(text):
+        found = _TAG.match(text, at)
+        if found is None:
+            raise BadRequest(why="an entity tag is malformed")
+        tags.append(found[1] or f'"{found[2]}"')
+        at = found.end()
+    return tuple(tags)
+
+
+def bare_token(text: str) -> str:
+    """Return a lock token without angle brackets."""
+    return text.strip().removeprefix("<").removesuffix(">")
+
+
+def parse_if(text: str, origins: Origins) -> tuple[ConditionList, ...]:
+    """Return the lists of an If header: all without tags, or each resource tag followed by its lists.
+
+    Raises BadRequest for what the grammar does not allow.
+    """
+    lists: list[ConditionList] = []
+    path, is_foreign, is_tagged, needs_list, at = None, False, False, False, 0
+    text = text.strip()
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise BadRequest(why="the If header is malformed")
+        if found[3] is not None:
+            if needs_list or (lists and not is_tagged):
+                raise BadRequest(why="the If header mixes lists with and without tags")
+            path, is_foreign = _tagged(found[3], origins)
+            is_tagged = needs_list = True
+            at = found.end()
+        elif found[1]:
+            terms, at = _terms(text, found.end())
+            lists.append(ConditionList(path, (*terms, NEVER) if is_foreign else terms))
+            needs_list = False
+        else:
+            raise BadRequest(why="the If header is malformed")
+    if needs_list or not lists:
+        raise BadRequest(why="the If header is malformed")
+    return tuple(lists)
+
+
+def _terms(text: str, at: int) -> tuple[tuple[ConditionTerm, ...], int]:
+    """Return the terms up to the closing parenthesis, and where the text goes on."""
+    terms: list[ConditionTerm] = []
+    negated = False
+    while True:
+        found = _TOKEN.match(text, at)
+        if found is None or found[1] or (negated and (found[2] or found[5])):
+            raise BadRequest(why="the If header is malformed")
+        at = found.end()
+        if found[2]:
+            if not terms:
+                raise BadRequest(why="the If header has an empty list")
+            return tuple(terms), at
+        if found[5]:
+            negated = True
+            continue
+        if found[3] is not None:
+            terms.append(ConditionTerm(negated, True, found[3]))
+        else:
+            tag = found[4] if found[4].endswith('"') else f'"{found[4]}"'
+            terms.append(ConditionTerm(negated, False, tag))
+        negated = False
+
+
+def _tagged(url: str, origins: Origins) -> tuple[Any, bool]:
+    """Return the path that a resource tag names, and whether it lies elsewhere."""
+    try:
+        path = origins.path_in(url)
+    except BadName:
+        path = None
+    return path, path is None
+
+
+def http_date(text: str) -> int | None:
+    """Return a date of RFC 9110 5.6.7 in seconds since 1970 UTC, None if it is none."""
+    if not text:
+        return None
+    try:
+        return int(parsedate_to_datetime(text).timestamp())
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

@@ -1,0 +1,23 @@
+"""Times as headers and properties write them, cached by the second."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@lru_cache(maxsize=65_536)
+def http_date(second: int) -> str:
+    """Return `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7) for seconds since 1970 UTC."""
+    at = time.gmtime(second)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    return f"{day}, {at.tm_mday:02d} {month} {at.tm_year:04d} {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
+
+
+@lru_cache(maxsize=65_536)
+def iso_date(second: int) -> str:
+    """Return `1994-11-06T08:49:37Z` (RFC 3339) for seconds since 1970 UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))

@@ -1,0 +1,94 @@
+"""The one table from what a drive refuses to what a WebDAV client is told.
+
+Status and body depend on the class of the error and the method alone, never on what is hidden: something foreign and
+something that never was answer byte for byte alike.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from auth.errors import Revoked, SignInRefused, Throttled
+from config.errors import DatabaseBusy, MellanrumError, StorageFull
+from providers import errors
+from server.webdav.exchange import Answer, xml_answer
+from server.webdav.refusals import RequestError
+from server.webdav.xml import PROLOGUE, escape
+
+CHALLENGE = ("WWW-Authenticate", 'Basic realm="Mellanrum", charset="UTF-8"')
+
+
+class Told(NamedTuple):
+    """A status, and the precondition of RFC 4918 section 16 that names it, if any; `%s` in it is the href asked for."""
+
+    status: str
+    condition: str = ""
+
+
+_HREF = "<D:%s><D:href>%%s</D:href></D:%s>"
+_TABLE: dict[type[MellanrumError], Told] = {
+    errors.NotFound: Told("404 Not Found"),
+    errors.Forbidden: Told("403 Forbidden"),
+    errors.Locked: Told("423 Locked", _HREF % ("lock-token-submitted", "lock-token-submitted")),
+    errors.LockNotFound: Told("412 Precondition Failed", "<D:lock-token-matches-request-uri/>"),
+    errors.PreconditionFailed: Told("412 Precondition Failed"),
+    errors.ParentMissing: Told("409 Conflict"),
+    errors.NotAFolder: Told("409 Conflict"),
+    errors.IsAFolder: Told("405 Method Not Allowed"),
+    errors.SameResource: Told("403 Forbidden"),
+    errors.BadName: Told("403 Forbidden"),
+    errors.NameTooLong: Told("414 URI Too Long"),
+    errors.QuotaExceeded: Told("507 Insufficient Storage", "<D:quota-not-exceeded/>"),
+    errors.UploadIncomplete: Told("409 Conflict"),
+    errors.DriveError: Told("409 Conflict"),
+    StorageFull: Told("507 Insufficient Storage", "<D:sufficient-disk-space/>"),
+    DatabaseBusy: Told("503 Service Unavailable"),
+    Revoked: Told("401 Unauthorized"),
+    SignInRefused: Told("401 Unauthorized"),
+    Throttled: Told("429 Too Many Requests"),
+}
+#: Where a method has a word of its own for an error.
+_BY_METHOD: dict[tuple[str, type[MellanrumError]], Told] = {
+    ("LOCK", errors.Locked): Told("423 Locked", _HREF % ("no-conflicting-lock", "no-conflicting-lock")),
+    ("UNLOCK", errors.LockNotFound): Told("409 Conflict", "<D:lock-token-matches-request-uri/>"),
+    ("MKCOL", errors.TargetExists): Told("405 Method Not Allowed"),
+}
+_UNEXPECTED = Told("500 Internal Server Error")
+
+
+def told(error: MellanrumError, method: str) -> Told:
+    """Return the status and condition for an error; the nearest class in its ancestry counts."""
+    if isinstance(error, RequestError):
+        return Told(error.status, error.condition)
+    if isinstance(error, errors.BadName) and "UTF-8" in str(error.facts.get("why", "")):
+        return Told("400 Bad Request")
+    for kind in type(error).__mro__:
+        found = _BY_METHOD.get((method, kind)) or _TABLE.get(kind)
+        if found is not None:
+            return found
+    return _UNEXPECTED
+
+
+def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
+    """Return what the client is told of an error. `href` is what it asked for."""
+    status, condition = told(error, method)
+    headers: list[tuple[str, str]] = []
+    if status.startswith("401"):
+        headers.append(CHALLENGE)
+    if isinstance(error, Throttled):
+        headers.append(("Retry-After", str(error.facts.get("retry_after", 60))))
+    if status.startswith("503"):
+        headers.append(("Retry-After", "2"))
+    if status.startswith("405"):
+        headers.append(("Allow", ALLOWED))
+    if condition:
+        inner = condition % escape(href) if "%s" in condition else condition
+        return xml_answer(status, f'{PROLOGUE}<D:error xmlns:D="DAV:">{inner}</D:error>', headers)
+    text = str(error) if status[0] == "4" else "Something went wrong here. Nothing was changed.\n"
+    if status.startswith("507"):
+        text = str(error)
+    headers.append(("Content-Type", "text/plain; charset=utf-8"))
+    return Answer(status, headers, (f"{text.rstrip()}\n".encode(),))
+
+
+ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"

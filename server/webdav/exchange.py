@@ -1,0 +1,82 @@
+"""One request as the methods see it, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from config.settings import Settings
+from providers.drive.drive import Drive
+from providers.model import Conditions
+from providers.paths import Path
+from server.webdav.conditions import conditions_of
+from server.webdav.urls import Origins, href_of
+
+XML_TYPE = "application/xml; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """What goes back. `length` None: that of the body's pieces together."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    body: Iterable[bytes | memoryview] = ()
+    length: int | None = None
+
+
+class Exchange:
+    """One request.
+
+    Args:
+        drive: of whoever asks.
+        path: what the request's URL names.
+        ends_in_slash: whether the URL did, as one of a collection should.
+    """
+
+    def __init__(
+        self, environ: dict[str, Any], settings: Settings, drive: Drive, path: Path, *, ends_in_slash: bool
+    ) -> None:
+        self.environ = environ
+        self.settings = settings
+        self.drive = drive
+        self.path = path
+        self.ends_in_slash = ends_in_slash
+        self.method: str = environ["REQUEST_METHOD"]
+        self.origins = Origins(environ, settings.http.public_origins)
+
+    def header(self, name: str) -> str | None:
+        """Return a request header by its WSGI name, `HTTP_DEPTH`."""
+        return self.environ.get(name)
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the headers demand. Raises BadRequest."""
+        return conditions_of(self.environ, self.origins)
+
+    @property
+    def declared(self) -> int | None:
+        """The body's length in bytes; None if it comes in chunks."""
+        if "HTTP_TRANSFER_ENCODING" in self.environ:
+            return None
+        return int(self.environ.get("CONTENT_LENGTH") or 0)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body comes with the request."""
+        return self.declared != 0
+
+    @property
+    def href(self) -> str:
+        """The path asked for, as answers write it."""
+        return href_of(self.path)
+
+    def watch(self) -> None:
+        """Have the stream cut, within a second, once the credential no longer stands."""
+        watch: Callable[[Callable[[], None]], None] | None = self.environ.get("mellanrum.watch")
+        if watch is not None:
+            watch(self.drive.still_valid)
+
+
+def xml_answer(status: str, text: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """Return an answer whose body is an XML document."""
+    return Answer(status, [("Content-Type", XML_TYPE), *headers], (text.encode("utf-8"),))

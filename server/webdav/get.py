@@ -1,0 +1,162 @@
+"""GET and HEAD: a document whole or in ranges, streamed; a word about it for a folder, which never redirects."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+from config.clock import SECOND_US
+from providers.drive.uploads import Reader
+from providers.errors import IsAFolder, PreconditionFailed
+from providers.model import Item
+from server.webdav import live
+from server.webdav.conditions import entity_tags, http_date
+from server.webdav.dates import http_date as date_text
+from server.webdav.exchange import Answer, Exchange
+from server.webdav.ranges import Range, Unsatisfiable, parse_ranges
+
+FOLDER_TEXT = b"This is a folder in Mellanrum. Mount this address as a network drive (WebDAV) to see what is in it.\n"
+#: What was uploaded never runs as part of this server's pages.
+GUARD = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ("Cache-Control", "private, no-cache"),
+]
+_CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+
+
+def get(exchange: Exchange) -> Answer:
+    """Answer 200, 206, 304, 412 or 416. Opening a document is an event, so nothing is opened that is not sent."""
+    if exchange.method == "HEAD" or any(name in exchange.environ for name in _CONDITIONAL):
+        item = exchange.drive.stat(exchange.path)
+        if item.is_folder:
+            return _folder(item)
+        if not _is_wanted(exchange, item):
+            return Answer("304 Not Modified", _validators(item))
+        if exchange.method == "HEAD":
+            return _answer(exchange, item, None)
+    try:
+        reader = exchange.drive.read(exchange.path)
+    except IsAFolder:
+        return _folder(exchange.drive.stat(exchange.path))
+    try:
+        return _answer(exchange, reader.item, reader)
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _folder(item: Item) -> Answer:
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Last-Modified", date_text(item.modified // SECOND_US))]
+    return Answer("200 OK", [*headers, *GUARD], (FOLDER_TEXT,))
+
+
+def _validators(item: Item) -> list[tuple[str, str]]:
+    return [("ETag", item.etag), ("Last-Modified", date_text(item.modified // SECOND_US)), *GUARD]
+
+
+def _is_wanted(exchange: Exchange, item: Item) -> bool:
+    """Return False for 304. Raises PreconditionFailed. The order is that of RFC 9110 13.2.2."""
+    environ = exchange.environ
+    second = item.modified // SECOND_US
+    matches = entity_tags(environ.get("HTTP_IF_MATCH"))
+    if matches is not None:
+        if "*" not in matches and item.etag not in matches:
+            raise PreconditionFailed
+    else:
+        limit = http_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", ""))
+        if limit is not None and second > limit:
+            raise PreconditionFailed
+    known = entity_tags(environ.get("HTTP_IF_NONE_MATCH"))
+    if known is not None:
+        return "*" not in known and item.etag not in [tag.removeprefix("W/") for tag in known]
+    since = http_date(environ.get("HTTP_IF_MODIFIED_SINCE", ""))
+    return since is None or second > since
+
+
+def _answer(exchange: Exchange, item: Item, reader: Reader | None) -> Answer:
+    headers = [("Content-Type", live.media_type(item.name)), ("Accept-Ranges", "bytes"), *_validators(item)]
+    try:
+        ranges = _ranges(exchange, item)
+    except Unsatisfiable:
+        if reader is not None:
+            reader.close()
+        headers = [("Content-Range", f"bytes */{item.size}"), *_validators(item)]
+        return Answer("416 Range Not Satisfiable", headers, (), 0)
+    if ranges is None:
+        return Answer("200 OK", headers, _stream(exchange, reader, [(b"", (0, item.size))], b""), item.size)
+    if len(ranges) == 1:
+        start, stop = ranges[0]
+        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{item.size}"))
+        return Answer("206 Partial Content", headers, _stream(exchange, reader, [(b"", ranges[0])], b""), stop - start)
+    return _multipart(exchange, item, reader, ranges, headers)
+
+
+def _ranges(exchange: Exchange, item: Item) -> list[Range] | None:
+    asked = exchange.header("HTTP_RANGE")
+    if asked is None or exchange.method == "HEAD":
+        return None
+    condition = (exchange.header("HTTP_IF_RANGE") or "").strip()
+    if condition and condition != item.etag and http_date(condition) != item.modified // SECOND_US:
+        return None
+    return parse_ranges(asked, item.size, exchange.settings.limits.ranges_max)
+
+
+def _multipart(
+    exchange: Exchange, item: Item, reader: Reader | None, ranges: list[Range], headers: list[tuple[str, str]]
+) -> Answer:
+    boundary = secrets.token_hex(16)
+    parts = []
+    for start, stop in ranges:
+        head = (
+            f"\r\n--{boundary}\r\nContent-Type: {live.media_type(item.name)}\r\n"
+            f"Content-Range: bytes {start}-{stop - 1}/{item.size}\r\n\r\n"
+        )
+        parts.append((head.encode("ascii"), (start, stop)))
+    tail = f"\r\n--{boundary}--\r\n".encode("ascii")
+    length = sum(len(head) + stop - start for head, (start, stop) in parts) + len(tail)
+    headers = [pair for pair in headers if pair[0] != "Content-Type"]
+    headers.append(("Content-Type", f"multipart/byteranges; boundary={boundary}"))
+    return Answer("206 Partial Content", headers, _stream(exchange, reader, parts, tail), length)
+
+
+def _stream(
+    exchange: Exchange, reader: Reader | None, parts: list[tuple[bytes, Range]], tail: bytes
+) -> Iterator[bytes | memoryview]:
+    """Return the pieces. The first is read at once, so that damage is an error and not a broken answer."""
+    if reader is None:
+        return iter(())
+    pieces = _pieces(exchange, reader, parts, tail)
+    return Stream(pieces, next(pieces, b""), reader)
+
+
+class Stream:
+    """An iterator with its first piece at hand, which closes the document when it is closed itself."""
+
+    def __init__(self, pieces: Iterator[bytes | memoryview], first: bytes | memoryview, reader: Reader) -> None:
+        self._pieces = pieces
+        self._first: bytes | memoryview | None = first
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        return self
+
+    def __next__(self) -> bytes | memoryview:
+        first, self._first = self._first, None
+        return first if first is not None else next(self._pieces)
+
+    def close(self) -> None:
+        """Let the document go."""
+        self._reader.close()
+
+
+def _pieces(
+    exchange: Exchange, reader: Reader, parts: list[tuple[bytes, Range]], tail: bytes
+) -> Iterator[bytes | memoryview]:
+    exchange.watch()
+    for head, (start, stop) in parts:
+        if head:
+            yield head
+        yield from reader.chunks(start, stop)
+    if tail:
+        yield tail

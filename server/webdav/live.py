@@ -1,0 +1,112 @@
+"""Live properties: what every resource has by itself, each as one column over many items.
+
+A *column* turns a list of items into the texts that one slot of a template takes, so that a listing of thousands is a
+few passes instead of a call for each item and property.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from config.clock import SECOND_US, now_us
+from providers.model import Item, Lock, Quota
+from server.webdav.dates import http_date, iso_date
+from server.webdav.urls import href_of
+from server.webdav.xml import escape
+
+Column = Callable[[Sequence[Item]], list[str]]
+
+MICROSOFT = "{urn:schemas-microsoft-com:}"
+WIN32_MODIFIED = f"{MICROSOFT}Win32LastModifiedTime"
+RESOURCETYPE, LOCKDISCOVERY, SUPPORTEDLOCK = "{DAV:}resourcetype", "{DAV:}lockdiscovery", "{DAV:}supportedlock"
+QUOTA_USED, QUOTA_AVAILABLE = "{DAV:}quota-used-bytes", "{DAV:}quota-available-bytes"
+
+_ENTRY = "<D:lockentry><D:lockscope><D:%s/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
+SUPPORTED_LOCKS = _ENTRY % "exclusive" + _ENTRY % "shared"
+
+_TYPES = mimetypes.MimeTypes(filenames=())
+for _ending, _type in {
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".dwg": "image/vnd.dwg",
+    ".dxf": "image/vnd.dxf",
+    ".md": "text/markdown",
+    ".7z": "application/x-7z-compressed",
+}.items():
+    _TYPES.add_type(_type, _ending)
+
+
+def media_type(name: str) -> str:
+    """Return the media type that a document's name stands for. Nothing outside this program has a say in it."""
+    dot = name.rfind(".")
+    return _type_of_ending(name[dot:].lower()) if dot > 0 else "application/octet-stream"
+
+
+@lru_cache(maxsize=4096)
+def _type_of_ending(ending: str) -> str:
+    return _TYPES.guess_type(f"x{ending}", strict=False)[0] or "application/octet-stream"
+
+
+def _supported(items: Sequence[Item]) -> list[str]:
+    return ["" if item.is_past or item.space is None else SUPPORTED_LOCKS for item in items]
+
+
+#: What stands between the tags, for documents and folders alike.
+_BOTH: dict[str, Column] = {
+    "{DAV:}creationdate": lambda items: [iso_date(item.created // SECOND_US) for item in items],
+    "{DAV:}displayname": lambda items: [escape(item.name) for item in items],
+    "{DAV:}getlastmodified": lambda items: [http_date(item.modified // SECOND_US) for item in items],
+    SUPPORTEDLOCK: _supported,
+    WIN32_MODIFIED: lambda items: [http_date(item.modified // SECOND_US) for item in items],
+}
+DOCUMENT: dict[str, Column] = {
+    **_BOTH,
+    "{DAV:}getcontentlength": lambda items: [str(item.size) for item in items],
+    "{DAV:}getcontenttype": lambda items: [media_type(item.name) for item in items],
+    "{DAV:}getetag": lambda items: [item.etag for item in items],
+    RESOURCETYPE: lambda items: [""] * len(items),
+}
+FOLDER: dict[str, Column] = {
+    **_BOTH,
+    RESOURCETYPE: lambda items: ["<D:collection/>"] * len(items),
+}
+#: Not in `allprop`: RFC 4331 says so of the quota, and Windows asks by name for its own.
+_BY_NAME_ONLY = frozenset({WIN32_MODIFIED, QUOTA_USED, QUOTA_AVAILABLE})
+#: Live, but from elsewhere than the item: see `server.webdav.sheets`.
+ELSEWHERE = frozenset({LOCKDISCOVERY, QUOTA_USED, QUOTA_AVAILABLE})
+ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
+ALL_OF_FOLDER = tuple(name for name in (*FOLDER, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
+LIVE = frozenset({*DOCUMENT, *FOLDER, *ELSEWHERE})
+
+
+def quota_text(name: str, quota: Quota | None) -> str | None:
+    """Return a quota property of RFC 4331, or None where it is unknown or there is no limit to speak of."""
+    if quota is None:
+        return None
+    if name == QUOTA_USED:
+        return str(quota.used)
+    return None if quota.available is None else str(quota.available)
+
+
+def active_locks(locks: Sequence[Lock]) -> str:
+    """Return the content of `lockdiscovery` (RFC 4918 15.8). What the lock hides, it leaves out."""
+    return "".join(map(_active_lock, locks))
+
+
+def _active_lock(lock: Lock) -> str:
+    left = max(0, min(lock.seconds, -(-(lock.expires_at - now_us()) // SECOND_US)))
+    owner = lock.owner
+    token = f"<D:locktoken><D:href>{escape(lock.token)}</D:href></D:locktoken>" if lock.token else ""
+    return (
+        "<D:activelock><D:locktype><D:write/></D:locktype>"
+        f"<D:lockscope><D:{'shared' if lock.is_shared else 'exclusive'}/></D:lockscope>"
+        f"<D:depth>{'infinity' if lock.is_deep else '0'}</D:depth>{owner}"
+        f"<D:timeout>Second-{left}</D:timeout>{token}"
+        f"<D:lockroot><D:href>{href_of(lock.root)}</D:href></D:lockroot></D:activelock>"
+    )

@@ -1,0 +1,47 @@
+"""What this adapter refuses by itself, before any drive is asked. Each class carries its status."""
+
+from __future__ import annotations
+
+from config.errors import MellanrumError
+
+
+class RequestError(MellanrumError):
+    """The request cannot be understood."""
+
+    status = "400 Bad Request"
+    condition = ""
+
+
+class BadRequest(RequestError):
+    """The request cannot be understood: {why}."""
+
+
+class BadDestination(RequestError):
+    """The destination lies on another server. Nothing was changed."""
+
+    status = "502 Bad Gateway"
+
+
+class TooLarge(RequestError):
+    """The body of the request is larger than is allowed here."""
+
+    status = "413 Content Too Large"
+
+
+class UnsupportedBody(RequestError):
+    """This method takes no such body."""
+
+    status = "415 Unsupported Media Type"
+
+
+class NoInfinity(RequestError):
+    """A listing of everything below is not given. Ask for a depth of 1."""
+
+    status = "403 Forbidden"
+    condition = "<D:propfind-finite-depth/>"
+
+
+class NotHere(RequestError):
+    """That cannot be done to what stands here."""
+
+    status = "405 Method Not Allowed"

@@ -1,0 +1,156 @@
+"""Multistatus responses built in one pass: one `%`-template for each set of properties, filled from columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from providers.model import Item
+from server.webdav import live
+from server.webdav.xml import PROLOGUE, empty_element, escape, split_name
+
+OPENING = f'{PROLOGUE}<D:multistatus xmlns:D="DAV:">'
+CLOSING = "</D:multistatus>"
+_OK, _MISSING = "HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a PROPFIND asks for.
+
+    `names` are Clark names in the order asked; `every` means all properties but those only given by name, with `names`
+    in addition; `names_only` asks which there are.
+    """
+
+    names: tuple[str, ...] = ()
+    every: bool = False
+    names_only: bool = False
+
+
+def _no_dead(item: Item) -> Mapping[str, str]:
+    return {}
+
+
+def _no_locks(item: Item) -> str:
+    return ""
+
+
+def _no_quota(name: str, item: Item) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the items themselves do not carry: dead properties, the content of `lockdiscovery`, quota texts by name."""
+
+    dead: Callable[[Item], Mapping[str, str]] = _no_dead
+    locks: Callable[[Item], str] = _no_locks
+    quota: Callable[[str, Item], str | None] = _no_quota
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """How one kind of item answers one set of properties.
+
+    `template` takes href and columns, and, where `is_loose`, what differs from item to item: the elements it has
+    besides, and the propstat of those it lacks. A column None is that of locks. `missing` are
+    elements no such item has.
+    """
+
+    template: str
+    columns: tuple[live.Column | None, ...]
+    loose: tuple[str, ...]
+    missing: str
+    is_loose: bool
+
+
+def responses(items: Sequence[Item], href: Callable[[Item], str], wanted: Wanted, beside: Beside) -> Iterable[str]:
+    """Yield a response element for each item, folders first."""
+    for is_folder in (True, False):
+        chosen = [item for item in items if item.is_folder is is_folder]
+        if chosen:
+            yield from _filled(_sheet(wanted, is_folder=is_folder), chosen, href, wanted, beside)
+
+
+@lru_cache(maxsize=1024)
+def _sheet(wanted: Wanted, *, is_folder: bool) -> _Sheet:
+    known = live.FOLDER if is_folder else live.DOCUMENT
+    found: list[str] = []
+    missing: list[str] = []
+    loose: list[str] = []
+    columns: list[live.Column | None] = []
+    for name in _asked(wanted, is_folder=is_folder):
+        if wanted.names_only:
+            found.append(_literal(empty_element(name)))
+        elif name in known or name == live.LOCKDISCOVERY:
+            found.append(_slot(name))
+            columns.append(known.get(name))
+        elif name in live.LIVE and name not in live.ELSEWHERE:
+            missing.append(empty_element(name))
+        else:
+            loose.append(name)
+    is_loose = bool(loose) or wanted.every or wanted.names_only
+    lacking = _literal(_propstat("".join(missing), _MISSING))
+    if is_loose:
+        inner = _propstat("".join(found) + "%s", _OK) + "%s"
+    elif found or not missing:
+        inner = _propstat("".join(found), _OK) + (lacking if missing else "")
+    else:
+        inner = lacking
+    template = f"<D:response><D:href>%s</D:href>{inner}</D:response>"
+    return _Sheet(template, tuple(columns), tuple(loose), "".join(missing), is_loose)
+
+
+def _asked(wanted: Wanted, *, is_folder: bool) -> tuple[str, ...]:
+    everything = live.ALL_OF_FOLDER if is_folder else live.ALL_OF_DOCUMENT
+    if wanted.names_only:
+        return everything
+    if wanted.every:
+        return (*everything, *(name for name in wanted.names if name not in everything))
+    return wanted.names
+
+
+def _filled(
+    sheet: _Sheet, items: list[Item], href: Callable[[Item], str], wanted: Wanted, beside: Beside
+) -> Iterable[str]:
+    slots: list[Sequence[str]] = [[href(item) for item in items]]
+    for column in sheet.columns:
+        slots.append([beside.locks(item) for item in items] if column is None else column(items))
+    if sheet.is_loose:
+        here, lacking = zip(*(_loose(sheet, item, wanted, beside) for item in items), strict=True)
+        slots += [here, lacking]
+    return map(sheet.template.__mod__, zip(*slots, strict=True))
+
+
+def _loose(sheet: _Sheet, item: Item, wanted: Wanted, beside: Beside) -> tuple[str, str]:
+    """Return the elements that this item has besides those of its sheet, and the propstat of those it lacks."""
+    dead = beside.dead(item) if item.has_properties else {}
+    here: list[str] = []
+    if wanted.names_only:
+        here += [empty_element(name) for name in dead]
+    elif wanted.every:
+        here += [value for name, value in dead.items() if name not in sheet.loose]
+    lacking = [sheet.missing] if sheet.missing else []
+    for name in sheet.loose:
+        text = beside.quota(name, item) if name in live.ELSEWHERE else dead.get(name)
+        if text is None:
+            lacking.append(empty_element(name))
+        else:
+            here.append(_slot(name) % text if name in live.ELSEWHERE else text)
+    return "".join(here), _propstat("".join(lacking), _MISSING) if lacking else ""
+
+
+def _propstat(inner: str, status: str) -> str:
+    return f"<D:propstat><D:prop>{inner}</D:prop><D:status>{status}</D:status></D:propstat>"
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _slot(name: str) -> str:
+    namespace, local = split_name(name)
+    if namespace == "DAV:":
+        return f"<D:{local}>%s</D:{local}>"
+    return f'<x:{local} xmlns:x="{_literal(escape(namespace))}">%s</x:{local}>'

@@ -1,0 +1,75 @@
+"""MKCOL, DELETE, COPY and MOVE (RFC 4918 9.3, 9.6, 9.8, 9.9)."""
+
+from __future__ import annotations
+
+from providers.errors import TargetExists
+from providers.paths import Path
+from server.webdav.exchange import Answer, Exchange
+from server.webdav.refusals import BadDestination, BadRequest, UnsupportedBody
+
+
+def mkcol(exchange: Exchange) -> Answer:
+    """Answer 201."""
+    if exchange.has_body and exchange.environ["wsgi.input"].read(1):
+        raise UnsupportedBody
+    if exchange.path.is_root:
+        raise TargetExists
+    exchange.drive.make_folder(exchange.path, exchange.conditions)
+    return Answer("201 Created", [])
+
+
+def delete(exchange: Exchange) -> Answer:
+    """Answer 204. A folder goes with all that is in it, or not at all."""
+    if _depth(exchange) != "infinity" and exchange.drive.stat(exchange.path).is_folder:
+        raise BadRequest(why="a folder is deleted whole")
+    exchange.drive.delete(exchange.path, exchange.conditions)
+    return Answer("204 No Content", [])
+
+
+def copy(exchange: Exchange) -> Answer:
+    """Answer 201 where nothing stood, else 204. Depth 0 copies a folder without what is in it."""
+    depth = _depth(exchange)
+    if depth == "1":
+        raise BadRequest(why="its depth is none that a copy can have")
+    goal, overwrite = _goal(exchange), _overwrite(exchange)
+    _, created = exchange.drive.copy(
+        exchange.path, goal, overwrite=overwrite, deep=depth != "0", conditions=exchange.conditions
+    )
+    return _done(created)
+
+
+def move(exchange: Exchange) -> Answer:
+    """Answer 201 where nothing stood, else 204."""
+    if _depth(exchange) != "infinity" and exchange.drive.stat(exchange.path).is_folder:
+        raise BadRequest(why="a folder is moved whole")
+    goal, overwrite = _goal(exchange), _overwrite(exchange)
+    _, created = exchange.drive.move(exchange.path, goal, overwrite=overwrite, conditions=exchange.conditions)
+    return _done(created)
+
+
+def _done(created: bool) -> Answer:
+    return Answer("201 Created" if created else "204 No Content", [])
+
+
+def _depth(exchange: Exchange) -> str:
+    depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
+    if depth not in ("0", "1", "infinity"):
+        raise BadRequest(why="its depth is none")
+    return depth
+
+
+def _overwrite(exchange: Exchange) -> bool:
+    overwrite = (exchange.header("HTTP_OVERWRITE") or "T").strip().upper()
+    if overwrite not in ("T", "F"):
+        raise BadRequest(why="its Overwrite header is neither T nor F")
+    return overwrite == "T"
+
+
+def _goal(exchange: Exchange) -> Path:
+    destination = exchange.header("HTTP_DESTINATION")
+    if destination is None:
+        raise BadRequest(why="it names no destination")
+    path = exchange.origins.path_in(destination.strip())
+    if path is None:
+        raise BadDestination
+    return path
