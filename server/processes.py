@@ -1,0 +1,262 @@
+"""The supervisor: as many worker processes as asked for, each on a listening socket of its own (SO_REUSEPORT).
+
+The supervisor owns the sockets and hands each worker one, so a worker that dies leaves its waiting connections to the
+one that takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from config.errors import MellanrumError
+from config.logging import get_log
+from config.settings import Settings
+from server.http import tls
+from server.http.worker import READY, settings_to_plain
+
+BACKLOG = 1024
+#: How soon a worker that died is replaced: at once, then each time twice as late, until one lives this long.
+BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+SETTLED_SECONDS = 30.0
+#: Beyond the time for draining, how long a worker may take to let go of its files.
+GRACE_SECONDS = 5.0
+_log = get_log("supervisor")
+
+
+class PortTaken(MellanrumError):
+    """Nothing can listen on {host} port {port}: {why}. Stop what listens there, or set another port."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyInfo:
+    """Where the server answers. URLs end in a slash; `fingerprint` is the certificate's SHA-256, None without TLS."""
+
+    http_url: str
+    dav_url: str
+    fingerprint: str | None
+
+
+@dataclass
+class _Worker:
+    socket: socket.socket
+    process: subprocess.Popen[bytes] | None = None
+    is_ready: bool = False
+    started_at: float = 0.0
+    failures: int = 0
+    due_at: float | None = field(default=0.0)
+
+
+def serve(folder: Path, settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
+    """Serve the installation in `folder` until SIGTERM or SIGINT; return the exit code.
+
+    Blocks, and must run in the main thread. `on_ready` is called once, when every worker answers. If a worker cannot
+    start at all, returns that worker's exit code. Raises PortTaken, BadCertificate.
+    """
+    certificate, key = _certificate(folder, settings)
+    sockets = list(_listen(settings.http.host, settings.http.port, settings.workers))
+    host, port = sockets[0].getsockname()[:2]
+    url = f"http{'s' if certificate else ''}://{_shown_host(host)}:{port}/"
+    info = ReadyInfo(url, f"{url}dav/", tls.fingerprint(certificate) if certificate else None)
+    task = {
+        "folder": str(folder),
+        "settings": settings_to_plain(settings),
+        "certificate": str(certificate) if certificate else "",
+        "key": str(key) if key else "",
+    }
+    supervisor = _Supervisor([_Worker(each) for each in sockets], task, settings.process.drain_seconds)
+    with supervisor.signals():
+        try:
+            return supervisor.run(lambda: on_ready(info))
+        finally:
+            supervisor.stop()
+            for each in sockets:
+                each.close()
+
+
+class _Supervisor:
+    def __init__(self, workers: list[_Worker], task: dict[str, Any], drain_seconds: int) -> None:
+        self._workers = workers
+        self._task = task
+        self._drain_seconds = drain_seconds
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take SIGTERM, SIGINT and the deaths of children while we run."""
+        taken = {number: signal.signal(number, self._told) for number in (signal.SIGTERM, signal.SIGINT)}
+        taken[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        before = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in taken.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def run(self, on_ready: Callable[[], None]) -> int:
+        """Keep the workers alive until told to stop."""
+        announced = False
+        while not self._stopping:
+            for worker in self._workers:
+                code = self._look_after(worker)
+                if code is not None and not announced:
+                    return code or 1
+            self._wait()
+            if not announced and all(worker.is_ready for worker in self._workers):
+                announced = True
+                on_ready()
+        return 0
+
+    def _look_after(self, worker: _Worker) -> int | None:
+        """Start the worker if it is due; return its exit code if it has just died."""
+        now = time.monotonic()
+        if worker.process is None:
+            if worker.due_at is not None and now >= worker.due_at:
+                self._start(worker)
+            return None
+        code = worker.process.poll()
+        if code is None:
+            return None
+        self._forget(worker)
+        worker.failures = 0 if now - worker.started_at > SETTLED_SECONDS else worker.failures + 1
+        delay = BACK_OFF_SECONDS[min(worker.failures, len(BACK_OFF_SECONDS) - 1)] if worker.failures else 0.0
+        worker.due_at = now + delay
+        if not self._stopping:
+            _log.error("worker_died", code=code, milliseconds=int(delay * 1000))
+        return code
+
+    def _start(self, worker: _Worker) -> None:
+        descriptor = worker.socket.fileno()
+        # Fixed arguments, our own interpreter; nothing of it comes from outside.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "server.http.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(descriptor,),
+        )
+        line = json.dumps({**self._task, "descriptor": descriptor}) + "\n"
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(line.encode("utf-8"))
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died already; the next look sees it
+        worker.process, worker.started_at, worker.is_ready = process, time.monotonic(), False
+        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+
+    def _wait(self) -> None:
+        for key, _ in self._selector.select(timeout=0.5):
+            worker: _Worker | None = key.data
+            if worker is None:
+                self._drain_wake()
+                continue
+            stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
+            line = stream.readline()
+            if line.strip() == READY.encode("ascii"):
+                worker.is_ready = True
+            if not line:
+                self._selector.unregister(stream)
+
+    def _drain_wake(self) -> None:
+        try:
+            while os.read(self._wake_read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _forget(self, worker: _Worker) -> None:
+        process, worker.process, worker.is_ready = worker.process, None, False
+        if process is None:
+            return
+        if process.stdout is not None:
+            try:
+                self._selector.unregister(process.stdout)
+            except (KeyError, ValueError):
+                pass
+            process.stdout.close()
+        if process.stdin is not None:
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+
+    def stop(self) -> None:
+        """Tell every worker to stop, wait while they drain, kill who does not."""
+        self._stopping = True
+        alive = [worker.process for worker in self._workers if worker.process is not None]
+        for process in alive:
+            process.terminate()
+        until = time.monotonic() + self._drain_seconds + GRACE_SECONDS
+        for process in alive:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for worker in self._workers:
+            self._forget(worker)
+
+
+def _certificate(folder: Path, settings: Settings) -> tuple[Path | None, Path | None]:
+    """Return the certificate and key to serve with, checked; (None, None) for plain HTTP."""
+    http = settings.http
+    certificate, key = http.tls_certificate_file, http.tls_key_file
+    if http.self_signed:
+        certificate, key = tls.self_signed(folder / "tls", http.host)
+    if certificate is None or key is None:
+        return None, None
+    tls.context(certificate, key)
+    return certificate, key
+
+
+def _listen(host: str, port: int, count: int) -> Iterator[socket.socket]:
+    """Yield `count` listening sockets on one port; with port 0, on a free one."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        if port:
+            with socket.socket(found[0], socket.SOCK_STREAM) as probe:  # another server's port could be shared unseen
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((found[4][0], port))
+        for _ in range(count):
+            made = socket.socket(found[0], socket.SOCK_STREAM)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if found[0] == socket.AF_INET6 and host in ("::", "::0"):
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            made.bind((found[4][0], port))
+            made.listen(BACKLOG)
+            port = made.getsockname()[1]
+            yield made
+    except OSError as error:
+        raise PortTaken(host=host, port=port, why=error.strerror or "it cannot be reached") from error
+
+
+def _shown_host(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (what others listen on, not we)
+    return f"[{host}]" if ":" in host else host
