@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsgidav.dav_error import DAVError
 from wsgidav.dav_provider import DAVProvider
@@ -15,7 +15,6 @@ from auth.rights import Principal
 from config.errors import MellanrumError
 from config.logging import get_log
 from config.settings import Settings
-from providers.drive import Drive
 from server.webdav.errors import ALLOWED, answer_to
 from server.webdav.exchange import Answer, Exchange
 from server.webdav.get import GUARD, get
@@ -27,6 +26,9 @@ from server.webdav.refusals import NotHere
 from server.webdav.signin import Authenticator, principal_of
 from server.webdav.trees import copy, delete, mkcol, move
 from server.webdav.urls import href_of, path_of
+
+if TYPE_CHECKING:
+    from providers.drive import Drive
 
 METHODS: dict[str, Callable[[Exchange], Answer]] = {
     "COPY": copy,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from config.settings import Settings
-from providers.drive.drive import Drive
 from providers.model import Conditions
 from providers.paths import Path
 from server.webdav.conditions import conditions_of
 from server.webdav.urls import Origins, href_of
+
+if TYPE_CHECKING:
+    from providers.drive.drive import Drive
 
 XML_TYPE = "application/xml; charset=utf-8"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
-from providers.drive.uploads import Reader
 from providers.errors import IsAFolder, PreconditionFailed
 from providers.model import Item
 from server.webdav import live
@@ -14,6 +14,9 @@ from server.webdav.conditions import entity_tags, http_date
 from server.webdav.dates import http_date as date_text
 from server.webdav.exchange import Answer, Exchange
 from server.webdav.ranges import Range, Unsatisfiable, parse_ranges
+
+if TYPE_CHECKING:
+    from providers.drive.uploads import Reader
 
 FOLDER_TEXT = b"This is a folder in Mellanrum. Mount this address as a network drive (WebDAV) to see what is in it.\n"
 #: What was uploaded never runs as part of this server's pages.

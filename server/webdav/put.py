@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.clock import SECOND_US
-from providers.drive.uploads import Upload
 from providers.errors import IsAFolder, UploadIncomplete
 from server.webdav.dates import http_date
 from server.webdav.exchange import Answer, Exchange
 from server.webdav.refusals import BadRequest, UnsupportedBody
+
+if TYPE_CHECKING:
+    from providers.drive.uploads import Upload
 
 BLOCK_BYTES = 1024 * 1024
 _MTIME_SECONDS_MAX = 253_402_300_799

@@ -1,0 +1,170 @@
+"""XML in within limits, fragments out with their namespaces, sheets of properties."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+from xml.etree import ElementTree
+
+import pytest
+
+from config.settings import Settings
+from providers.model import Item, Lock, Quota
+from providers.paths import Path
+from server.webdav import live
+from server.webdav.exchange import Exchange
+from server.webdav.refusals import BadRequest, TooLarge
+from server.webdav.sheets import CLOSING, OPENING, Beside, Wanted, responses
+from server.webdav.urls import href_of
+from server.webdav.xml import fragment, read_xml
+
+
+def exchange_with(body: bytes, **headers: str) -> Exchange:
+    environ: dict[str, Any] = {"REQUEST_METHOD": "PROPFIND", "wsgi.input": io.BytesIO(body), **headers}
+    if "HTTP_TRANSFER_ENCODING" not in headers:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    return Exchange(environ, Settings(), cast("Any", None), Path(), ends_in_slash=False)
+
+
+def test_no_body_is_no_root() -> None:
+    assert read_xml(exchange_with(b"")) is None
+
+
+def nested(levels: int) -> bytes:
+    return b"<a>" * levels + b"</a>" * levels
+
+
+def test_limits_hold_and_no_further() -> None:
+    assert read_xml(exchange_with(nested(32))) is not None
+    assert read_xml(exchange_with(b"<a>" + b"<b/>" * 999 + b"</a>")) is not None
+    for body in (nested(33), b"<a>" + b"<b/>" * 1000 + b"</a>", b"<a>" + b"x" * 65_536 + b"</a>"):
+        with pytest.raises(TooLarge):
+            read_xml(exchange_with(body))
+    with pytest.raises(TooLarge):
+        read_xml(exchange_with(b"<a>" + b"x" * 65_536 + b"</a>", HTTP_TRANSFER_ENCODING="chunked"))
+
+
+HOSTILE = {
+    "not closed": b"<a>",
+    "no XML": b"hello",
+    "entity": b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>',
+    "outside entity": b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>',
+    "document type": b'<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><a/>',
+    "unknown entity": b"<a>&nbsp;</a>",
+    "empty prefix": b'<a xmlns:b=""/>',
+    "undeclared prefix": b"<b:a/>",
+    "unknown encoding": b'<?xml version="1.0" encoding="rot13"?><a/>',
+    "control character": b"<a>\x01</a>",
+    "no UTF-8": b"<a>\xff</a>",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bodies_are_refused(name: str) -> None:
+    with pytest.raises(BadRequest):
+        read_xml(exchange_with(HOSTILE[name]))
+
+
+FRAGMENTS = [
+    "<a>text</a>",
+    '<x:a xmlns:x="urn:x" y="1"/>',
+    '<x:a xmlns:x="urn:x" xmlns:y="urn:y"><y:b y:c="d&quot;&amp;">t&lt;&amp;&gt;</y:b>tail<c/></x:a>',
+    '<a xml:lang="sv">å 😀</a>',
+    '<x:a xmlns:x="urn:&amp;&lt;x">&#13;&#10;</x:a>',
+    '<a b="&#10;&#9;x"/>',
+    '<a xmlns="DAV:"><href>/dav/</href></a>',
+]
+
+
+@pytest.mark.parametrize("text", FRAGMENTS)
+def test_a_fragment_means_the_same_wherever_it_stands(text: str) -> None:
+    element = ElementTree.fromstring(text)
+    around = f'<r xmlns:D="DAV:" xmlns:n0="urn:other"><D:prop>{fragment(element)}</D:prop></r>'
+    again = ElementTree.fromstring(around)[0][0]
+    assert ElementTree.canonicalize(ElementTree.tostring(again)) == ElementTree.canonicalize(
+        ElementTree.tostring(element)
+    )
+
+
+def test_a_fragment_keeps_the_language_of_around() -> None:
+    element = ElementTree.fromstring("<a><b/></a>")
+    assert fragment(element, "sv") == '<a xml:lang="sv"><b/></a>'
+    assert fragment(ElementTree.fromstring('<a xml:lang="en"/>'), "sv") == '<a xml:lang="en"/>'
+
+
+def item(name: str, *, is_folder: bool = False, has_properties: bool = False) -> Item:
+    return Item(
+        path=Path(("s", name)),
+        name=name,
+        is_folder=is_folder,
+        size=0 if is_folder else 5,
+        created=784111777_000000,
+        modified=784111778_999999,
+        etag="" if is_folder else '"e1"',
+        id=b"i" * 16,
+        space=b"s" * 16,
+        version=1,
+        has_properties=has_properties,
+        is_past=False,
+    )
+
+
+def answered(items: list[Item], wanted: Wanted, beside: Beside | None = None) -> dict[str, dict[str, set[str]]]:
+    """Return, by href, the Clark names by status."""
+    text = OPENING + "".join(responses(items, lambda each: href_of(each.path), wanted, beside or Beside())) + CLOSING
+    found: dict[str, dict[str, set[str]]] = {}
+    for response in ElementTree.fromstring(text.encode()):
+        stats: dict[str, set[str]] = {}
+        for stat in response.findall("{DAV:}propstat"):
+            status = stat.findtext("{DAV:}status", "").split()[1]
+            assert status not in stats
+            stats[status] = {each.tag for each in stat.find("{DAV:}prop") or ()}
+        found[response.findtext("{DAV:}href", "")] = stats
+    return found
+
+
+ETAG, LENGTH, DISPLAY = "{DAV:}getetag", "{DAV:}getcontentlength", "{DAV:}displayname"
+
+
+def test_only_what_was_asked_for_is_answered() -> None:
+    wanted = Wanted(names=(DISPLAY, LENGTH, ETAG, "{urn:100%s}dead"))
+    found = answered([item("a&b"), item("dir", is_folder=True)], wanted)
+    assert found["/dav/s/a%26b"] == {"200": {DISPLAY, LENGTH, ETAG}, "404": {"{urn:100%s}dead"}}
+    assert found["/dav/s/dir"] == {"200": {DISPLAY}, "404": {LENGTH, ETAG, "{urn:100%s}dead"}}
+
+
+def test_dead_properties_differ_from_item_to_item() -> None:
+    beside = Beside(dead=lambda each: {"{urn:x}a": '<n0:a xmlns:n0="urn:x">50%s</n0:a>'} if each.name == "a" else {})
+    items = [item("a", has_properties=True), item("b", has_properties=True)]
+    assert answered(items, Wanted(names=("{urn:x}a",)), beside) == {
+        "/dav/s/a": {"200": {"{urn:x}a"}},
+        "/dav/s/b": {"200": set(), "404": {"{urn:x}a"}},
+    }
+    assert "{urn:x}a" in answered(items, Wanted(every=True), beside)["/dav/s/a"]["200"]
+    assert "{urn:x}a" in answered(items, Wanted(names_only=True), beside)["/dav/s/a"]["200"]
+
+
+def test_allprop_leaves_out_what_is_given_by_name_only_unless_included() -> None:
+    plain = answered([item("d", is_folder=True)], Wanted(every=True))["/dav/s/d"]["200"]
+    assert live.QUOTA_USED not in plain and live.WIN32_MODIFIED not in plain and live.LOCKDISCOVERY in plain
+    beside = Beside(quota=lambda name, each: live.quota_text(name, Quota(1, 2)))
+    wanted = Wanted(names=(live.QUOTA_USED, live.QUOTA_AVAILABLE, live.WIN32_MODIFIED), every=True)
+    assert set(wanted.names) < answered([item("d", is_folder=True)], wanted, beside)["/dav/s/d"]["200"]
+
+
+def test_an_etag_property_is_the_header_byte_for_byte() -> None:
+    text = "".join(responses([item("a")], lambda each: "/", Wanted(names=(ETAG,)), Beside()))
+    assert '<D:getetag>"e1"</D:getetag>' in text
+
+
+def test_an_entry_stays_small_for_explorer() -> None:
+    names = ("displayname", "creationdate", "getcontentlength", "getlastmodified", "resourcetype")
+    wanted = Wanted(names=tuple(f"{{DAV:}}{name}" for name in names))
+    assert len("".join(responses([item("report 2026.docx")], lambda each: "/dav/Space/x", wanted, Beside()))) <= 480
+
+
+def test_a_hidden_token_and_owner_are_not_shown() -> None:
+    lock = Lock("", Path(("s",)), True, False, "", 60, 0, "")
+    text = live.active_locks([lock])
+    assert "locktoken" not in text and "owner" not in text
+    ElementTree.fromstring(f'<r xmlns:D="DAV:">{text}</r>')
