@@ -30,7 +30,9 @@ class EntryDamaged(AuditError):
 
 
 class JournalFailed(AuditError):
-    """This read could not be recorded, so nothing was sent. Try again; if it stays so, look at the data folder's disk."""
+    """This read could not be recorded, so nothing was sent. Try again.
+    If it stays so, look at the disk of the data folder.
+    """
 
     exit_code = 53
 

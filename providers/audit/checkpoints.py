@@ -1,0 +1,202 @@
+"""Growing the trees and signing checkpoints: within a second of each event, by one process of however many.
+
+A step reads the leaves that came since the last checkpoint, in one snapshot, and writes the nodes they complete, the
+checkpoint and how far it reaches in one transaction. The nodes follow from the leaves alone and are never changed, so
+two processes that take the same step write the same; one that dies leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+
+from auth.keyring import Keyring
+from auth.tables import installation
+from config.clock import SECOND_US
+from config.database import Database
+from config.logging import get_log
+from providers import tables
+from providers.audit import merkle, note
+from providers.audit.errors import UnknownLog
+from providers.audit.lease import Lease
+from providers.audit.log import LogInfo
+
+#: Leaves taken into one transaction; what is left over waits for the next step of the same call.
+STEP_LEAVES = 10_000
+#: Of the checkpoints of one hour only the last is kept: any other follows from the tree, which is.
+_THIN_US = 3600 * SECOND_US
+
+log = get_log("audit")
+
+_LOG = tables.log.c
+_ENTRY = tables.log_entry.c
+_NODE = tables.tree_node.c
+_CHECKPOINT = tables.checkpoint.c
+_GROWN = (
+    select(_LOG.id, _LOG.space, _LOG.party, _LOG.uid, _LOG.size, _LOG.signed_size)
+    .where(_LOG.size > _LOG.signed_size)
+    .order_by(_LOG.id)
+)
+_LEAVES = (
+    select(_ENTRY.number, _ENTRY.leaf_hash)
+    .where(_ENTRY.log == bindparam("log"), _ENTRY.number >= bindparam("start"), _ENTRY.number < bindparam("end"))
+    .order_by(_ENTRY.number)
+)
+_LEAVES_AT = select(_ENTRY.number, _ENTRY.leaf_hash).where(
+    _ENTRY.log == bindparam("log"), _ENTRY.number.in_(bindparam("numbers", expanding=True))
+)
+_NODES_AT = select(_NODE.level, _NODE.index, _NODE.hash).where(
+    _NODE.log == bindparam("log"), tuple_(_NODE.level, _NODE.index).in_(bindparam("nodes", expanding=True))
+)
+_THIN = delete(tables.checkpoint).where(
+    _CHECKPOINT.log == bindparam("of"), _CHECKPOINT.at >= bindparam("since"), _CHECKPOINT.size < bindparam("below")
+)
+_SIGN = (
+    update(tables.log)
+    .where(_LOG.id == bindparam("of"), _LOG.signed_size == bindparam("old"))
+    .values(signed_size=bindparam("new"))
+)
+
+
+class TreeDamaged(Exception):
+    """Leaves or nodes that a tree needs are not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    log: LogInfo
+    size: int
+    nodes: list[dict[str, Any]]
+    note: str
+
+
+def installation_id(connection: Connection) -> bytes:
+    """Return the id that begins the origin of every checkpoint of this installation."""
+    return bytes(connection.execute(select(installation.c.id)).scalar_one())
+
+
+def nodes_at(
+    connection: Connection, log_id: int, wanted: Iterable[merkle.Coordinate]
+) -> dict[merkle.Coordinate, bytes]:
+    """Return the stored nodes at these coordinates; those of level 0 are leaves. Raises TreeDamaged."""
+    coordinates = set(wanted)
+    found: dict[merkle.Coordinate, bytes] = {}
+    numbers = [index for level, index in coordinates if level == 0]
+    if numbers:
+        for number, hashed in connection.execute(_LEAVES_AT, {"log": log_id, "numbers": numbers}):
+            found[0, number] = hashed
+    inner = [node for node in coordinates if node[0] > 0]
+    if inner:
+        for level, index, hashed in connection.execute(_NODES_AT, {"log": log_id, "nodes": inner}):
+            found[level, index] = hashed
+    if len(found) != len(coordinates):
+        raise TreeDamaged
+    return found
+
+
+class Checkpoints:
+    """Keeps the trees of all logs of an installation, and their checkpoints."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._lease = Lease(database, b"audit checkpoints")
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw Ed25519 key, 32 bytes, that checkpoints are verified with. To be given to the parties."""
+        return self._keyring.installation().signing.public_key().public_bytes_raw()
+
+    def advance(self, now: int | None = None) -> int:
+        """Take what was recorded since into the trees, and sign; return how many logs grew. 0 without the lease."""
+        return self.advance_now(now) if self._lease.held() else 0
+
+    def advance_now(self, now: int | None = None) -> int:
+        """Do what `advance` does, whoever holds the lease: before an export, say."""
+        reached: set[int] = set()
+        damaged: set[int] = set()
+        while True:
+            with self._database.read() as connection:
+                at = self._database.now_us(connection) if now is None else now
+                step = self._step(connection, damaged)
+            if not step:
+                return len(reached)
+            self._database.apply(lambda connection, step=step, at=at: self._write(connection, step, at))  # type: ignore[misc]
+            reached |= {growth.log.id for growth in step}
+
+    def _step(self, connection: Connection, damaged: set[int]) -> list[_Growth]:
+        grown = [LogInfo(*row) for row in connection.execute(_GROWN)]
+        prefix = installation_id(connection) if grown else b""
+        left = STEP_LEAVES
+        step = []
+        for info in grown:
+            if info.id in damaged or left <= 0:
+                continue
+            try:
+                step.append(self._growth(connection, info, prefix, left))
+            except TreeDamaged:
+                damaged.add(info.id)
+                log.error("tree_damaged", log_uid=info.uid)
+                continue
+            left -= step[-1].size - info.signed_size
+        return step
+
+    def _growth(self, connection: Connection, info: LogInfo, prefix: bytes, leaves: int) -> _Growth:
+        frontier = frontier_at(connection, info.id, info.signed_size)
+        end = min(info.size, info.signed_size + leaves)
+        nodes = []
+        for row in connection.execute(_LEAVES, {"log": info.id, "start": info.signed_size, "end": end}):
+            if row.number != frontier.size:
+                raise TreeDamaged
+            for level, index, hashed in frontier.append(row.leaf_hash):
+                nodes.append({"log": info.id, "level": level, "index": index, "hash": hashed})
+        if frontier.size != end:
+            raise TreeDamaged
+        checkpoint = note.Checkpoint(note.origin(prefix, info.uid), end, frontier.root())
+        return _Growth(info, end, nodes, note.signed(checkpoint, self._keyring.installation().signing))
+
+    def _write(self, connection: Connection, step: Sequence[_Growth], at: int) -> None:
+        nodes = [node for growth in step for node in growth.nodes]
+        if nodes:
+            connection.execute(self._database.insert_ignore(tables.tree_node), nodes)
+        rows = [{"log": growth.log.id, "size": growth.size, "at": at, "note": growth.note.encode()} for growth in step]
+        connection.execute(self._database.insert_ignore(tables.checkpoint), rows)
+        hour = at - at % _THIN_US
+        connection.execute(_THIN, [{"of": growth.log.id, "since": hour, "below": growth.size} for growth in step])
+        changes = [{"of": growth.log.id, "old": growth.log.signed_size, "new": growth.size} for growth in step]
+        connection.execute(_SIGN, changes)
+
+    # --- reading
+
+    def latest(self, connection: Connection, info: LogInfo) -> str | None:
+        """Return the newest checkpoint of a log, a signed note to be given to its party; None before the first."""
+        query = select(_CHECKPOINT.note).where(_CHECKPOINT.log == info.id).order_by(_CHECKPOINT.size.desc()).limit(1)
+        found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else bytes(found).decode()
+
+    def inclusion(self, connection: Connection, info: LogInfo, number: int, size: int) -> list[bytes]:
+        """Return the proof that event `number` stands under the checkpoint of `size`. Raises UnknownLog beyond it."""
+        if not 0 <= number < size <= info.signed_size:
+            raise UnknownLog
+        return _proof(connection, info.id, merkle.inclusion_ranges(number, size))
+
+    def consistency(self, connection: Connection, info: LogInfo, old: int, new: int) -> list[bytes]:
+        """Return the proof that the checkpoint of `new` goes on from that of `old`. Raises UnknownLog beyond it."""
+        if not 0 <= old <= new <= info.signed_size:
+            raise UnknownLog
+        return _proof(connection, info.id, merkle.consistency_ranges(old, new))
+
+
+def frontier_at(connection: Connection, log_id: int, size: int) -> merkle.Frontier:
+    """Return the right edge of a log's tree at a size, from stored nodes. Raises TreeDamaged."""
+    coordinates = merkle.subtrees(0, size)
+    found = nodes_at(connection, log_id, coordinates)
+    return merkle.Frontier(size, [found[node] for node in coordinates])
+
+
+def _proof(connection: Connection, log_id: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+    found = nodes_at(connection, log_id, merkle.coordinates(ranges))
+    return merkle.proof(ranges, lambda level, index: found[level, index])

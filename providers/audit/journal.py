@@ -1,0 +1,153 @@
+"""Reads, made durable before their first byte leaves, and numbered into the logs soon after.
+
+Each process appends to a preallocated file of its own, so that a sync writes no metadata; threads that wait share
+one sync. A frame holds the events that were synced together, sealed and bound to the journal's id and the frame's
+place in it. An flock on the file tells that its process lives. `drain` numbers frames of all journals in the folder
+into the logs and remembers in the same transaction how far it came, so that nothing is numbered twice; the file of a
+dead process goes once it is drained. A frame torn by a crash was never acknowledged, and ends its journal.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.errors import StorageFull
+from providers.audit.drain import WINDOW_US, Drain
+from providers.audit.errors import JournalFailed
+from providers.audit.events import Event, Projection
+from providers.audit.frames import FRAME_EVENTS_MAX, JournalFile
+from providers.audit.leaf import Body, canonical
+from providers.audit.log import AuditLog
+
+SEEN_MAX = 65_536
+
+
+@dataclass(eq=False)
+class _Note:
+    payload: bytes
+    done: bool = False
+    error: BaseException | None = None
+
+
+@dataclass(eq=False)
+class _State:
+    """What threads share, under its own guard."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    queue: list[_Note] = field(default_factory=list)
+    seen: OrderedDict[tuple[bytes, bytes], tuple[int, _Note]] = field(default_factory=OrderedDict)
+    is_led: bool = False
+
+
+class ReadJournal:
+    """The journal of this process, in `<data>/journal`. Safe to use from any number of threads."""
+
+    def __init__(self, folder: Path, audit: AuditLog) -> None:
+        self.folder = folder
+        self._audit = audit
+        self._state = _State()
+        self._file: JournalFile | None = None
+        self._pid = 0
+
+    def note(self, event: Event, version: bytes, audience: Mapping[bytes, Projection]) -> None:
+        """Return once the read of a version is durable, or is part of a durable event of the last ten minutes.
+
+        `version` is the id of what is read, `audience` as for `AuditLog.record`. Raises StorageFull, JournalFailed:
+        then nothing may be sent. The device tells reads apart; without one, the principal does.
+        """
+        key = (event.actor.device or event.actor.principal, version)
+        mine = self._coalesced(key, event.at)
+        if mine is None:
+            mine = self._queued(key, event, version, audience)
+        self._wait(mine)
+
+    def _coalesced(self, key: tuple[bytes, bytes], at: int) -> _Note | None:
+        with self._state.changed:
+            found = self._state.seen.get(key)
+            return found[1] if found is not None and abs(at - found[0]) < WINDOW_US else None
+
+    def _queued(
+        self, key: tuple[bytes, bytes], event: Event, version: bytes, audience: Mapping[bytes, Projection]
+    ) -> _Note:
+        parties = {party.hex(): int(projection) for party, projection in audience.items()}
+        body = Body.of(event).to_bytes()
+        mine = _Note(b'{"device":"%b","version":"%b",' % (key[0].hex().encode(), version.hex().encode()))
+        mine.payload += b'"parties":%b,"body":%b}' % (canonical(parties), body)
+        with self._state.changed:
+            seen = self._state.seen
+            seen[key] = (event.at, mine)
+            seen.move_to_end(key)
+            while len(seen) > SEEN_MAX or (seen and next(iter(seen.values()))[0] < event.at - WINDOW_US):
+                seen.popitem(last=False)
+            self._state.queue.append(mine)
+        return mine
+
+    def _wait(self, mine: _Note) -> None:
+        state = self._state
+        while True:
+            with state.changed:
+                while not mine.done and state.is_led:
+                    state.changed.wait()
+                if mine.done:
+                    break
+                state.is_led = True
+                batch, state.queue = state.queue[:FRAME_EVENTS_MAX], state.queue[FRAME_EVENTS_MAX:]
+            self._lead(batch)
+        if mine.error is not None:
+            raise mine.error
+
+    def _lead(self, batch: Sequence[_Note]) -> None:
+        """Make a batch durable for all who wait for it."""
+        error: BaseException | None = None
+        try:
+            self._append(b"[" + b",".join(note.payload for note in batch) + b"]")
+        except OSError as failed:
+            is_full = failed.errno in (errno.ENOSPC, errno.EDQUOT)
+            error = StorageFull() if is_full else JournalFailed()
+            error.__cause__ = failed
+        except BaseException as failed:
+            error = failed
+        state = self._state
+        with state.changed:
+            state.is_led = False
+            for note in batch:
+                note.done, note.error, note.payload = True, error, b""
+            if error is not None:
+                for key in [key for key, (_, note) in state.seen.items() if note.error is not None]:
+                    del state.seen[key]
+            state.changed.notify_all()
+
+    def _append(self, payload: bytes) -> None:
+        if self._file is not None and self._pid != os.getpid():
+            self._file = None  # a child of fork writes a journal of its own
+        sealer = self._audit.keyring.installation().audit
+        if self._file is None or not self._file.has_room(payload):
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+            self._file = JournalFile.create(self.folder, sealer, len(payload))
+            self._pid = os.getpid()
+        try:
+            self._file.append(payload)
+        except BaseException:
+            broken, self._file = self._file, None  # what stands after a failed sync is not known
+            broken.close()
+            raise
+
+    def drain(self) -> int:
+        """Number what the journals of this folder hold into the logs; return how many events. One process at a time
+        does it; for the others, and when there is nothing, it costs a look at the folder.
+        """
+        return Drain(self.folder, self._audit).run()
+
+    def close(self) -> None:
+        """Close this process's journal; whoever drains next removes it."""
+        if self._file is not None and self._pid == os.getpid():
+            self._file.close()
+        self._file = None
