@@ -38,8 +38,15 @@ from sqlalchemy.exc import DBAPIError
 from config.clock import now_us
 from config.errors import DatabaseBusy, StorageFull
 
-durable = MetaData()
-transient = MetaData()
+#: Constraints have names, so that later migrations can speak of them on every engine.
+_NAMING = {
+    "ix": "%(table_name)s_by_%(column_0_name)s",
+    "uq": "%(table_name)s_one_%(column_0_name)s",
+    "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+durable = MetaData(naming_convention=_NAMING)
+transient = MetaData(naming_convention=_NAMING)
 
 T = TypeVar("T")
 

@@ -31,6 +31,7 @@ from providers.drive import Drive
 from providers.drive.sight import Audiences, Sights
 from providers.drive.storage import Storage
 from providers.locks import Locks
+from providers.reservations import Reservations
 from providers.spaces import Spaces
 from providers.vault.local import LocalStore
 from providers.vault.vault import Vault
@@ -62,6 +63,7 @@ class Installation:
             journal=self.journal,
             vault=self.vault,
             locks=self.locks,
+            reservations=Reservations(self.database),
             names=names,
             tree=tree,
             sights=Sights(self.database, self.keyring, self.directory, tree),
@@ -69,8 +71,7 @@ class Installation:
             zone=settings.zone,
         )
         self.spaces = Spaces(self.storage)
-        self.checkpoints = Checkpoints(self.database, self.audit)
-        self._holder = new_id()
+        self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
 
     # --- beginning
@@ -141,10 +142,9 @@ class Installation:
         try:
             self.vault.tick()
             self.audit.flush_unseen()
-            if self.checkpoints.lead(self._holder):
-                self.journal.drain()
-                self.checkpoints.advance()
-                self._sweep()
+            self.journal.drain()
+            self.checkpoints.advance()
+            self._sweep()
         finally:
             self._ticking.release()
 

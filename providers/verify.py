@@ -16,8 +16,10 @@ from sqlalchemy import Connection, select
 
 from auth import tables as auth_tables
 from config.errors import MellanrumError
-from config.ids import id_text
+from config.ids import NOBODY, id_text
 from providers import tables
+from providers.audit.errors import EntryDamaged
+from providers.audit.verify import verify_logs
 from providers.catalogue import contents, rows
 from providers.catalogue.change import ChangeKind, version_mac
 from providers.drive.storage import Storage
@@ -48,8 +50,8 @@ def verify(storage: Storage, progress: Progress = lambda stage, done: None) -> I
         for damage in storage.vault.scrub(space):
             yield Finding(f"space {id_text(space)}", str(damage))
         yield from _unreadable(storage, space)
-    for finding in storage.audit.verify():
-        yield Finding(finding.where, finding.what)
+    for found in verify_logs(storage.database, storage.keyring):
+        yield Finding(found.where, found.what)
 
 
 def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
@@ -136,7 +138,7 @@ class _Replay:
     def _changes(self) -> Iterator[Finding]:
         found = {row["number"]: row for row in self._rows(tables.change)}
         head = self._connection.execute(select(tables.head.c.number).where(tables.head.c.space == self._space)).scalar()
-        logged = self._storage.audit.changes_logged(self._connection, self._space)
+        logged = self._logged()
         newest = max([head or 0, *found, *logged], default=0)
         if head != newest:
             yield Finding(self._where, f"its head says change {head}, the newest known is {newest}")
@@ -158,6 +160,23 @@ class _Replay:
                 yield Finding(where, "the rows it wrote are not the rows that stand: changed, removed or added")
         for number in sorted(set(self._written) - set(found)):
             yield Finding(f"{self._where} change {number}", "rows stand of a change that never was")
+
+    def _logged(self) -> dict[int, bytes]:
+        """Return the digest that the space's log has of each change. What cannot be opened, `verify_logs` tells of."""
+        audit = self._storage.audit
+        info = next((log for log in audit.logs(self._connection, self._space) if log.party == NOBODY), None)
+        found: dict[int, bytes] = {}
+        start = 0
+        while info is not None and start < info.size:
+            try:
+                for entry in audit.entries(self._connection, info, start):
+                    start = entry.number + 1
+                    number, digest = entry.event["facts"].get("change"), entry.event.get("rows_digest")
+                    if isinstance(number, int) and digest:
+                        found[number] = bytes.fromhex(digest)
+            except EntryDamaged:
+                start += 1
+        return found
 
     def _settings(self, number: int) -> None:
         row = self._connection.execute(select(tables.space).where(tables.space.c.id == self._space)).mappings().one()

@@ -68,7 +68,14 @@ class World:
         return made
 
     def grant(
-        self, login: str, space: str, role: Role, path: str = "/", *, history: bool = False, expires_at: int | None = None
+        self,
+        login: str,
+        space: str,
+        role: Role,
+        path: str = "/",
+        *,
+        history: bool = False,
+        expires_at: int | None = None,
     ) -> Any:
         """Give a person a role somewhere in a space."""
         return self.installation.spaces.grant(

@@ -194,9 +194,13 @@ class Drive:
         with self._session.look() as look:
             found = target(look, path, Action.ADD)
             check_replaceable(look, found, conditions)
-            require_room(found.space, look.sealed_bytes(found.space.id), declared or 0)
-        writer = writer_for(self._session, found.space.id, declared)
-        return Upload(self._session, path, found.space.id, writer, declared, conditions, modified)
+            space, reserved = found.space, None
+            if space.quota_bytes is not None:
+                others = self._storage.reservations.total(space.id)
+                require_room(space, look.sealed_bytes(space.id), declared or 0, others)
+                reserved = self._storage.reservations.take(space.id, declared or 0)
+        writer = writer_for(self._session, space.id, declared)
+        return Upload(self._session, path, space.id, writer, declared, conditions, modified, reserved)
 
     @operation(Action.MAKE_FOLDER, Effect.CHANGE)
     def make_folder(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> Item:

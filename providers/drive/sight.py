@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from auth.directory import Directory
-from auth.keyring import Keyring
-from auth.rights import Decision, Grant, NodeView, Principal, decide
 from sqlalchemy import Connection, select
 
+from auth.directory import Directory
+from auth.keyring import Keyring
+from auth.rights import Decision, Grant, NodeView, Principal, Standing, decide
 from auth.roles import Action, Role
 from config.database import Database
 from config.ids import NOBODY
@@ -141,6 +141,11 @@ class Sights:
         infos = self.space_infos(connection, principal.epoch)
         allowed = principal.scope.spaces
         live = [g for g in live if g.space in infos and (allowed is None or g.space in allowed)]
+        scope = principal.scope
+        if principal.standing is not Standing.FULL or (
+            scope.protocols is not None and principal.via not in scope.protocols
+        ):
+            live = []
         waypoints = self._tree.above(connection, {grant.node for grant in live})
         spaces = {grant.space: infos[grant.space] for grant in live if grant.space in waypoints}
         shown = self._shown(connection, principal, spaces, writes)

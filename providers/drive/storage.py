@@ -17,6 +17,7 @@ from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
 from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
+from providers.reservations import Reservations
 from providers.vault.vault import Vault
 
 
@@ -32,6 +33,7 @@ class Storage:
     journal: ReadJournal
     vault: Vault
     locks: Locks
+    reservations: Reservations
     names: Names
     tree: Tree
     sights: Sights

@@ -68,10 +68,12 @@ class Upload:
         declared: int | None,
         conditions: Conditions,
         modified: int | None,
+        reserved: bytes | None,
     ) -> None:
         self._session = session
         self._path = path
         self._space = space
+        self._reserved = reserved
         self._writer: ContentWriter | None = writer
         self._declared = declared
         self._conditions = conditions
@@ -89,6 +91,12 @@ class Upload:
         if self._writer is not None:
             self._writer.discard()
             self._writer = None
+        self._release()
+
+    def _release(self) -> None:
+        if self._reserved is not None:
+            self._session.storage.reservations.release(self._reserved)
+            self._reserved = None
 
     def commit(self) -> tuple[Item, bool]:
         """Make the draft the document's newest version, durably; return the item, and whether it is new.
@@ -101,7 +109,11 @@ class Upload:
         assert self._writer is not None
         sealed = self._writer.finish()
         self._writer = None
-        return Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified).commit()
+        arrival = Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified)
+        try:
+            return arrival.commit()
+        finally:
+            self._release()
 
 
 class Arrival:

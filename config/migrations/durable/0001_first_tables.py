@@ -22,6 +22,7 @@ def upgrade() -> None:
     _grants()
     _head()
     _installation()
+    _journal()
     _log()
     _log_entry()
     _organisation()
@@ -50,7 +51,7 @@ def _change() -> None:
         sa.Column(
             "rows_digest", sa.LargeBinary(length=32), nullable=False, comment="SHA-256 of the canonical rows it wrote"
         ),
-        sa.PrimaryKeyConstraint("space", "number"),
+        sa.PrimaryKeyConstraint("space", "number", name=op.f("change_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("change_by_time", "change", ["space", "at"], unique=False)
@@ -63,7 +64,7 @@ def _checkpoint() -> None:
         sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False, comment="C2SP signed note"),
-        sa.PrimaryKeyConstraint("log", "size"),
+        sa.PrimaryKeyConstraint("log", "size", name=op.f("checkpoint_pkey")),
         sqlite_with_rowid=False,
     )
 
@@ -77,7 +78,7 @@ def _chunk() -> None:
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("length", sa.Integer(), nullable=False, comment="of the whole record"),
         sa.Column("condemned_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("space", "cid"),
+        sa.PrimaryKeyConstraint("space", "cid", name=op.f("chunk_pkey")),
         sqlite_with_rowid=False,
     )
 
@@ -95,7 +96,7 @@ def _closed_entry() -> None:
         sa.Column("node", sa.LargeBinary(length=16), nullable=False),
         sa.Column("is_folder", sa.Boolean(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("parent", "lane", "folded", "from_change"),
+        sa.PrimaryKeyConstraint("parent", "lane", "folded", "from_change", name=op.f("closed_entry_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("closed_entry_by_node", "closed_entry", ["node", "from_change"], unique=False)
@@ -128,7 +129,7 @@ def _entry() -> None:
             "revision", sa.BigInteger(), nullable=False, comment="of a folder: the newest change among its children"
         ),
         sa.Column("has_properties", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("parent", "lane", "folded"),
+        sa.PrimaryKeyConstraint("parent", "lane", "folded", name=op.f("entry_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("entry_by_node", "entry", ["node"], unique=True)
@@ -139,7 +140,7 @@ def _epoch() -> None:
         "epoch",
         sa.Column("one", sa.SmallInteger(), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("one"),
+        sa.PrimaryKeyConstraint("one", name=op.f("epoch_pkey")),
         comment="Grows with every change of a right or a credential; what was decided before it is asked anew.",
     )
 
@@ -162,7 +163,7 @@ def _grants() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("from_change", sa.BigInteger(), nullable=False),
         sa.Column("to_change", sa.BigInteger(), nullable=True, comment="NULL: in force"),
-        sa.PrimaryKeyConstraint("id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("grants_pkey")),
         comment="A role for somebody on a node, during [from_change, to_change) of its space.",
     )
     op.create_index("grants_by_grantee", "grants", ["grantee", "to_change"], unique=False)
@@ -178,7 +179,7 @@ def _head() -> None:
         sa.Column(
             "sealed_bytes", sa.BigInteger(), nullable=False, comment="what the space's records take in the vault"
         ),
-        sa.PrimaryKeyConstraint("space"),
+        sa.PrimaryKeyConstraint("space", name=op.f("head_pkey")),
         comment="The row that every change of a space takes, once it has all other locks it needs.",
     )
 
@@ -190,8 +191,21 @@ def _installation() -> None:
         sa.Column("id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("supplier", sa.LargeBinary(length=16), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("one"),
+        sa.PrimaryKeyConstraint("one", name=op.f("installation_pkey")),
         comment="One row: which installation this is, and which organisation is the supplier.",
+    )
+
+
+def _journal() -> None:
+    op.create_table(
+        "journal",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column(
+            "drained", sa.BigInteger(), nullable=False, comment="bytes of the file whose events stand in the logs"
+        ),
+        sa.Column("sequence", sa.BigInteger(), nullable=False, comment="of the next frame"),
+        sa.PrimaryKeyConstraint("id", name=op.f("journal_pkey")),
+        comment="How far each journal of reads was numbered into the logs; a row goes with its file.",
     )
 
 
@@ -203,8 +217,14 @@ def _log() -> None:
         sa.Column("party", sa.LargeBinary(length=16), nullable=False, comment="empty: the supplier's log"),
         sa.Column("uid", sa.LargeBinary(length=16), nullable=False, comment="names the log in checkpoints"),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid"),
+        sa.Column(
+            "signed_size",
+            sa.BigInteger(),
+            nullable=False,
+            comment="of the newest checkpoint; the tree reaches this far",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("log_pkey")),
+        sa.UniqueConstraint("uid", name=op.f("log_one_uid")),
     )
     op.create_index("log_by_subject", "log", ["space", "party"], unique=True)
 
@@ -229,7 +249,7 @@ def _log_entry() -> None:
         sa.Column(
             "projection", sa.SmallInteger(), nullable=False, comment="how much of the actor the log's reader sees"
         ),
-        sa.PrimaryKeyConstraint("log", "number"),
+        sa.PrimaryKeyConstraint("log", "number", name=op.f("log_entry_pkey")),
         sqlite_with_rowid=False,
     )
 
@@ -244,8 +264,8 @@ def _organisation() -> None:
         sa.Column("second_factor", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name_lookup"),
+        sa.PrimaryKeyConstraint("id", name=op.f("organisation_pkey")),
+        sa.UniqueConstraint("name_lookup", name=op.f("organisation_one_name_lookup")),
         comment="The supplier, or one customer.",
     )
 
@@ -259,7 +279,7 @@ def _property() -> None:
         sa.Column("to_change", sa.BigInteger(), nullable=True),
         sa.Column("space", sa.LargeBinary(length=16), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False, comment="sealed"),
-        sa.PrimaryKeyConstraint("node", "key", "from_change"),
+        sa.PrimaryKeyConstraint("node", "key", "from_change", name=op.f("property_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("property_by_space", "property", ["space", "from_change"], unique=False)
@@ -284,7 +304,7 @@ def _space() -> None:
         sa.Column("quota_bytes", sa.BigInteger(), nullable=True, comment="NULL: no limit"),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("space_pkey")),
     )
     op.create_index("space_by_customer", "space", ["customer"], unique=False)
 
@@ -295,7 +315,7 @@ def _space_suffix() -> None:
         sa.Column("party", sa.LargeBinary(length=16), nullable=False, comment="whose people see the suffix"),
         sa.Column("space", sa.LargeBinary(length=16), nullable=False),
         sa.Column("suffix", sa.SmallInteger(), nullable=False, comment="2 or more; once given, kept"),
-        sa.PrimaryKeyConstraint("party", "space"),
+        sa.PrimaryKeyConstraint("party", "space", name=op.f("space_suffix_pkey")),
         comment="Numbers told apart spaces of one name within what one party sees, so that none tells of another's.",
     )
 
@@ -307,7 +327,7 @@ def _tree_node() -> None:
         sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
-        sa.PrimaryKeyConstraint("log", "level", "index"),
+        sa.PrimaryKeyConstraint("log", "level", "index", name=op.f("tree_node_pkey")),
         sqlite_with_rowid=False,
     )
 
@@ -331,7 +351,7 @@ def _version() -> None:
             "origin", sa.LargeBinary(length=16), nullable=True, comment="version id it was copied or restored from"
         ),
         sa.Column("mac", sa.LargeBinary(length=32), nullable=False),
-        sa.PrimaryKeyConstraint("node", "number"),
+        sa.PrimaryKeyConstraint("node", "number", name=op.f("version_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("version_by_change", "version", ["space", "change"], unique=False)
@@ -354,15 +374,12 @@ def _person() -> None:
         ),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["organisation"],
-            ["organisation.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("login_lookup"),
+        sa.ForeignKeyConstraint(["organisation"], ["organisation.id"], name=op.f("person_organisation_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("person_pkey")),
+        sa.UniqueConstraint("login_lookup", name=op.f("person_one_login_lookup")),
         comment="One account, in one organisation.",
     )
-    op.create_index(op.f("ix_person_organisation"), "person", ["organisation"], unique=False)
+    op.create_index(op.f("person_by_organisation"), "person", ["organisation"], unique=False)
 
 
 def _person_group() -> None:
@@ -374,12 +391,9 @@ def _person_group() -> None:
         sa.Column("name_lookup", sa.LargeBinary(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["organisation"],
-            ["organisation.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name_lookup"),
+        sa.ForeignKeyConstraint(["organisation"], ["organisation.id"], name=op.f("person_group_organisation_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("person_group_pkey")),
+        sa.UniqueConstraint("name_lookup", name=op.f("person_group_one_name_lookup")),
     )
 
 
@@ -396,15 +410,12 @@ def _device() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["person"],
-            ["person.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("secret_digest"),
+        sa.ForeignKeyConstraint(["person"], ["person.id"], name=op.f("device_person_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("device_pkey")),
+        sa.UniqueConstraint("secret_digest", name=op.f("device_one_secret_digest")),
         comment="A device password: what a mounted drive or a script signs in with.",
     )
-    op.create_index(op.f("ix_device_person"), "device", ["person"], unique=False)
+    op.create_index(op.f("device_by_person"), "device", ["person"], unique=False)
 
 
 def _membership() -> None:
@@ -413,17 +424,11 @@ def _membership() -> None:
         sa.Column("group_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("person", sa.LargeBinary(length=16), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["group_id"],
-            ["person_group.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["person"],
-            ["person.id"],
-        ),
-        sa.PrimaryKeyConstraint("group_id", "person"),
+        sa.ForeignKeyConstraint(["group_id"], ["person_group.id"], name=op.f("membership_group_id_fkey")),
+        sa.ForeignKeyConstraint(["person"], ["person.id"], name=op.f("membership_person_fkey")),
+        sa.PrimaryKeyConstraint("group_id", "person", name=op.f("membership_pkey")),
     )
-    op.create_index(op.f("ix_membership_person"), "membership", ["person"], unique=False)
+    op.create_index(op.f("membership_by_person"), "membership", ["person"], unique=False)
 
 
 def _recovery_code() -> None:
@@ -432,9 +437,6 @@ def _recovery_code() -> None:
         sa.Column("person", sa.LargeBinary(length=16), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["person"],
-            ["person.id"],
-        ),
-        sa.PrimaryKeyConstraint("person", "digest"),
+        sa.ForeignKeyConstraint(["person"], ["person.id"], name=op.f("recovery_code_person_fkey")),
+        sa.PrimaryKeyConstraint("person", "digest", name=op.f("recovery_code_pkey")),
     )

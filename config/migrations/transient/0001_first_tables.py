@@ -27,7 +27,7 @@ def _last_used() -> None:
         sa.Column("device", sa.LargeBinary(length=16), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("sealed_address", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("device"),
+        sa.PrimaryKeyConstraint("device", name=op.f("last_used_pkey")),
     )
 
 
@@ -37,7 +37,7 @@ def _lease() -> None:
         sa.Column("name", sa.LargeBinary(length=32), nullable=False),
         sa.Column("holder", sa.LargeBinary(length=16), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
+        sa.PrimaryKeyConstraint("name", name=op.f("lease_pkey")),
     )
 
 
@@ -63,7 +63,7 @@ def _lock() -> None:
         sa.Column("owner", sa.LargeBinary(), nullable=False, comment="what the client said of its owner, sealed"),
         sa.Column("seconds", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("token"),
+        sa.PrimaryKeyConstraint("token", name=op.f("lock_pkey")),
     )
     op.create_index("lock_by_name", "lock", ["parent", "lane", "folded"], unique=False)
     op.create_index("lock_by_space", "lock", ["space"], unique=False)
@@ -75,7 +75,7 @@ def _read_seen() -> None:
         sa.Column("device", sa.LargeBinary(length=16), nullable=False),
         sa.Column("version", sa.LargeBinary(length=16), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("device", "version"),
+        sa.PrimaryKeyConstraint("device", "version", name=op.f("read_seen_pkey")),
         comment="Reads already numbered: one version by one device within ten minutes is one event.",
     )
 
@@ -87,9 +87,9 @@ def _reservation() -> None:
         sa.Column("space", sa.LargeBinary(length=16), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("draft"),
+        sa.PrimaryKeyConstraint("draft", name=op.f("reservation_pkey")),
     )
-    op.create_index(op.f("ix_reservation_space"), "reservation", ["space"], unique=False)
+    op.create_index(op.f("reservation_by_space"), "reservation", ["space"], unique=False)
 
 
 def _throttle() -> None:
@@ -101,5 +101,5 @@ def _throttle() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.Column("blocked_until", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("subject"),
+        sa.PrimaryKeyConstraint("subject", name=op.f("throttle_pkey")),
     )
