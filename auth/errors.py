@@ -70,6 +70,16 @@ class RootKeyExposed(KeyringError):
     """
 
 
+class RootKeyExists(KeyringError):
+    """There is something at {source} already, where the root key should go. It was left as it is.
+    Move it away, or name another file.
+    """
+
+
+class RootKeyUnwritable(KeyringError):
+    """The root key cannot be kept in {source}. Nothing was made. Check that its folder is there and may be written."""
+
+
 class WrongRootKey(KeyringError):
     """The root key is not the one this installation was sealed with: expected {expected}, found {found}.
     Nothing was started. Use the key with that id.

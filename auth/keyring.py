@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -23,13 +24,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from auth.errors import RootKeyExposed, RootKeyMissing, SealBroken, WrongRootKey
+from auth.errors import RootKeyExists, RootKeyExposed, RootKeyMissing, RootKeyUnwritable, SealBroken, WrongRootKey
 from auth.keystore import Keystore
 
 KEY_BYTES = 32
+K = TypeVar("K")
 _FORMAT = b"\x01"
 _NONCE_BYTES = 12
+_TAG_BYTES = 16
 _ID_BYTES = 8
+_TEXT_MAX = 256
+#: How many keys of spaces, and of organisations, are kept open.
+KEPT_MAX = 4096
 #: The installation's own key stands in the keystore under this id.
 INSTALLATION = bytes(16)
 
@@ -55,12 +61,17 @@ class RootKey:
         if _inside(path, data_folder):
             raise RootKeyExposed(source=path)
         made = cls.generate()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise RootKeyExists(source=path) from None
+        except OSError:
+            raise RootKeyUnwritable(source=path) from None
         with os.fdopen(fd, "wb") as file:
             file.write(made.text().encode("ascii") + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
@@ -71,8 +82,9 @@ class RootKey:
     def from_file(cls, path: Path, *, data_folder: Path) -> RootKey:
         """Read the key from a file of mode 0600 outside the data folder."""
         try:
-            mode = path.stat().st_mode
-            text = path.read_text("ascii")
+            with path.open(encoding="ascii") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                text = file.read(_TEXT_MAX)
         except (OSError, UnicodeDecodeError):
             raise RootKeyMissing(source=path) from None
         if mode & 0o077 or _inside(path, data_folder):
@@ -97,12 +109,14 @@ class RootKey:
     @classmethod
     def from_command(cls, command: Sequence[str]) -> RootKey:
         """Read the key from what a command prints."""
+        if not command:
+            raise RootKeyMissing(source="a command, for none is set")
         try:
             ran = subprocess.run(list(command), capture_output=True, timeout=60, check=True)  # noqa: S603
             text = ran.stdout.decode("ascii")
         except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
             text = ""
-        return cls.from_text(text, source=f"the command {command[0] if command else '(none)'}")
+        return cls.from_text(text, source=f"the command {command[0]}")
 
     @classmethod
     def from_text(cls, text: str, *, source: str) -> RootKey:
@@ -130,7 +144,7 @@ class RootKey:
         """Return what `wrap` sealed. Raises WrongRootKey, SealBroken."""
         head = 1 + _ID_BYTES + 4
         found, stamp = wrapped[1 : 1 + _ID_BYTES], wrapped[1 + _ID_BYTES : head]
-        if wrapped[:1] != _FORMAT or len(wrapped) < head + _NONCE_BYTES + KEY_BYTES:
+        if wrapped[:1] != _FORMAT or len(wrapped) != head + _NONCE_BYTES + KEY_BYTES + _TAG_BYTES:
             raise SealBroken
         if found != self.id:
             raise WrongRootKey(expected=found.hex(), found=self.id.hex())
@@ -142,7 +156,7 @@ class RootKey:
 
 
 def _inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+    return path.resolve().is_relative_to(folder.resolve()) or path.absolute().is_relative_to(folder.absolute())
 
 
 def _derived(key: bytes, info: bytes, length: int = KEY_BYTES) -> bytes:
@@ -166,6 +180,8 @@ class Sealer:
 
     def open_name(self, parent: bytes, sealed: bytes) -> str:
         """Return what `seal_name` sealed. Raises SealBroken."""
+        if len(sealed) < _TAG_BYTES:
+            raise SealBroken
         try:
             raw = self._names.decrypt(sealed, [parent])
         except InvalidTag:
@@ -179,7 +195,7 @@ class Sealer:
 
     def open(self, label: bytes, sealed: bytes) -> bytes:
         """Return what `seal` sealed for the same label. Raises SealBroken."""
-        if sealed[:1] != _FORMAT:
+        if sealed[:1] != _FORMAT or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
             raise SealBroken
         try:
             return self._data.decrypt(sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :], _FORMAT + label)
@@ -256,14 +272,16 @@ class Keyring:
         """Return the keys of a space. Raises UnknownKey, WrongRootKey."""
         found = self._spaces.get(identity)
         if found is None:
-            found = self._spaces[identity] = SpaceKeys(self._unwrapped(identity))
+            found = SpaceKeys(self._unwrapped(identity))
+            self._keep(self._spaces, identity, found)
         return found
 
     def organisation(self, identity: bytes) -> OrganisationKeys:
         """Return the keys of an organisation. Raises UnknownKey, WrongRootKey."""
         found = self._organisations.get(identity)
         if found is None:
-            found = self._organisations[identity] = OrganisationKeys(self._unwrapped(identity))
+            found = OrganisationKeys(self._unwrapped(identity))
+            self._keep(self._organisations, identity, found)
         return found
 
     def installation(self) -> InstallationKeys:
@@ -285,10 +303,22 @@ class Keyring:
         for identity in self.keystore.list():
             wrapped = self.keystore.get(identity)
             if wrapped[1 : 1 + _ID_BYTES] != root.id:
-                self.keystore.replace(identity, root.wrap(identity, self._root.unwrap(identity, wrapped)))
+                epoch = int.from_bytes(wrapped[1 + _ID_BYTES : 1 + _ID_BYTES + 4], "big") + 1
+                self.keystore.replace(identity, root.wrap(identity, self._root.unwrap(identity, wrapped), epoch))
                 changed += 1
         self._root = root
         return changed
+
+    def check(self) -> None:
+        """Open every key there is; raise what is wrong with the first that does not open."""
+        for identity in self.keystore.list():
+            self._unwrapped(identity)
+
+    def _keep(self, kept: dict[bytes, K], identity: bytes, keys: K) -> None:
+        with self._guard:
+            if len(kept) >= KEPT_MAX:
+                kept.clear()
+            kept[identity] = keys
 
     def _unwrapped(self, identity: bytes) -> bytes:
         return self._root.unwrap(identity, self.keystore.get(identity))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -31,22 +35,21 @@ class Keystore(Protocol):
 
 
 class FileKeystore:
-    """A folder with a file for each key, mode 0600."""
+    """A folder with a file for each key, mode 0600. The folder is made with the first key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def create(self, identity: bytes, wrapped: bytes) -> None:
         """Keep a new key: written aside, synced, then linked to its name, which fails if that is taken."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside = self._written(wrapped)
-        try:
-            os.link(aside, self._path(identity))
-        except FileExistsError:
-            raise KeyExists(key=id_text(identity)) from None
-        finally:
-            aside.unlink()
-        self._sync_folder()
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(self._folder.parent)
+        with self._alone(), self._written(identity, wrapped) as aside:
+            try:
+                os.link(aside, self._path(identity))
+            except FileExistsError:
+                raise KeyExists(key=id_text(identity)) from None
 
     def get(self, identity: bytes) -> bytes:
         """Return a key as it was wrapped."""
@@ -56,16 +59,23 @@ class FileKeystore:
             raise UnknownKey(key=id_text(identity)) from None
 
     def replace(self, identity: bytes, wrapped: bytes) -> None:
-        """Put a key wrapped anew in the place of the old."""
-        if not self._path(identity).exists():
-            raise UnknownKey(key=id_text(identity))
-        os.replace(self._written(wrapped), self._path(identity))
-        self._sync_folder()
+        """Put a key wrapped anew in the place of the old; one that is destroyed meanwhile stays so."""
+        self.get(identity)
+        with self._alone():
+            self.get(identity)
+            with self._written(identity, wrapped) as aside:
+                os.replace(aside, self._path(identity))
 
     def destroy(self, identity: bytes) -> None:
-        """Forget a key for good."""
-        self._path(identity).unlink(missing_ok=True)
-        self._sync_folder()
+        """Overwrite and remove a key, with what an interrupted `replace` may have left of it."""
+        if not self._folder.is_dir():
+            return
+        with self._alone():
+            for path in (*self._folder.glob(f"{id_text(identity)}.*.new"), self._path(identity)):
+                with suppress(FileNotFoundError):
+                    _overwrite(path)
+                    path.unlink()
+            _sync(self._folder)
 
     def list(self) -> list[bytes]:
         """Return the ids of all keys."""
@@ -75,22 +85,45 @@ class FileKeystore:
     def _path(self, identity: bytes) -> Path:
         return self._folder / f"{id_text(identity)}.key"
 
-    def _written(self, wrapped: bytes) -> Path:
-        aside = self._folder / f"{id_text(new_id())}.new"
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads and processes from changing keys."""
+        fd = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _written(self, identity: bytes, wrapped: bytes) -> Iterator[Path]:
+        """Give a synced file beside the key's own; then sync the folder, and leave nothing aside."""
+        aside = self._folder / f"{id_text(identity)}.{id_text(new_id())}.new"
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, wrapped)
-            os.fsync(fd)
+            with os.fdopen(fd, "wb") as file:
+                file.write(wrapped)
+                file.flush()
+                os.fsync(fd)
+            yield aside
         finally:
-            os.close(fd)
-        return aside
+            aside.unlink(missing_ok=True)
+            _sync(self._folder)
 
-    def _sync_folder(self) -> None:
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(secrets.token_bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class MemoryKeystore:
