@@ -13,6 +13,7 @@ from cheroot.connections import ConnectionManager
 from cheroot.server import HTTPConnection
 
 from config.logging import get_log
+from server.http import access
 from server.http.channel import Channel, ClientGone, TooSlow
 from server.http.parser import Head, Refused, parse_head
 from server.http.request import Request, base_environ
@@ -160,6 +161,7 @@ class Connections(ConnectionManager):
                 next_look = now + expiration_interval
                 self._end_overdue(now)
                 self.server.requests.settle()
+                access.flush()
             else:
                 self.server.requests.grow_if_needed()
 

@@ -12,6 +12,7 @@ from cheroot.server import HTTPServer
 
 from config.logging import get_log
 from config.settings import Settings
+from server.http import access
 from server.http.connection import Connections
 from server.http.pool import Pool
 
@@ -68,6 +69,7 @@ class Listener(HTTPServer):
         self._connections.close()
         self.requests.stop(self.shutdown_timeout)
         self.socket.close()
+        access.flush()
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """Note that cheroot had something to say, never what: its texts quote clients."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cheroot.server import HTTPRequest
 
-from config.logging import Word, get_log
+from config.logging import get_log
+from server.http import access
 from server.http.body import Body
 from server.http.channel import ClientGone, TooSlow
 from server.http.parser import Head, Refused
@@ -25,9 +26,6 @@ DRAIN_SECONDS_MAX = 10.0
 TARGET, WATCH = "mellanrum.target", "mellanrum.watch"
 #: Statuses that never have a body, and so no length (RFC 9110 8.6).
 _BODILESS = frozenset({"204", "304"})
-_KNOWN_METHODS = frozenset(
-    ("COPY", "DELETE", "GET", "HEAD", "LOCK", "MKCOL", "MOVE", "OPTIONS", "POST", "PROPFIND", "PROPPATCH", "PUT")
-) | {"TRACE", "UNLOCK"}
 _log = get_log("http")
 
 
@@ -71,7 +69,8 @@ class Request(HTTPRequest):
                 self.refuse("500 Internal Server Error")
         finally:
             self.channel.pulse = None
-            self._log_access()
+            seconds = time.monotonic() - self._began
+            access.note(self.head.method, self._status, self.channel.bytes_in, self.channel.bytes_out, seconds)
 
     def refuse(self, status: str) -> None:
         """Answer with a status alone, and end the connection."""
@@ -209,18 +208,6 @@ class Request(HTTPRequest):
             self._flush(b"")
         if self._left:
             raise Cut  # shorter than declared: the client must not take it for whole
-
-    def _log_access(self) -> None:
-        """One line without names or addresses of anything: URIs, hosts and users never reach the log."""
-        method = self.head.method
-        _log.info(
-            "request",
-            method=Word(method if method in _KNOWN_METHODS else "other"),
-            status=int(self._status[:3] or 0),
-            in_bytes=self.channel.bytes_in,
-            out_bytes=self.channel.bytes_out,
-            milliseconds=int((time.monotonic() - self._began) * 1000),
-        )
 
 
 class _Dates:
