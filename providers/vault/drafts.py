@@ -1,0 +1,402 @@
+"""A content being changed at random places: sealed blocks over the version it began with.
+
+Blocks are 64 KiB, sealed under a key of the draft's own, each write with a new nonce into a slot of the file that the
+last synced state does not use. So a crash leaves the draft exactly as it was last synced, however much was half
+written since. A draft that stays small and is never synced never touches the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from providers.vault.errors import ContentTooLarge, UnknownDraft, damaged
+from providers.vault.manifests import CONTENT_BYTES_MAX
+from providers.vault.reader import PIECE_BYTES, ContentReader
+from providers.vault.records import NONCE_BYTES, TAG_BYTES
+from providers.vault.sealing import Buffer, Sealing
+from providers.vault.shelf import Shelf
+from providers.vault.splice import splice
+from providers.vault.store import DraftFile, Store
+from providers.vault.writer import Known, Sealed
+
+BLOCK_BYTES: Final = 64 << 10
+#: Blocks changed and not yet sealed, kept in memory: 2 MiB.
+_BLOCKS_MAX: Final = 32
+#: So many truncations are remembered until the slots they made void are cleared.
+_CUTS_MAX: Final = 64
+
+_MAGIC: Final = b"MRDF"
+_FORMAT: Final = 1
+_HEAD = struct.Struct("<4sB3xH")
+_AREA_BYTES: Final = 4096
+#: The head with the sealed key, then two places for the state, written in turns; then slots.
+_STATES: Final = (_AREA_BYTES, 2 * _AREA_BYTES)
+_SLOTS: Final = 3 * _AREA_BYTES
+_SLOT_HEAD = struct.Struct("<QQ")
+_SLOT_BYTES: Final = _SLOT_HEAD.size + NONCE_BYTES + BLOCK_BYTES + TAG_BYTES
+_LENGTH = struct.Struct("<I")
+_STATE = struct.Struct("<QQQQHH")
+_CUT = struct.Struct("<QQ")
+
+
+@dataclass(slots=True)
+class _State:
+    """What `sync` makes durable besides blocks. `written` counts slots ever written, and so tells old from new."""
+
+    number: int = 0
+    written: int = 0
+    size: int = 0
+    #: Of the base, only what is below shows through: a cut and regrown tail reads as zeros.
+    base_bytes: int = 0
+    base: bytes = b""
+    #: (slots written before, size): what those slots hold beyond that size was cut off. Sizes only grow.
+    cuts: tuple[tuple[int, int], ...] = ()
+
+    def pack(self) -> bytes:
+        fields = (self.number, self.written, self.size, self.base_bytes, len(self.base), len(self.cuts))
+        return _STATE.pack(*fields) + self.base + b"".join(_CUT.pack(*cut) for cut in self.cuts)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> _State:
+        number, written, size, base_bytes, base_length, cut_count = _STATE.unpack_from(data)
+        end = _STATE.size + base_length
+        cuts = tuple(_CUT.iter_unpack(data[end : end + cut_count * _CUT.size]))
+        return cls(number, written, size, base_bytes, data[_STATE.size : end], cuts)
+
+
+class _Blocks:
+    """The file of a draft: blocks in slots, and the state. Only what was synced is ever resumed."""
+
+    def __init__(self, file: DraftFile, draft: bytes, key: bytes) -> None:
+        self.file = file
+        self._draft = draft
+        self._cipher = AESGCM(key)
+        self.slots: dict[int, int] = {}
+        self._free: list[int] = []
+        self._void: list[int] = []
+        self._count = 0
+        self.written = 0
+
+    @classmethod
+    def create(cls, store: Store, sealing: Sealing, draft: bytes) -> _Blocks:
+        """Make the file of a new draft."""
+        key = AESGCM.generate_key(256)
+        sealed = sealing.keys.drafts.seal(b"draft" + draft, key)
+        file = store.create_draft(sealing.space, draft)
+        file.write(0, _HEAD.pack(_MAGIC, _FORMAT, len(sealed)) + sealed)
+        return cls(file, draft, key)
+
+    @classmethod
+    def resume(cls, store: Store, sealing: Sealing, draft: bytes) -> tuple[_Blocks, _State] | None:
+        """Open the file of a draft as it was last synced; None if there is none, or it was never synced."""
+        try:
+            file = store.open_draft(sealing.space, draft)
+        except FileNotFoundError:
+            return None
+        try:
+            head = file.read(0, _AREA_BYTES)
+            if len(head) < _AREA_BYTES:
+                raise UnknownDraft
+            magic, form, length = _HEAD.unpack_from(head)
+            if magic != _MAGIC or form != _FORMAT:
+                raise damaged("the head of a draft")
+            key = sealing.keys.drafts.open(b"draft" + draft, head[_HEAD.size : _HEAD.size + length])
+            blocks = cls(file, draft, key)
+            state = blocks._newest_state()
+            if state is None:
+                raise UnknownDraft
+            blocks._find_slots(state)
+        except UnknownDraft:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+        return blocks, state
+
+    def read(self, block: int) -> bytearray:
+        """Return a block. Raises DamagedContent."""
+        at = _SLOTS + self.slots[block] * _SLOT_BYTES
+        data = self.file.read(at, _SLOT_BYTES)
+        plain = bytearray(BLOCK_BYTES)
+        head, nonce = data[: _SLOT_HEAD.size], data[_SLOT_HEAD.size : _SLOT_HEAD.size + NONCE_BYTES]
+        if len(data) != _SLOT_BYTES or _SLOT_HEAD.unpack(head)[0] != block:
+            raise damaged("a block of a draft", None, at)
+        sealed = memoryview(data)[_SLOT_HEAD.size + NONCE_BYTES :]
+        try:
+            self._cipher.decrypt_into(nonce, sealed, self._draft + head, plain)
+        except InvalidTag:
+            raise damaged("a block of a draft", None, at) from None
+        return plain
+
+    def write(self, block: int, plain: Buffer) -> None:
+        """Seal a block into a slot that the last synced state does not use."""
+        self.written += 1
+        head, nonce = _SLOT_HEAD.pack(block, self.written), os.urandom(NONCE_BYTES)
+        out = bytearray(_SLOT_BYTES)
+        begin = _SLOT_HEAD.size + NONCE_BYTES
+        out[:begin] = head + nonce
+        self._cipher.encrypt_into(nonce, plain, self._draft + head, memoryview(out)[begin:])
+        slot = self._free.pop() if self._free else self._count
+        self._count = max(self._count, slot + 1)
+        self.file.write(_SLOTS + slot * _SLOT_BYTES, out)
+        self.drop(block)
+        self.slots[block] = slot
+
+    def drop(self, block: int) -> None:
+        """Forget a block. Its slot is used again once a sync has made the state without it durable."""
+        slot = self.slots.pop(block, None)
+        if slot is not None:
+            self._void.append(slot)
+
+    def sync(self, state: _State) -> None:
+        """Make blocks, then the state durable."""
+        self.file.sync()
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, state.pack(), self._draft + b"state")
+        self.file.write(_STATES[state.number % 2], _LENGTH.pack(len(sealed)) + sealed)
+        self.file.sync()
+        self._free += self._void
+        self._void.clear()
+
+    def clear_free(self) -> None:
+        """Wipe the heads of unused slots, durably, so that no cut has to be remembered for them."""
+        for slot in self._free:
+            self.file.write(_SLOTS + slot * _SLOT_BYTES, bytes(_SLOT_HEAD.size))
+        self.file.sync()
+
+    def _newest_state(self) -> _State | None:
+        found = [state for state in map(self._state, _STATES) if state is not None]
+        return max(found, key=lambda state: state.number, default=None)
+
+    def _state(self, at: int) -> _State | None:
+        area = self.file.read(at, _AREA_BYTES)
+        if len(area) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(area)
+        sealed = area[_LENGTH.size : _LENGTH.size + length]
+        try:
+            plain = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._draft + b"state")
+        except (InvalidTag, ValueError):
+            return None  # being written when the machine stopped; the other one stands
+        return _State.unpack(plain)
+
+    def _find_slots(self, state: _State) -> None:
+        newest: dict[int, int] = {}
+        self._count = max(self.file.size() - _SLOTS, 0) // _SLOT_BYTES
+        for slot in range(self._count):
+            block, written = _SLOT_HEAD.unpack(self.file.read(_SLOTS + slot * _SLOT_BYTES, _SLOT_HEAD.size))
+            was_cut = any(written <= before and block * BLOCK_BYTES >= size for before, size in state.cuts)
+            if 0 < written <= state.written and not was_cut and written > newest.get(block, 0):
+                newest[block], self.slots[block] = written, slot
+        self._free = sorted(set(range(self._count)) - set(self.slots.values()), reverse=True)
+        self.written = state.written
+
+
+class Draft:
+    """One content being changed. Safe to use from many threads, one at a time within."""
+
+    def __init__(self, store: Store, sealing: Sealing, shelf: Shelf, draft: bytes, base: ContentReader | None) -> None:
+        self.id = draft
+        self.base = base
+        self._store = store
+        self._sealing = sealing
+        self._shelf = shelf
+        self._guard = threading.RLock()
+        self._dirty: OrderedDict[int, bytearray] = OrderedDict()
+        self._blocks: _Blocks | None = None
+        self._state = _State(size=0 if base is None else base.size, base=b"" if base is None else base.content)
+        self._state.base_bytes = self._state.size
+        resumed = _Blocks.resume(store, sealing, draft)
+        if resumed is not None:
+            self._blocks, state = resumed
+            if state.base != self._state.base:
+                self._blocks.file.close()
+                raise UnknownDraft
+            self._state = state
+
+    @staticmethod
+    def base_of(store: Store, sealing: Sealing, draft: bytes) -> bytes | None:
+        """Return the content a synced draft was begun over."""
+        resumed = _Blocks.resume(store, sealing, draft)
+        if resumed is None:
+            return None
+        resumed[0].file.close()
+        return resumed[1].base
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content as it stands now."""
+        return self._state.size
+
+    @property
+    def base_bytes(self) -> int:
+        """How many bytes of the base, from its beginning, show through where no block was changed."""
+        return self._state.base_bytes
+
+    def is_changed(self, start: int, stop: int) -> bool:
+        """Return whether any block between `start` and `stop` differs, or may differ, from the base."""
+        held = self._blocks.slots if self._blocks is not None else {}
+        return any(
+            block in self._dirty or block in held for block in range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES))
+        )
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes there, fewer past the end. Raises DamagedContent."""
+        with self._guard:
+            stop = min(offset + length, self.size)
+            parts: list[Buffer] = []
+            while offset < stop:
+                block, within = divmod(offset, BLOCK_BYTES)
+                end = min(stop, (block + 1) * BLOCK_BYTES)
+                plain = self._changed(block)
+                if plain is None:
+                    parts.append(self._from_base(offset, end))
+                else:
+                    parts.append(memoryview(plain)[within : within + end - offset])
+                offset = end
+            return b"".join(parts)
+
+    def pieces(self, start: int, stop: int) -> Iterator[memoryview]:
+        """Yield the bytes from `start` to `stop` in pieces of at most 1 MiB, each good until the next."""
+        if self.base is not None and stop <= self.base_bytes and not self.is_changed(start, stop):
+            yield from self.base.chunks(start, stop)
+            return
+        for at in range(start, stop, PIECE_BYTES):
+            yield memoryview(self.read(at, min(PIECE_BYTES, stop - at)))
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Put `data` at `offset`; what lies between the end and a later offset reads as zeros.
+
+        Raises ContentTooLarge, StorageFull, StorageFailed.
+        """
+        view = memoryview(data).cast("B")
+        if offset + len(view) > CONTENT_BYTES_MAX:
+            raise ContentTooLarge(limit_bytes=CONTENT_BYTES_MAX)
+        with self._guard:
+            end = offset + len(view)
+            while view:
+                block, within = divmod(offset, BLOCK_BYTES)
+                taken = min(BLOCK_BYTES - within, len(view))
+                if taken == BLOCK_BYTES:
+                    self._file().write(block, view[:taken])
+                    self._dirty.pop(block, None)
+                else:
+                    self._loaded(block)[within : within + taken] = view[:taken]
+                view, offset = view[taken:], offset + taken
+            self._state.size = max(self.size, end)
+
+    def truncate(self, size: int) -> None:
+        """Cut the content off at `size`, or let it grow to it with zeros."""
+        if size > CONTENT_BYTES_MAX:
+            raise ContentTooLarge(limit_bytes=CONTENT_BYTES_MAX)
+        with self._guard:
+            state = self._state
+            if size < state.size:
+                self._cut(size)
+                state.base_bytes = min(state.base_bytes, size)
+            state.size = size
+
+    def sync(self) -> None:
+        """Make the draft as it stands durable; `Vault.draft` will resume it so. Raises StorageFull, StorageFailed."""
+        with self._guard:
+            blocks = self._file()
+            for block in list(self._dirty):
+                self._put_away(block)
+            self._sync_state(blocks)
+            if len(self._state.cuts) > _CUTS_MAX:
+                blocks.clear_free()
+                self._state.cuts = ()
+                self._sync_state(blocks)
+
+    def splice(self, known: Known, chunker: int | None = None) -> Sealed:
+        """Return the draft as a content, sealed. It has yet to be synced and committed; the draft stays.
+
+        Only what was changed, and what surrounds it until chunks meet those of the base again, is cut and sealed
+        anew; the result equals that of a `ContentWriter` given all bytes with the same chunker. All is read once, for
+        the digest. `chunker` is that of the version before, if that is not the base.
+        """
+        with self._guard:
+            return splice(self, self._sealing, self._shelf, known, chunker)
+
+    def discard(self) -> None:
+        """Remove the draft for good. Harmless when repeated."""
+        with self._guard:
+            self.close()
+            self._store.remove_draft(self._sealing.space, self.id)
+
+    def close(self) -> None:
+        """Let go of the draft. What was synced can be resumed. Harmless when repeated."""
+        with self._guard:
+            self._dirty.clear()
+            if self._blocks is not None:
+                self._blocks.file.close()
+                self._blocks = None
+
+    def _file(self) -> _Blocks:
+        if self._blocks is None:
+            try:
+                self._blocks = _Blocks.create(self._store, self._sealing, self.id)
+            except FileExistsError:
+                # Of a draft that was never synced, and so never was.
+                self._store.remove_draft(self._sealing.space, self.id)
+                self._blocks = _Blocks.create(self._store, self._sealing, self.id)
+        return self._blocks
+
+    def _changed(self, block: int) -> bytearray | None:
+        found = self._dirty.get(block)
+        if found is None and self._blocks is not None and block in self._blocks.slots:
+            return self._blocks.read(block)
+        return found
+
+    def _from_base(self, start: int, stop: int) -> bytes:
+        shown = min(stop, self.base_bytes)
+        if self.base is None or start >= shown:
+            return bytes(stop - start)
+        return self.base.read(start, shown - start) + bytes(stop - shown)
+
+    def _loaded(self, block: int) -> bytearray:
+        """Return a block in memory, to be changed."""
+        found = self._dirty.get(block)
+        if found is None:
+            found = self._changed(block)
+            if found is None:
+                start = block * BLOCK_BYTES
+                found = bytearray(self._from_base(start, start + BLOCK_BYTES))
+            while len(self._dirty) >= _BLOCKS_MAX:
+                self._put_away(next(iter(self._dirty)))
+            self._dirty[block] = found
+        return found
+
+    def _put_away(self, block: int) -> None:
+        self._file().write(block, self._dirty[block])
+        del self._dirty[block]
+
+    def _cut(self, size: int) -> None:
+        block, within = divmod(size, BLOCK_BYTES)
+        if within and self._changed(block) is not None:
+            self._loaded(block)[within:] = bytes(BLOCK_BYTES - within)
+        first = block + 1 if within else block
+        for gone in [held for held in self._dirty if held >= first]:
+            del self._dirty[gone]
+        if self._blocks is None:
+            return
+        for gone in [held for held in self._blocks.slots if held >= first]:
+            self._blocks.drop(gone)
+        kept = tuple(cut for cut in self._state.cuts if cut[1] < size)
+        self._state.cuts = (*kept, (self._blocks.written, first * BLOCK_BYTES))
+
+    def _sync_state(self, blocks: _Blocks) -> None:
+        self._state.written = blocks.written
+        state = replace(self._state, number=self._state.number + 1)
+        blocks.sync(state)
+        self._state = state

@@ -1,0 +1,75 @@
+"""What the vault cannot do. StorageFull stands with the errors of the whole house."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from config.errors import MellanrumError, StorageFull
+
+#: EFBIG is a limit on one file (setrlimit): to the one who uploads, no room is no room.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class VaultError(MellanrumError):
+    """The store of contents could not do this. Nothing was changed."""
+
+    exit_code = 60
+
+
+class DamagedContent(VaultError):
+    """What is stored is damaged: {what} (pack {pack}, byte {offset}). It was not shown. Restore it from a backup."""
+
+    exit_code = 61
+
+
+class StorageFailed(VaultError):
+    """The disk reported a fault while storing this: {what}. What stood there before is untouched. Check the disk."""
+
+    exit_code = 62
+
+
+class StorageClosed(VaultError):
+    """This is being shut down. Nothing was changed. Try again in a moment."""
+
+    exit_code = 75
+
+
+class ContentTooLarge(VaultError):
+    """A document may have at most {limit_bytes} bytes. Nothing of it was stored. Split it, or compress it."""
+
+    exit_code = 64
+
+
+class UnknownDraft(VaultError):
+    """That draft is no longer kept, or was begun on another version. Nothing was changed."""
+
+    exit_code = 63
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise StorageFull or StorageFailed for what the system refuses while writing."""
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError):
+        raise  # an answer, not a fault
+    except OSError as error:
+        raise full_or_failed(error) from error
+
+
+def full_or_failed(error: OSError) -> MellanrumError:
+    """Return the error that a person should read for what the system said."""
+    if error.errno in _FULL:
+        return StorageFull()
+    return StorageFailed(what=errno.errorcode.get(error.errno or 0, "unknown"))
+
+
+def damaged(what: str, pack: int | None = None, offset: int | None = None) -> DamagedContent:
+    """Return the error for bytes that are not what was stored. `what` is a phrase of ours, never content."""
+    return DamagedContent(
+        what=what,
+        pack="?" if pack is None else f"{pack:016x}",
+        offset="?" if offset is None else offset,
+    )

@@ -1,0 +1,289 @@
+"""A store in a folder: one file a pack, under a folder for each space. Nothing is readable for others.
+
+<folder>/<space>/packs/<pack>.pack
+<folder>/<space>/drafts/<draft>.draft
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from config.errors import MellanrumError
+from config.logging import get_log
+from providers.vault.errors import StorageClosed, damaged, full_or_failed, translated
+from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
+from providers.vault.store import new_pack_id
+
+log = get_log("vault")
+
+_FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+class LocalPack:
+    """A pack being written to a file of this process's own."""
+
+    def __init__(self, path: Path, space: bytes, pack: int, root: Path) -> None:
+        self.id = pack
+        self._space = space
+        self._guard = threading.Lock()
+        self._syncing = threading.Lock()
+        self._entries: list[Entry] = []
+        self._synced = 0
+        self._closed = False
+        #: Why nothing more can be appended; why nothing more can be promised to last.
+        self._full: MellanrumError | None = None
+        self._lost: MellanrumError | None = None
+        # All of them, though some may be old: another writer may have made one a moment ago, and not synced it yet.
+        self._folders = [path.parent, path.parent.parent, root, root.parent]
+        head = pack_head(space, pack)
+        with translated():
+            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+            try:
+                _write_all(self._fd, memoryview(head), 0)
+            except OSError:
+                os.close(self._fd)
+                path.unlink(missing_ok=True)
+                raise
+        self._size = len(head)
+
+    @property
+    def size(self) -> int:
+        """Bytes appended so far."""
+        return self._size
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it takes more."""
+        return not self._closed and self._full is None
+
+    def append(self, records: bytes | bytearray | memoryview) -> int:
+        """Append whole records; return the offset of the first."""
+        with self._guard:
+            if self._full is not None:
+                raise self._full
+            if self._closed:
+                raise StorageClosed
+            offset = self._size
+            entries = list(entries_of(records, offset))
+            try:
+                _write_all(self._fd, memoryview(records), offset)
+            except OSError as error:
+                raise self._abandon(error) from error
+            self._entries += entries
+            self._size = offset + len(records)
+            return offset
+
+    def _abandon(self, error: OSError) -> MellanrumError:
+        """Take nothing more after a fault; cut off what was half written. What was appended before stands."""
+        self._full = self._full or full_or_failed(error)
+        log.error("pack_abandoned", error, space=self._space, pack=self.id, offset_bytes=self._size)
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            pass  # a torn tail is known for what it is when read
+        return self._full
+
+    def sync(self) -> None:
+        """Make all that was appended before durable."""
+        wanted = self._size
+        if self._synced >= wanted:
+            return
+        with self._syncing:
+            # Whoever held the lock may have synced ours along with its own.
+            if self._synced < wanted:
+                self._sync_now()
+
+    def _sync_now(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        if self._fd < 0:
+            raise StorageClosed
+        reached = self._size
+        try:
+            os.fdatasync(self._fd)
+            while self._folders:
+                _sync_folder(self._folders[-1])
+                self._folders.pop()
+        except OSError as error:
+            self._lost = full_or_failed(error)
+            with self._guard:
+                self._abandon(error)
+            raise self._lost from error
+        self._synced = reached
+
+    def close(self) -> None:
+        """Sync, add the footer, let go."""
+        with self._syncing:
+            if self._fd < 0:
+                return
+            with self._guard:
+                was_usable, self._closed = self.is_usable, True
+            try:
+                if was_usable:
+                    self._end_with_footer()
+                if self._synced < self._size or was_usable:
+                    self._sync_now()
+            finally:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _end_with_footer(self) -> None:
+        try:
+            _write_all(self._fd, memoryview(footer(self._space, self.id, self._entries)), self._size)
+        except OSError:
+            # Records are found without a footer too.
+            log.warning("pack_without_footer", space=self._space, pack=self.id)
+            os.ftruncate(self._fd, self._size)
+
+
+class LocalDraft:
+    """The file of one draft."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, _FILE_MODE)
+        self._lost: MellanrumError | None = None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes there."""
+        return os.pread(self._fd, length, offset)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` there."""
+        with translated():
+            _write_all(self._fd, memoryview(data), offset)
+
+    def size(self) -> int:
+        """Return how many bytes there are."""
+        return os.fstat(self._fd).st_size
+
+    def sync(self) -> None:
+        """Make what was written durable. After a fault, never tried again: see `PackWriter.sync`."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            self._lost = full_or_failed(error)
+            raise self._lost from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LocalStore:
+    """A store in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open_pack(self, space: bytes) -> LocalPack:
+        """Begin a new pack."""
+        while True:
+            pack = new_pack_id()
+            try:
+                return LocalPack(self._pack(space, pack), space, pack, self._folder)
+            except FileExistsError:
+                continue
+
+    def read(self, space: bytes, pack: int, offset: int, length: int) -> bytes:
+        """Return exactly these bytes."""
+        buffer = bytearray(length)
+        self.read_into(space, pack, offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, space: bytes, pack: int, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes there."""
+        try:
+            fd = os.open(self._pack(space, pack), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise damaged("a pack is missing", pack, offset) from None
+        try:
+            while buffer:
+                count = os.preadv(fd, [buffer], offset)
+                if count == 0:
+                    raise damaged("a pack ends too early", pack, offset)
+                buffer, offset = buffer[count:], offset + count
+        except OSError:
+            log.error("pack_unreadable", space=space, pack=pack, offset_bytes=offset)
+            raise damaged("the disk cannot read a pack", pack, offset) from None
+        finally:
+            os.close(fd)
+
+    def packs(self, space: bytes) -> Iterator[tuple[int, int]]:
+        """Yield (id, bytes) of every pack of a space."""
+        for path in sorted((self._space(space) / "packs").glob("*.pack")):
+            try:
+                yield int(path.stem, 16), path.stat().st_size
+            except (FileNotFoundError, ValueError):
+                continue
+
+    def scan(self, space: bytes, pack: int, *, trust_footer: bool = True) -> PackScan:
+        """Return what records a pack holds."""
+        size = self._pack(space, pack).stat().st_size
+
+        def read(offset: int, length: int) -> bytes:
+            return self.read(space, pack, offset, length)
+
+        return (scan if trust_footer else walk)(space, pack, size, read)
+
+    def destroy_space(self, space: bytes) -> None:
+        """Remove all packs and drafts of a space."""
+        folder = self._space(space)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+            _sync_folder(self._folder)
+
+    def create_draft(self, space: bytes, draft: bytes) -> LocalDraft:
+        """Make the file of a new draft."""
+        path = self._draft(space, draft)
+        with translated():
+            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
+            for folder in (path.parent, path.parent.parent, self._folder, self._folder.parent):
+                _sync_folder(folder)
+        return made
+
+    def open_draft(self, space: bytes, draft: bytes) -> LocalDraft:
+        """Open the file of a draft."""
+        return LocalDraft(self._draft(space, draft), 0)
+
+    def remove_draft(self, space: bytes, draft: bytes) -> None:
+        """Remove the file of a draft."""
+        self._draft(space, draft).unlink(missing_ok=True)
+
+    def drafts(self, space: bytes) -> Iterator[bytes]:
+        """Yield the ids of all drafts of a space."""
+        for path in sorted((self._space(space) / "drafts").glob("*.draft")):
+            yield bytes.fromhex(path.stem)
+
+    def _space(self, space: bytes) -> Path:
+        return self._folder / space.hex()
+
+    def _pack(self, space: bytes, pack: int) -> Path:
+        return self._space(space) / "packs" / f"{pack:016x}.pack"
+
+    def _draft(self, space: bytes, draft: bytes) -> Path:
+        return self._space(space) / "drafts" / f"{draft.hex()}.draft"

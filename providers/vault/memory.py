@@ -1,0 +1,145 @@
+"""A store in memory, for tests and for what need not outlive the process. It keeps every promise but durability."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from providers.vault.errors import StorageClosed, damaged
+from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
+from providers.vault.store import new_pack_id
+
+
+class MemoryPack:
+    """A pack being written."""
+
+    def __init__(self, data: bytearray, space: bytes, pack: int) -> None:
+        self.id = pack
+        self._space = space
+        self._data = data
+        self._guard = threading.Lock()
+        self._entries: list[Entry] = []
+        self._closed = False
+        self.size = len(data)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it takes more."""
+        return not self._closed
+
+    def append(self, records: bytes | bytearray | memoryview) -> int:
+        """Append whole records; return the offset of the first."""
+        with self._guard:
+            if self._closed:
+                raise StorageClosed
+            offset = self.size
+            self._entries += entries_of(records, offset)
+            self._data += records
+            self.size = len(self._data)
+            return offset
+
+    def sync(self) -> None:
+        """Do nothing: memory outlives nothing."""
+
+    def close(self) -> None:
+        """Add the footer."""
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self._data += footer(self._space, self.id, self._entries)
+
+
+class MemoryDraft:
+    """The bytes of one draft."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes there."""
+        return bytes(self._data[offset : offset + length])
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` there."""
+        if len(self._data) < offset:
+            self._data += bytes(offset - len(self._data))
+        self._data[offset : offset + len(data)] = data
+
+    def size(self) -> int:
+        """Return how many bytes there are."""
+        return len(self._data)
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class MemoryStore:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self._packs: dict[bytes, dict[int, bytearray]] = {}
+        self._drafts: dict[bytes, dict[bytes, bytearray]] = {}
+
+    def open_pack(self, space: bytes) -> MemoryPack:
+        """Begin a new pack."""
+        pack = new_pack_id()
+        data = bytearray(pack_head(space, pack))
+        self._packs.setdefault(space, {})[pack] = data
+        return MemoryPack(data, space, pack)
+
+    def read(self, space: bytes, pack: int, offset: int, length: int) -> bytes:
+        """Return exactly these bytes."""
+        data = self._pack(space, pack, offset)
+        if offset + length > len(data):
+            raise damaged("a pack ends too early", pack, offset)
+        return bytes(data[offset : offset + length])
+
+    def read_into(self, space: bytes, pack: int, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes there."""
+        buffer[:] = self.read(space, pack, offset, len(buffer))
+
+    def packs(self, space: bytes) -> Iterator[tuple[int, int]]:
+        """Yield (id, bytes) of every pack of a space."""
+        for pack, data in list(self._packs.get(space, {}).items()):
+            yield pack, len(data)
+
+    def scan(self, space: bytes, pack: int, *, trust_footer: bool = True) -> PackScan:
+        """Return what records a pack holds."""
+        size = len(self._pack(space, pack, 0))
+        return (scan if trust_footer else walk)(space, pack, size, lambda at, count: self.read(space, pack, at, count))
+
+    def destroy_space(self, space: bytes) -> None:
+        """Remove all packs and drafts of a space."""
+        self._packs.pop(space, None)
+        self._drafts.pop(space, None)
+
+    def create_draft(self, space: bytes, draft: bytes) -> MemoryDraft:
+        """Make the bytes of a new draft."""
+        drafts = self._drafts.setdefault(space, {})
+        if draft in drafts:
+            raise FileExistsError
+        return MemoryDraft(drafts.setdefault(draft, bytearray()))
+
+    def open_draft(self, space: bytes, draft: bytes) -> MemoryDraft:
+        """Open the bytes of a draft."""
+        try:
+            return MemoryDraft(self._drafts[space][draft])
+        except KeyError:
+            raise FileNotFoundError from None
+
+    def remove_draft(self, space: bytes, draft: bytes) -> None:
+        """Remove the bytes of a draft."""
+        self._drafts.get(space, {}).pop(draft, None)
+
+    def drafts(self, space: bytes) -> Iterator[bytes]:
+        """Yield the ids of all drafts of a space."""
+        yield from list(self._drafts.get(space, {}))
+
+    def _pack(self, space: bytes, pack: int, offset: int) -> bytearray:
+        try:
+            return self._packs[space][pack]
+        except KeyError:
+            raise damaged("a pack is missing", pack, offset) from None

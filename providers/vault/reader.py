@@ -1,0 +1,200 @@
+"""Bytes on their way out: located, read in runs of neighbouring records, opened, checked."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from providers.vault import manifests
+from providers.vault.errors import DamagedContent, damaged
+from providers.vault.manifests import Chunk, LeafRef, Shape
+from providers.vault.records import Kind
+from providers.vault.sealing import Sealing
+from providers.vault.store import Store
+
+#: The most that is read, opened and handed out at once.
+PIECE_BYTES: Final = 1 << 20
+
+
+class Location(NamedTuple):
+    """Where a record lies; `length` is that of the whole record."""
+
+    pack: int
+    offset: int
+    length: int
+
+
+Locate = Callable[[list[bytes]], Mapping[bytes, Location]]
+
+
+class _Leaf(NamedTuple):
+    """The chunks of one leaf: where each begins in the content, and where its record lies."""
+
+    chunks: list[Chunk]
+    starts: list[int]
+    places: Mapping[bytes, Location]
+
+
+class _Window:
+    """A stretch of the content, opened, and the buffers it was made in."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.size = 0
+        self.plain = bytearray()
+        self.sealed = bytearray()
+
+    def view(self, start: int, stop: int) -> memoryview:
+        """Return what the window has of a stretch of the content."""
+        return memoryview(self.plain)[max(start - self.start, 0) : min(stop - self.start, self.size)]
+
+    def holds(self, offset: int) -> bool:
+        """Return whether the window has the byte at `offset`."""
+        return self.start <= offset < self.start + self.size
+
+
+class ContentReader:
+    """Reads one content, each byte checked against its seal. Safe to use from many threads, one at a time within."""
+
+    def __init__(self, store: Store, sealing: Sealing, content: bytes, locate: Locate) -> None:
+        self.content = content
+        self._what = manifests.content(content)
+        self._store = store
+        self._sealing = sealing
+        self._locate = locate
+        self._guard = threading.Lock()
+        self._window = _Window()
+        self._leaves: list[LeafRef] | None = None
+        self._leaf_starts: list[int] = []
+        self._leaf: _Leaf | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole content."""
+        return self._what.size
+
+    @property
+    def chunker(self) -> int:
+        """Id of how the content was cut; 0 if it is empty."""
+        return self._what.chunker
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes there, fewer past the end. Raises DamagedContent."""
+        stop = min(offset + length, self.size)
+        parts: list[bytes] = []
+        with self._guard:
+            while offset < stop:
+                window = self._window
+                if not window.holds(offset):
+                    # Reading on where the last read ended, more will follow.
+                    goes_on = offset > 0 and offset == window.start + window.size
+                    self._fill(window, offset, self.size if goes_on else stop)
+                view = window.view(offset, stop)
+                parts.append(bytes(view))
+                offset += len(view)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
+        """Yield the bytes from `start` to `stop` in pieces of at most 1 MiB, each good until the next is asked for.
+
+        Raises DamagedContent before anything damaged would be yielded.
+        """
+        end = self.size if stop is None else min(stop, self.size)
+        window = _Window()
+        while start < end:
+            with self._guard:
+                self._fill(window, start, end)
+            view = window.view(start, end)
+            yield view
+            start += len(view)
+
+    def listed(self) -> Iterator[Chunk]:
+        """Yield the chunks of the content in order."""
+        at = 0
+        while at < self.size:
+            with self._guard:
+                leaf = self._leaf_at(at)
+            yield from leaf.chunks
+            at = leaf.starts[-1]
+
+    def _fill(self, window: _Window, offset: int, stop: int) -> None:
+        """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack."""
+        leaf = self._leaf_at(offset)
+        first = bisect_right(leaf.starts, offset) - 1
+        begin = leaf.starts[first]
+        place = self._place(leaf, first)
+        last, sealed = first + 1, place.length
+        while last < len(leaf.chunks) and leaf.starts[last] < stop and leaf.starts[last + 1] - begin <= PIECE_BYTES:
+            following = self._place(leaf, last)
+            if following.pack != place.pack or following.offset != place.offset + sealed:
+                break
+            sealed += following.length
+            last += 1
+        size = leaf.starts[last] - begin
+        window.size = 0
+        if len(window.sealed) < sealed:
+            window.sealed = bytearray(sealed)
+        if len(window.plain) < size:
+            window.plain = bytearray(size)
+        records = memoryview(window.sealed)[:sealed]
+        self._store.read_into(self._sealing.space, place.pack, place.offset, records)
+        self._open(leaf, range(first, last), records, memoryview(window.plain))
+        window.start, window.size = begin, size
+
+    def _open(self, leaf: _Leaf, which: range, records: memoryview, plain: memoryview) -> None:
+        for index in which:
+            chunk = leaf.chunks[index]
+            place = leaf.places[chunk.cid]
+            try:
+                self._sealing.open_into(
+                    plain[: chunk.length], records[: place.length], Kind.CHUNK, chunk.cid, chunk.length
+                )
+            except DamagedContent as error:
+                raise damaged(str(error.facts["what"]), place.pack, place.offset) from None
+            records, plain = records[place.length :], plain[chunk.length :]
+
+    @staticmethod
+    def _place(leaf: _Leaf, index: int) -> Location:
+        try:
+            return leaf.places[leaf.chunks[index].cid]
+        except KeyError:
+            raise damaged("a chunk is missing from the catalogue") from None
+
+    def _leaf_at(self, offset: int) -> _Leaf:
+        """Return the leaf that has the byte at `offset`; the last one used is kept."""
+        if self._leaf is not None and self._leaf.starts[0] <= offset < self._leaf.starts[-1]:
+            return self._leaf
+        what = self._what
+        if what.shape is Shape.CHUNK:
+            begin, chunks = 0, [Chunk(what.cid, what.size)]
+        elif what.shape is Shape.LEAF:
+            begin, chunks = 0, manifests.leaf(self._manifest(Kind.LEAF, what.cid), what.size)
+        else:
+            begin, chunks = self._leaf_of_root(offset)
+        starts = [begin + start for start in manifests.starts([chunk.length for chunk in chunks])]
+        leaf = _Leaf(chunks, starts, self._locate(list({chunk.cid for chunk in chunks})))
+        self._leaf = leaf
+        return leaf
+
+    def _leaf_of_root(self, offset: int) -> tuple[int, list[Chunk]]:
+        if self._leaves is None:
+            self._leaves = manifests.root(self._manifest(Kind.ROOT, self._what.cid), self._what.size)
+            self._leaf_starts = manifests.starts([leaf.size for leaf in self._leaves])
+        index = bisect_right(self._leaf_starts, offset) - 1
+        found = self._leaves[index]
+        chunks = manifests.leaf(self._manifest(Kind.LEAF, found.cid), found.size)
+        if len(chunks) != found.chunks:
+            raise damaged("a manifest lists more or fewer chunks than its root says")
+        return self._leaf_starts[index], chunks
+
+    def _manifest(self, kind: Kind, cid: bytes) -> bytes:
+        place = self._locate([cid]).get(cid)
+        if place is None:
+            raise damaged("a manifest is missing from the catalogue")
+        record = self._store.read(self._sealing.space, place.pack, place.offset, place.length)
+        try:
+            return self._sealing.open(record, kind, cid)
+        except DamagedContent as error:
+            raise damaged(str(error.facts["what"]), place.pack, place.offset) from None

@@ -1,0 +1,106 @@
+"""The packs that this process is writing: one for each space, shared by all its writers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from config.logging import get_log
+from providers.vault.errors import StorageClosed
+from providers.vault.store import PackWriter, Store
+
+log = get_log("vault")
+
+PACK_BYTES: Final = 64 << 20
+IDLE_SECONDS: Final = 300.0
+
+
+@dataclass(slots=True)
+class _Place:
+    """One space's place on the shelf. Its lock is held while a pack is begun, appended to or set aside."""
+
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    pack: PackWriter | None = None
+    used_at: float = 0.0
+    is_gone: bool = False
+
+
+class Shelf:
+    """Appends records to the open pack of their space. Safe to use from many threads."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._places: dict[bytes, _Place] = {}
+        self._closed = False
+        # Full packs are ended behind the writers' backs; what they need synced waits for it.
+        self._ending = ThreadPoolExecutor(2, thread_name_prefix="pack-end")
+
+    def append(self, space: bytes, records: memoryview | bytes) -> tuple[PackWriter, int]:
+        """Append whole records; return the pack they went to and the offset of the first."""
+        while True:
+            with self._guard:
+                if self._closed:
+                    raise StorageClosed
+                place = self._places.setdefault(space, _Place())
+            with place.guard:
+                if not place.is_gone:
+                    return self._append(space, place, records)
+
+    def _append(self, space: bytes, place: _Place, records: memoryview | bytes) -> tuple[PackWriter, int]:
+        pack = place.pack
+        if pack is not None and (not pack.is_usable or pack.size + len(records) > PACK_BYTES):
+            self._set_aside(place)
+            pack = None
+        if pack is None:
+            pack = place.pack = self._store.open_pack(space)
+        place.used_at = self._clock()
+        return pack, pack.append(records)
+
+    def _set_aside(self, place: _Place) -> None:
+        pack, place.pack = place.pack, None
+        if pack is not None:
+            self._ending.submit(_end, pack)
+
+    def close_idle(self) -> None:
+        """End packs that nobody appended to for five minutes, so that they get their footer."""
+        before = self._clock() - IDLE_SECONDS
+        with self._guard:
+            places = list(self._places.values())
+        for place in places:
+            if place.pack is not None and place.used_at < before:
+                with place.guard:
+                    if place.used_at < before:
+                        self._set_aside(place)
+
+    def forget(self, space: bytes) -> None:
+        """End the pack of one space."""
+        with self._guard:
+            place = self._places.pop(space, None)
+        if place is not None:
+            with place.guard:
+                pack, place.pack, place.is_gone = place.pack, None, True
+            if pack is not None:
+                _end(pack)
+
+    def close(self) -> None:
+        """End all packs. Nothing can be appended afterwards."""
+        with self._guard:
+            self._closed = True
+            spaces = list(self._places)
+        for space in spaces:
+            self.forget(space)
+        self._ending.shutdown(wait=True)
+
+
+def _end(pack: PackWriter) -> None:
+    """Close a pack. A fault is met again, and raised, by whoever needs the pack synced."""
+    try:
+        pack.close()
+    except Exception as error:
+        log.error("pack_not_ended", error, pack=pack.id)

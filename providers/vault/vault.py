@@ -1,0 +1,149 @@
+"""The vault: puts contents into packs, durably once synced, and reads ranges of them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
+
+from config.database import Syncable
+from providers.vault.chunker import chunker_for
+from providers.vault.drafts import Draft
+from providers.vault.manifests import chunker_of
+from providers.vault.memory import MemoryStore
+from providers.vault.reader import ContentReader, Locate, Location
+from providers.vault.records import Kind
+from providers.vault.scrub import Damage, rebuild, scrub
+from providers.vault.sealing import Sealing, SpaceKeys
+from providers.vault.shelf import Shelf
+from providers.vault.store import Store
+from providers.vault.versions import VersionRecord, pack_version
+from providers.vault.writer import Assembly, ChunkRecord, ContentWriter, Hashing, Known, Sealed
+
+__all__ = [
+    "ChunkRecord",
+    "ContentReader",
+    "ContentWriter",
+    "Damage",
+    "Draft",
+    "Location",
+    "Sealed",
+    "Vault",
+    "VersionRecord",
+    "chunker_of",
+]
+
+#: Spaces whose derived keys are kept at hand.
+_SPACES_MAX: Final = 1024
+
+
+class Keyring(Protocol):
+    """Hands out the keys of spaces."""
+
+    def space(self, space: bytes) -> SpaceKeys:
+        """Return the keys of a space. Raises if they were destroyed."""
+
+
+class Vault:
+    """Contents of all spaces, sealed in a store. Safe to use from many threads."""
+
+    def __init__(self, store: Store, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._shelf = Shelf(store)
+        self._hashing = Hashing()
+        self._guard = threading.Lock()
+        self._sealings: OrderedDict[bytes, Sealing] = OrderedDict()
+
+    @classmethod
+    def in_memory(cls, keyring: Keyring) -> Vault:
+        """Return a vault that is gone with the process."""
+        return cls(MemoryStore(), keyring)
+
+    def writer(self, space: bytes, *, declared: int | None, chunker: int | None = None, known: Known) -> ContentWriter:
+        """Return a writer of one content.
+
+        Args:
+            space: where it belongs: 16 bytes.
+            declared: how many bytes will come, if a client said so. A hint: what comes is what counts.
+            chunker: that of the document's version before (`chunker_of`), kept while it suits the size.
+            known: returns which of these cids the catalogue has and will keep; asked about once a MiB.
+        """
+        sealing = self._sealing(space)
+        chosen = chunker_for(declared, chunker)
+        return ContentWriter(Assembly(sealing, self._shelf, known, chosen), sealing, self._hashing, chosen, declared)
+
+    def reader(self, space: bytes, content: bytes, locate: Locate) -> ContentReader:
+        """Return a reader of the content that `Sealed.content` refers to. Raises DamagedContent.
+
+        `locate` returns where each of up to 1,024 cids lies; cids it leaves out are missing.
+        """
+        return ContentReader(self._store, self._sealing(space), content, locate)
+
+    def version_record(self, space: bytes, fields: VersionRecord) -> tuple[ChunkRecord, frozenset[Syncable]]:
+        """Append the record that a version leaves of itself; return where it lies and what must be synced."""
+        sealing = self._sealing(space)
+        plain = pack_version(fields)
+        cid = sealing.cid(Kind.VERSION, plain)
+        record = sealing.seal(Kind.VERSION, cid, plain)
+        pack, offset = self._shelf.append(space, record)
+        return ChunkRecord(cid, pack.id, offset, len(record)), frozenset((pack,))
+
+    def draft(self, space: bytes, draft: bytes, base: ContentReader | None) -> Draft:
+        """Return the draft with this id (16 bytes): resumed as it was last synced, or new, over `base`.
+
+        Raises UnknownDraft if it was begun over another base.
+        """
+        return Draft(self._store, self._sealing(space), self._shelf, draft, base)
+
+    def draft_base(self, space: bytes, draft: bytes) -> bytes | None:
+        """Return the content a synced draft was begun over (empty: none), or None if there is no such draft."""
+        return Draft.base_of(self._store, self._sealing(space), draft)
+
+    def drafts(self, space: bytes) -> Iterable[bytes]:
+        """Return the ids of the space's drafts that outlive this process."""
+        return self._store.drafts(space)
+
+    def remove_draft(self, space: bytes, draft: bytes) -> None:
+        """Remove a draft that nobody has open."""
+        self._store.remove_draft(space, draft)
+
+    def scrub(self, space: bytes) -> Iterator[Damage]:
+        """Yield all that is damaged in the packs of a space. Reads everything, changes nothing."""
+        return scrub(self._store, self._sealing(space))
+
+    def rebuild(self, space: bytes) -> Iterator[ChunkRecord | VersionRecord]:
+        """Yield where every chunk and manifest lies and every version, from packs alone."""
+        return rebuild(self._store, self._sealing(space))
+
+    def destroy_space(self, space: bytes) -> None:
+        """Remove all that is stored of a space. Its key should be destroyed first."""
+        self._shelf.forget(space)
+        with self._guard:
+            self._sealings.pop(space, None)
+        self._store.destroy_space(space)
+
+    def tick(self) -> None:
+        """End packs that have been idle. Call now and then."""
+        self._shelf.close_idle()
+
+    def close(self) -> None:
+        """End all packs. Nothing can be written afterwards."""
+        self._shelf.close()
+        self._hashing.close()
+
+    def _sealing(self, space: bytes) -> Sealing:
+        # The keyring is asked each time, so that a destroyed key is gone at once.
+        keys = self._keyring.space(space)
+        with self._guard:
+            found = self._sealings.get(space)
+            if found is not None and found.keys is keys:
+                self._sealings.move_to_end(space)
+                return found
+        made = Sealing(space, keys)
+        with self._guard:
+            self._sealings[space] = made
+            while len(self._sealings) > _SPACES_MAX:
+                self._sealings.popitem(last=False)
+        return made
