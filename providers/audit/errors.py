@@ -41,3 +41,9 @@ class BadNote(AuditError):
     """This is no checkpoint, or its signature does not fit the public key: {why}"""
 
     exit_code = 54
+
+
+class NotSignedYet(AuditError):
+    """Nothing of this audit log is signed yet. Try again in a few seconds."""
+
+    exit_code = 55

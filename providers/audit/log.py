@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,7 +16,7 @@ from auth.events import Actor, AuthEvent
 from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
 from config.database import Database
-from config.ids import NOBODY, new_id
+from config.ids import NOBODY
 from providers import tables
 from providers.audit.errors import EntryDamaged, UnknownLog
 from providers.audit.events import Event, Projection
@@ -138,10 +139,14 @@ class AuditLog:
             return found
         missing = sorted(set(parties) - {row.party for row in found})
         fresh = {"space": space, "size": 0, "signed_size": 0}
-        connection.execute(
-            self.database.insert_ignore(tables.log), [{**fresh, "party": party, "uid": new_id()} for party in missing]
-        )
+        made = [{**fresh, "party": party, "uid": self.uid(space, party)} for party in missing]
+        connection.execute(self.database.insert_ignore(tables.log), made)
         return list(connection.execute(_LOCKED, asked))
+
+    def uid(self, space: bytes, party: bytes) -> bytes:
+        """Return the uid of a log: a keyed digest of whose it is, so that no log can be given to another party."""
+        key = self.keyring.installation().digests
+        return hashlib.blake2b(space + b"/" + party, key=key, digest_size=16, person=b"mellanrum log").digest()
 
     def sealer(self, space: bytes) -> Sealer:
         """Return what seals the bodies of a space's events, or of the installation's. Raises UnknownKey."""
