@@ -1,0 +1,108 @@
+"""`make bench`: Mellanrum beside Apache mod_dav and `rclone serve webdav`, in interleaved rounds, medians as a table.
+
+    python -P tests/bench/run.py [--quick] [--rounds N] [--only WORK ...] [--servers NAME ...] [--output FILE]
+
+Each round asks each server in turn for the same work; the table shows medians over the rounds. Data stands in a
+temporary folder, which is taken away at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from tests.bench import report, servers, works  # noqa: E402
+
+#: The works that are also measured over TLS.
+OVER_TLS = ("large",)
+
+
+def main() -> None:
+    """Measure, and print the tables or write them."""
+    options = _options()
+    sizes = works.QUICK if options.quick else works.FULL
+    if options.rounds:
+        sizes = replace(sizes, rounds=options.rounds)
+    chosen = [work for work in works.WORKS if not options.only or work.__name__ in options.only]
+    folder = Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=options.folder))
+    folder.chmod(0o755)  # Apache's own user reads below
+    try:
+        plain = measure(folder / "plain", sizes, chosen, options.servers, is_tls=False)
+        tls_works = [work for work in chosen if work.__name__ in OVER_TLS]
+        tls = (
+            {} if options.no_tls or not tls_works else measure(folder / "tls", sizes, tls_works, options.servers, True)
+        )
+        text = report.text(sizes, plain, tls, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(text)
+    if options.output:
+        report.write_between_marks(options.output, text)
+
+
+def measure(
+    folder: Path, sizes: works.Sizes, chosen: list[works.Work], names: list[str], is_tls: bool
+) -> report.Measured:
+    """Start the servers, go through all rounds, stop the servers."""
+    folder.mkdir()
+    source = folder / "source.bin"
+    tls = servers.certificate(folder) if is_tls else None
+    running: list[servers.Server] = []
+    measured: report.Measured = {}
+    try:
+        for kind in servers.KINDS:
+            if not names or kind.__name__.lower() in names:
+                running.append(kind(folder / kind.__name__.lower(), tls))
+        for server in running:
+            for children in sizes.listings if {works.listings, works.locks} & set(chosen) else ():
+                servers.fill(server, f"listed-{children}", children, 100)
+        for number in range(sizes.rounds):
+            for work in chosen:
+                _show(f"round {number + 1} of {sizes.rounds}: {work.__name__}{' over TLS' if is_tls else ''}")
+                if work is works.large:
+                    _fresh(source, sizes.large_bytes)
+                for server in random.sample(running, len(running)):
+                    for name, sample in work(server, sizes, number, source).items():
+                        measured.setdefault(name, {}).setdefault(server.name, []).append(sample)
+        for server in running:
+            peak = works.Sample(servers.memory_peak_mb(server), 0.0, 1.0)
+            measured.setdefault(report.MEMORY, {})[server.name] = [peak]
+    finally:
+        for server in running:
+            server.stop()
+    return measured
+
+
+def _fresh(file: Path, size: int) -> None:
+    """Fill a file with bytes nobody has seen: a server that stores equal content once gains nothing."""
+    with file.open("wb") as stream:
+        for _ in range(size >> 20):
+            stream.write(os.urandom(1 << 20))
+
+
+def _show(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Mellanrum's speed beside Apache and rclone.")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, to try")
+    parser.add_argument("--rounds", type=int, default=0, help="how many rounds instead of the usual")
+    parser.add_argument("--only", nargs="*", default=[], choices=[work.__name__ for work in works.WORKS])
+    parser.add_argument("--servers", nargs="*", default=[], choices=[kind.__name__.lower() for kind in servers.KINDS])
+    parser.add_argument("--no-tls", action="store_true", help="leave TLS out")
+    parser.add_argument("--folder", type=Path, default=None, help="where data stands meanwhile; a disk, not memory")
+    parser.add_argument("--output", type=Path, default=None, help="a Markdown file; its part between the marks is set")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

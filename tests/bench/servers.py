@@ -1,0 +1,255 @@
+"""The servers that are measured beside each other, each with a folder of its own and two workers where it has such."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from tests.bench.client import Connection, Target, Unexpected, together
+from tests.ports import free_port
+
+HOST = "127.0.0.1"
+WORKERS = 2
+START_SECONDS_MAX = 30.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_MODULES = "mpm_event authz_core auth_basic dav dav_fs dav_lock mime"
+_APACHE = """
+ServerRoot "{folder}"
+ServerName {host}
+Listen {host}:{port}
+PidFile "{folder}/apache.pid"
+ErrorLog "{folder}/error.log"
+LogLevel error
+{modules}
+{user}
+StartServers {workers}
+ServerLimit {workers}
+ThreadsPerChild 25
+MaxRequestWorkers {threads}
+MinSpareThreads {threads}
+MaxSpareThreads {threads}
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+Timeout 120
+TypesConfig /etc/mime.types
+DocumentRoot "{folder}/files"
+DavLockDB "{folder}/locks/db"
+LimitXMLRequestBody 0
+<Directory "{folder}/files">
+    Dav On
+    Require all granted
+</Directory>
+{tls}
+"""
+
+
+class Server(Protocol):
+    """A server that runs until `stop`."""
+
+    name: str
+    target: Target
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """End it, and wait for its end."""
+
+    def settle(self) -> None:
+        """Return once everything it acknowledged is on the disk."""
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(each := waiting.pop())
+        for task in Path(f"/proc/{each}/task").glob("*/children"):
+            waiting.extend(int(child) for child in task.read_text().split())
+    return found
+
+
+def cpu_seconds(server: Server) -> float:
+    """Return the processor time that the server's processes have taken, children that ended included."""
+    total = 0
+    for pid in descendants(server.process.pid):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += sum(int(fields[index]) for index in (11, 12, 13, 14))
+    return total / _TICKS
+
+
+def memory_peak_mb(server: Server) -> float:
+    """Return the most memory that any one of the server's processes has held, in MB."""
+    peaks = [0]
+    for pid in descendants(server.process.pid):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                peaks.append(int(line.split()[1]))
+    return max(peaks) * 1024 / 1e6
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for the loopback address; return it and its key."""
+    made, key = folder / "tls.pem", folder / "tls.key"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=bench"
+    command += f" -addext subjectAltName=IP:{HOST} -addext basicConstraints=critical,CA:false"
+    subprocess.run([*command.split(), "-out", str(made), "-keyout", str(key)], check=True, capture_output=True)
+    return made, key
+
+
+def _answers(server: Server) -> None:
+    until = time.monotonic() + START_SECONDS_MAX
+    while True:
+        try:
+            with Connection(server.target) as probe:
+                probe.exchange(server.target.request("OPTIONS", "/"))
+            return
+        except OSError:
+            if server.process.poll() is not None or time.monotonic() > until:
+                raise Unexpected(f"{server.name} does not answer") from None
+            time.sleep(0.05)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _OnFiles:
+    """A server of a folder's own files, which syncs none of them."""
+
+    target: Target
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, folder: Path) -> None:
+        self.files = folder / "files"
+        self.files.mkdir(parents=True)
+
+    def settle(self) -> None:
+        held = os.open(self.files, os.O_RDONLY)
+        try:
+            for entry in os.scandir(self.files):
+                if entry.is_file():
+                    file = os.open(entry.path, os.O_RDONLY)
+                    os.fsync(file)
+                    os.close(file)
+            os.fsync(held)
+        finally:
+            os.close(held)
+
+    def stop(self) -> None:
+        _end(self.process)
+
+
+class Apache(_OnFiles):
+    """Debian's Apache with mod_dav, threads by mpm_event, no log of requests, nobody signed in."""
+
+    name = "Apache mod_dav"
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+        super().__init__(folder)
+        (folder / "locks").mkdir()
+        port = free_port()
+        user = ""
+        if os.getuid() == 0:
+            user = "User www-data\nGroup www-data"
+            owner = pwd.getpwnam("www-data")
+            for each in (self.files, folder / "locks"):
+                os.chown(each, owner.pw_uid, owner.pw_gid)
+        lines = []
+        if tls:
+            lines = ["SSLEngine on", f'SSLCertificateFile "{tls[0]}"', f'SSLCertificateKeyFile "{tls[1]}"']
+        modules = f"{_MODULES} {'socache_shmcb ssl' if tls else ''}".split()
+        config = folder / "apache.conf"
+        config.write_text(
+            _APACHE.format(
+                folder=folder,
+                host=HOST,
+                port=port,
+                modules="\n".join(
+                    f"LoadModule {each}_module /usr/lib/apache2/modules/mod_{each}.so" for each in modules
+                ),
+                user=user,
+                workers=WORKERS,
+                threads=WORKERS * 25,
+                tls="\n".join(lines),
+            )
+        )
+        program = shutil.which("apache2", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "apache2"
+        self.target = Target(HOST, port, "", certificate=tls[0] if tls else None)
+        self.process = subprocess.Popen([program, "-d", str(folder), "-f", str(config), "-DFOREGROUND"])
+        _answers(self)
+
+
+class Rclone(_OnFiles):
+    """Debian's `rclone serve webdav` with what it does by itself: a folder's names cached, nobody signed in."""
+
+    name = "rclone serve webdav"
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+        super().__init__(folder)
+        port = free_port()
+        command = ["rclone", "serve", "webdav", str(self.files), "--addr", f"{HOST}:{port}"]
+        command += ["--config", str(folder / "none.conf"), "--cache-dir", str(folder / "cache"), "--log-level", "ERROR"]
+        if tls:
+            command += ["--cert", str(tls[0]), "--key", str(tls[1])]
+        self.target = Target(HOST, port, "", certificate=tls[0] if tls else None)
+        (folder / "none.conf").touch()
+        self.process = subprocess.Popen(command)
+        _answers(self)
+
+
+class Mellanrum:
+    """An installation with one space and its editor, who signs in by a device password on every request."""
+
+    name = "Mellanrum"
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+        from base64 import b64encode
+
+        from tests import serving, worlds
+
+        world = worlds.World.create(folder)
+        serving.populate(world)
+        settings = {"http.workers": WORKERS}
+        if tls:
+            settings |= {"http.tls_certificate_file": str(tls[0]), "http.tls_key_file": str(tls[1])}
+        self._served = serving.start(folder, world, **settings)
+        self.process = self._served.process
+        login = "anna"
+        secret = b64encode(f"{login}:{world.passwords[login]}".encode()).decode()
+        port = int(self._served.http_url.rstrip("/").rpartition(":")[2])
+        prefix = "/dav" + quote(serving.space_path(login))
+        self.target = Target(HOST, port, prefix, f"Basic {secret}", tls[0] if tls else None)
+
+    def settle(self) -> None:
+        """Nothing to do: what it acknowledged is on the disk."""
+
+    def stop(self) -> None:
+        self._served.stop()
+        self._served.world.installation.close()
+
+
+#: In the order in which a round asks them.
+KINDS: tuple[Callable[[Path, tuple[Path, Path] | None], Server], ...] = (Apache, Rclone, Mellanrum)
+
+
+def fill(server: Server, folder: str, count: int, size: int) -> None:
+    """Make a folder of so many small documents, over the protocol."""
+    with Connection(server.target) as client:
+        client.exchange(server.target.request("MKCOL", f"/{folder}/"))
+    body = os.urandom(size)
+    requests = [server.target.request("PUT", f"/{folder}/document-{number:05}.txt", body) for number in range(count)]
+    together(server.target, requests, {200, 201, 204}, 8)

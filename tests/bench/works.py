@@ -1,0 +1,140 @@
+"""What is measured. Each work takes a server and a size, and returns the seconds of each of its measures."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.client import Connection, Target, Unexpected, curl, expect, together
+from tests.bench.servers import Server, cpu_seconds
+
+MADE = (200, 201, 204)
+PROPFIND = (
+    b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/>'
+    b"<D:getlastmodified/><D:getetag/><D:displayname/></D:prop></D:propfind>"
+)
+LOCK = (
+    b'<?xml version="1.0" encoding="utf-8"?><D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
+    b"<D:locktype><D:write/></D:locktype></D:lockinfo>"
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of each; `shown` is what the tables say."""
+
+    large_bytes: int
+    small_count: int
+    small_bytes: int
+    listings: Mapping[int, int]  # children: how often a round lists them
+    pairs: int
+    rounds: int
+
+
+FULL = Sizes(1 << 30, 1000, 10 << 10, {1000: 20, 10_000: 5}, 300, 5)
+QUICK = Sizes(64 << 20, 200, 10 << 10, {1000: 5}, 50, 3)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measure in one round: seconds, and the processor seconds of the server's processes, for so many units."""
+
+    seconds: float
+    cpu: float
+    units: float
+
+
+Samples = dict[str, Sample]
+
+
+def timed(server: Server, units: float, work: Callable[[], float]) -> Sample:
+    """Do the work, which returns its seconds, after everything written before has reached the disk."""
+    os.sync()
+    before = cpu_seconds(server)
+    seconds = work()
+    return Sample(seconds, cpu_seconds(server) - before, units)
+
+
+def large(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
+    """PUT a large document that no server has seen, and GET it."""
+    path, units = f"/large-{round_number}.bin", sizes.large_bytes / 1e6
+    target = server.target
+    put = timed(server, units, lambda: curl(target, path, MADE, upload=source))
+    began = time.perf_counter()
+    server.settle()
+    synced = Sample(put.seconds + time.perf_counter() - began, put.cpu, units)
+    get = timed(server, units, lambda: curl(target, path, (200,)))
+    with Connection(target) as client:
+        expect(client.exchange(target.request("DELETE", path)), (200, 204))
+    return {"PUT large": put, "PUT large, then synced": synced, "GET large": get}
+
+
+def small(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
+    """PUT and GET many small documents, each with content of its own."""
+    target, count, folder = server.target, sizes.small_count, f"/small-{round_number}"
+    with Connection(target) as client:
+        for each in (folder, f"{folder}-alone"):
+            expect(client.exchange(target.request("MKCOL", f"{each}/")), MADE)
+
+    def puts(below: str) -> list[bytes]:
+        seed = hashlib.sha256(f"{server.name} {below}".encode()).digest()
+        bodies = [hashlib.shake_128(seed + n.to_bytes(4, "big")).digest(sizes.small_bytes) for n in range(count)]
+        return [target.request("PUT", f"{below}/document-{n:04}.bin", body) for n, body in enumerate(bodies)]
+
+    gets = [target.request("GET", f"{folder}/document-{n:04}.bin") for n in range(count)]
+    many, alone = puts(folder), puts(f"{folder}-alone")
+    samples = {
+        "PUT small, 8 clients": timed(server, count, lambda: together(target, many, MADE, 8)),
+        "PUT small, 1 client": timed(server, count, lambda: together(target, alone, MADE, 1)),
+        "GET small, first, 8 clients": timed(server, count, lambda: together(target, gets, (200,), 8)),
+        "GET small, again, 8 clients": timed(server, count, lambda: together(target, gets, (200,), 8)),
+        "GET small, again, 1 client": timed(server, count, lambda: together(target, gets, (200,), 1)),
+    }
+    with Connection(target) as client:
+        for each in (folder, f"{folder}-alone"):
+            expect(client.exchange(target.request("DELETE", f"{each}/")), (200, 204))
+    return samples
+
+
+def listings(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
+    """PROPFIND of folders, five properties, by one client."""
+    samples = {}
+    for children, times in sizes.listings.items():
+        request = server.target.request("PROPFIND", f"/listed-{children}/", PROPFIND, {"Depth": "1"})
+        with Connection(server.target) as client:
+            answer = expect(client.exchange(request), (207,))
+            if answer.body.count(b"document-") < children:
+                raise Unexpected(f"{server.name} lists fewer than {children}")
+        samples[f"PROPFIND {children}"] = timed(
+            server, times, lambda request=request, times=times: together(server.target, [request] * times, (207,), 1)
+        )
+    return samples
+
+
+def locks(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
+    """LOCK and UNLOCK one document, again and again, by one client."""
+    path = f"/listed-{min(sizes.listings)}/document-00000.txt"
+
+    def pairs() -> float:
+        with Connection(server.target) as client:
+            began = time.perf_counter()
+            for _ in range(sizes.pairs):
+                _lock_and_unlock(client, server.target, path)
+            return time.perf_counter() - began
+
+    return {"LOCK + UNLOCK": timed(server, sizes.pairs, pairs)}
+
+
+def _lock_and_unlock(client: Connection, target: Target, path: str) -> None:
+    headers = {"Timeout": "Second-60", "Depth": "0", "Content-Type": "application/xml"}
+    locked = expect(client.exchange(target.request("LOCK", path, LOCK, headers)), (200, 201))
+    token = locked.header("Lock-Token")
+    expect(client.exchange(target.request("UNLOCK", path, headers={"Lock-Token": token})), (200, 204))
+
+
+Work = Callable[[Server, Sizes, int, Path], Samples]
+WORKS: tuple[Work, ...] = (large, small, listings, locks)
