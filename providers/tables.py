@@ -16,12 +16,6 @@ space = Table(
     Column("id", LargeBinary(16), primary_key=True, comment="also the id of the node at its root"),
     Column("customer", LargeBinary(16), comment="organisation; NULL: the supplier's own"),
     Column("name", LargeBinary, nullable=False, comment="sealed under the space's key"),
-    Column(
-        "suffix",
-        SmallInteger,
-        nullable=False,
-        comment="0, or the number once given to resolve a clash of names",
-    ),
     Column("is_open", Boolean, nullable=False, comment="its customers see one another"),
     Column("state", SmallInteger, nullable=False, comment="0 active, 1 frozen, 2 archived"),
     Column("quota_bytes", BigInteger, comment="NULL: no limit"),

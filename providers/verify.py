@@ -191,6 +191,7 @@ class _Replay:
         for row in self._connection.execute(ordered.order_by(tables.version.c.number)):
             newest[row.node] = row
         live = {row["node"]: row for row in self._rows(tables.entry)}
+        gone = {row["node"] for row in self._rows(tables.closed_entry)}  # what lay in them went with them
         for node, row in live.items():
             where = f"{self._where} node {id_text(node)}"
             version = newest.get(node)
@@ -200,8 +201,8 @@ class _Replay:
             expected = (0, 0) if version is None else (version.number, version.size, version.id)
             if held != expected:
                 yield Finding(where, "its entry does not show its newest version")
-            if row["parent"] and row["parent"] not in live:
-                yield Finding(where, "the folder it stands in does not stand")
+            if row["parent"] and row["parent"] not in live and row["parent"] not in gone:
+                yield Finding(where, "the folder it stands in never stood")
             elif row["parent"]:
                 yield from self._name(where, row)
 

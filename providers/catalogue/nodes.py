@@ -61,9 +61,11 @@ class Names:
     def opened(self, space: bytes, parent: bytes, folded: bytes, given: bytes | None) -> str:
         """Return the name as given. Raises the keyring's error if it was sealed for another place."""
         sealed = folded if given is None else given
+        if not parent:
+            return ""  # the root of a space has no name here: it is found by the space's id
         name = self._opened.get((parent, sealed))
         if name is None:
-            name = self._keyring.space(space).names.open_name(parent, sealed) if sealed else ""
+            name = self._keyring.space(space).names.open_name(parent, sealed)
             if len(self._opened) >= NAMES_MAX:
                 for key in list(self._opened)[: NAMES_MAX // 4]:
                     self._opened.pop(key, None)

@@ -110,7 +110,7 @@ class PastTree:
             lane=row.lane,
             folded=row.folded,
             id=row.node,
-            name=self.names.opened(row.space, row.parent, row.folded, row.name) if row.parent else "",
+            name=self.names.opened(row.space, row.parent, row.folded, row.name),
             is_folder=row.is_folder,
             from_change=row.from_change,
             version=0 if held is None else held.number,

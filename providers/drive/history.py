@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, distinct, select
+from sqlalchemy import bindparam, select
 
 from auth.roles import Action
 from config.clock import SECOND_US
@@ -21,9 +21,10 @@ from providers.model import SpaceInfo, Version
 
 _HOUR_US = 3600 * SECOND_US
 _CHANGES = tables.change.c
-_HOURS = select(distinct(_CHANGES.at.op("/")(_HOUR_US))).where(_CHANGES.space == bindparam("space"))
+_HOURS = select(_CHANGES.at.op("/")(_HOUR_US)).distinct().where(_CHANGES.space == bindparam("space"))
 _STREAM_HOURS = (
-    select(distinct(tables.log_entry.c.at.op("/")(_HOUR_US)))
+    select(tables.log_entry.c.at.op("/")(_HOUR_US))
+    .distinct()
     .join(tables.log, tables.log.c.id == tables.log_entry.c.log)
     .where(tables.log.c.space == bindparam("space"), tables.log.c.party == bindparam("party"))
 )

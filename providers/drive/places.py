@@ -211,7 +211,9 @@ class Resolver:
         if now is None:
             return True
         today = self.tree.ancestry(self.connection, now)
-        return bool(today) and today[-1].space in self.sight.spaces and self.sight.sees(today, self.at)
+        if not today:
+            return True  # it went to the trash with a folder above it
+        return today[-1].space in self.sight.spaces and self.sight.sees(today, self.at)
 
     def _may_look_back(self, space: SpaceInfo) -> bool:
         grants = self.sight.principal.rights.grants.values()

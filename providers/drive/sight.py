@@ -163,15 +163,9 @@ class Sights:
         self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo], writes: bool
     ) -> dict[bytes, str]:
         """Name the spaces as this principal's party sees them. A suffix is given once, and kept."""
-        suffixes = dict(
-            connection.execute(
-                select(tables.space_suffix.c.space, tables.space_suffix.c.suffix).where(
-                    tables.space_suffix.c.party == principal.party
-                )
-            )
-            .tuples()
-            .all()
-        )
+        chosen = select(tables.space_suffix.c.space, tables.space_suffix.c.suffix)
+        rows = connection.execute(chosen.where(tables.space_suffix.c.party == principal.party))
+        suffixes: dict[bytes, int] = {space: suffix for space, suffix in rows}
         names: dict[bytes, str] = {}
         taken: set[tuple[bool, str]] = set()
         for info in sorted(spaces.values(), key=lambda info: (info.id not in suffixes, info.created_at, info.id)):

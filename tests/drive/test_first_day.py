@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from auth.roles import Role
+from config.clock import iso_utc
 from providers.errors import Forbidden, Locked, NotFound, ParentMissing, PreconditionFailed, TargetExists
 from providers.model import Conditions
 from providers.paths import parse
@@ -40,10 +41,10 @@ def test_each_sees_its_own_root(world):
 def test_a_document_is_stored_read_and_kept_in_every_version(world):
     eva = world.drive("eva")
     first = store(eva, "/Stämma/Avtal/Avtal.txt", b"ett")
-    second = store(eva, "/stämma/AVTAL/avtal.txt", b"två och mer")
+    second = store(eva, "/stämma/AVTAL/avtal.txt", "två och mer".encode())
     assert (first.version, second.version, second.id) == (1, 2, first.id)
     assert first.etag != second.etag
-    assert fetch(eva, "/Stämma/Avtal/Avtal.txt") == b"tv\xc3\xa5 och mer".replace(b"\xc3\xa5", "å".encode())
+    assert fetch(eva, "/Stämma/Avtal/Avtal.txt") == "två och mer".encode()
     assert [version.size for version in eva.versions(parse("/Stämma/Avtal/Avtal.txt"))] == [3, 12]
     with eva.read_version(parse("/Stämma/Avtal/Avtal.txt"), 1) as reader:
         assert reader.read(0, 10) == b"ett"
@@ -136,8 +137,6 @@ def test_the_past_can_be_walked(world):
     moment = eva.stat(parse("/Stämma/x.txt")).modified
     store(eva, "/Stämma/x.txt", b"now")
     eva.delete(parse("/Stämma/x.txt"))
-    from config.clock import iso_utc
-
     name = iso_utc(moment).replace(":", "")
     assert fetch(eva, f"/Stämma/.history/{name}/x.txt") == b"then"
     assert fetch(eva, f"/.history/{name}/Stämma/x.txt") == b"then"

@@ -293,12 +293,6 @@ def _space() -> None:
             "customer", sa.LargeBinary(length=16), nullable=True, comment="organisation; NULL: the supplier's own"
         ),
         sa.Column("name", sa.LargeBinary(), nullable=False, comment="sealed under the space's key"),
-        sa.Column(
-            "suffix",
-            sa.SmallInteger(),
-            nullable=False,
-            comment="0, or the number once given to resolve a clash of names",
-        ),
         sa.Column("is_open", sa.Boolean(), nullable=False, comment="its customers see one another"),
         sa.Column("state", sa.SmallInteger(), nullable=False, comment="0 active, 1 frozen, 2 archived"),
         sa.Column("quota_bytes", sa.BigInteger(), nullable=True, comment="NULL: no limit"),
