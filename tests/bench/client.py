@@ -1,4 +1,4 @@
-"""A client that costs little, so that what is timed is the server: raw sockets for small requests, curl for large ones."""
+"""A client that costs little, so that the server is what is timed: raw sockets for small requests, curl for large."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from tests.bench import report, servers, works  # noqa: E402
+from tests.bench import report, servers, works
 
 #: The works that are also measured over TLS.
 OVER_TLS = ("large",)
