@@ -304,6 +304,7 @@ def _read_until_killed(path: Path, keyring: Keyring, space: bytes, folder: Path,
         while True:
             journal.note(reading(world), new_id(), AUDIENCE)
             os.write(pipe, b".")
+            time.sleep(0.002)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
     for thread in threads:
