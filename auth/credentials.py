@@ -6,6 +6,7 @@ is recognised, so that a mistyped one never costs a slow hash.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -32,9 +33,18 @@ STEP_SECONDS = 30
 #: The words that guesses begin with, beside a person's own names.
 _COMMON = ("password", "lösenord", "losenord", "mellanrum", "qwerty", "123456", "letmein", "welcome", "sommar", "admin")
 
-_hasher = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
+#: OWASP's first choice of parameters: 46 MiB, one pass, one lane. Hashes are sealed besides.
+_hasher = PasswordHasher(time_cost=1, memory_cost=46 * 1024, parallelism=1)
 _slots = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
-_DUMMY = _hasher.hash(secrets.token_hex(16))
+
+
+def _hash_of_nothing() -> str:
+    """Return a hash in PHC form that costs as much as any to compare with, and that no password has."""
+    salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}${salt}${digest}"
+
+
+_DUMMY = _hash_of_nothing()
 
 
 def normal_password(password: str) -> bytes:
@@ -44,11 +54,15 @@ def normal_password(password: str) -> bytes:
 
 def check_strength(password: str, *, second_factor: bool, names: tuple[str, ...] = ()) -> None:
     """Raise WeakPassword for a password that is short, common, or made of the person's own names."""
+    if is_device_form(password):
+        raise WeakPassword(why="it looks like a device password.")
     least = PASSWORD_CHARACTERS_MIN_SECOND_FACTOR if second_factor else PASSWORD_CHARACTERS_MIN
     if len(password) < least:
         raise WeakPassword(why=f"it has fewer than {least} characters.")
     if len(password) > PASSWORD_CHARACTERS_MAX:
         raise WeakPassword(why=f"it has more than {PASSWORD_CHARACTERS_MAX} characters.")
+    if any(ord(letter) < 32 or ord(letter) == 127 or 0xD800 <= ord(letter) <= 0xDFFF for letter in password):
+        raise WeakPassword(why="it has characters that cannot be typed everywhere.")
     bare = password.casefold()
     for word in (*_COMMON, *(name.casefold() for name in names if len(name) > 3)):
         bare = bare.replace(word, "")
@@ -80,12 +94,17 @@ def new_device_password() -> str:
     return DEVICE_PREFIX + secret + _check(secret)
 
 
+def is_device_form(text: str) -> bool:
+    """Return whether the text means to be a device password, mistyped or not. Such a one is never hashed slowly."""
+    return text.startswith(DEVICE_PREFIX)
+
+
 def is_device_password(text: str) -> bool:
     """Return whether the text has the form of a device password, its check included."""
     body = text.removeprefix(DEVICE_PREFIX)
     if body == text or len(body) != _SECRET_CHARACTERS + _CHECK_CHARACTERS:
         return False
-    return hmac.compare_digest(_check(body[:_SECRET_CHARACTERS]).encode(), body[_SECRET_CHARACTERS:].encode())
+    return body.isascii() and _check(body[:_SECRET_CHARACTERS]) == body[_SECRET_CHARACTERS:]
 
 
 def device_digest(password: str) -> bytes:
@@ -108,10 +127,10 @@ def totp_step(secret: str, code: str, at_seconds: int) -> int | None:
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     given = code.replace(" ", "")
     now = at_seconds // STEP_SECONDS
-    for step in (now, now - 1, now + 1):
-        if hmac.compare_digest(totp.at(step * STEP_SECONDS).encode(), given.encode("utf-8")):
-            return step
-    return None
+    if not given.isascii():
+        return None
+    fits = [step for step in (now - 1, now, now + 1) if hmac.compare_digest(totp.at(step * STEP_SECONDS), given)]
+    return fits[-1] if fits else None
 
 
 def new_recovery_codes() -> list[str]:
@@ -122,4 +141,5 @@ def new_recovery_codes() -> list[str]:
 
 def recovery_digest(code: str) -> bytes:
     """Return the digest by which a recovery code is kept."""
-    return hashlib.sha256(b"mellanrum recovery " + code.replace("-", "").strip().lower().encode("utf-8")).digest()
+    bare = "".join(code.replace("-", "").split()).lower()
+    return hashlib.sha256(b"mellanrum recovery " + bare.encode("utf-8", "replace")).digest()

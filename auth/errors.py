@@ -46,6 +46,24 @@ class NameTaken(AuthError):
     exit_code = 24
 
 
+class UnusableText(AuthError):
+    """That {kind} cannot be used. It must have 1 to {length} characters, and no control characters among them."""
+
+    exit_code = 26
+
+
+class ForeignMember(AuthError):
+    """That group belongs to one organisation, and the person to another. Add a group across organisations instead."""
+
+    exit_code = 27
+
+
+class SupplierNeeded(AuthError):
+    """An installation has one supplier, no more and no less. Nothing was changed."""
+
+    exit_code = 28
+
+
 class WeakPassword(AuthError):
     """That password is too easy to guess: {why} Nothing was changed. Choose a longer one."""
 

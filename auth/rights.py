@@ -76,7 +76,9 @@ class Kind(Enum):
 class Principal:
     """Who is asking: a person, link or operator, by one credential, through one door, as of one epoch of rights.
 
-    `party` is whom the audit log speaks to: the organisation, or the link itself. `device` is the credential's id.
+    `party` is whom the audit log speaks to: the organisation, or the link itself. `device` is the id of the device
+    password; it is empty for those who signed in by the account's own credentials, and `credential` tells as of which
+    state of these.
     """
 
     id: bytes
@@ -95,6 +97,7 @@ class Principal:
     epoch: int
     address: str
     via: Via
+    credential: bytes = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

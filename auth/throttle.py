@@ -1,6 +1,9 @@
 """Waiting after failed sign-ins, by account and by network, decided before any slow hash.
 
-A known device is asked nothing here: a stranger who guesses at an account does not lock its drives out.
+An attempt is counted against its account before the password is looked at, and taken off again if it was right: so no
+number of attempts at the same time gets past the limit. A network from which an account has signed in before has a
+count of its own, so that strangers cannot lock its people out; both counts together stay within the limit.
+Device passwords are asked nothing here: nobody guesses 140 random bits.
 """
 
 from __future__ import annotations
@@ -8,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, case, delete, select, update
 
 from auth import tables
 from auth.errors import Throttled
@@ -18,74 +23,158 @@ from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.settings.schema import ThrottleSettings
 
-_ROW = select(tables.throttle.c.failures, tables.throttle.c.blocked_until).where(
-    tables.throttle.c.subject == bindparam("subject")
+#: How long a network from which an account has signed in is known.
+KNOWN_US = 30 * 86_400 * SECOND_US
+#: After so long without a failure a network's count begins anew.
+NETWORK_MEMORY_US = 3600 * SECOND_US
+#: Of the failures that an account may have in a row, one in so many is kept for the networks it is known from.
+KNOWN_SHARE = 5
+
+_TABLE = tables.throttle
+_ROW = select(_TABLE).where(_TABLE.c.subject == bindparam("subject"))
+_FORGET = delete(_TABLE).where(_TABLE.c.subject.in_(bindparam("subjects", expanding=True)))
+_GIVE_BACK = (
+    update(_TABLE)
+    .where(_TABLE.c.subject == bindparam("counted"), _TABLE.c.failures > 0)
+    .values(failures=_TABLE.c.failures - 1)
 )
-_FORGET = delete(tables.throttle).where(tables.throttle.c.subject == bindparam("b_subject"))
+_BLOCK = (
+    update(_TABLE)
+    .where(_TABLE.c.subject == bindparam("counted"))
+    .values(blocked_until=bindparam("until"), last_at=bindparam("now"))
+)
+_AGAIN = (
+    update(_TABLE)
+    .where(_TABLE.c.subject == bindparam("told"), _TABLE.c.last_at <= bindparam("before"))
+    .values(last_at=bindparam("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to sign in, counted already. `place` is the account as seen from the network."""
+
+    strangers: bytes
+    known: bytes
+    network: bytes
+    place: bytes
+    is_known: bool
+
+    @property
+    def counted(self) -> bytes:
+        """The subject that the attempt counts against."""
+        return self.known if self.is_known else self.strangers
 
 
 class Throttle:
-    """Counts failures in a row, and tells how long to wait."""
+    """Counts failures in a row, and tells how long to wait. Accounts are keyed digests of what was given as login."""
 
     def __init__(self, database: Database, keyring: Keyring, settings: ThrottleSettings) -> None:
         self._database = database
         self._keyring = keyring
         self._settings = settings
 
-    def check(self, account: str, address: str) -> None:
-        """Raise Throttled while the account or the network has to wait."""
+    def begin(self, account: bytes, address: str) -> Attempt:
+        """Count an attempt to sign in by something that can be guessed; raise Throttled if it has to wait."""
+        network = self._network(address)
+        strangers, known, place = (self._key(kind, account) for kind in (b"account", b"known", b"place" + network))
         now = now_us()
-        with self._database.transient_read() as connection:
-            for subject in self._subjects(account, address):
-                row = connection.execute(_ROW, {"subject": subject}).first()
-                if row is not None and row.blocked_until > now:
-                    raise Throttled(retry_after=1 + (row.blocked_until - now) // SECOND_US)
-
-    def failed(self, account: str, address: str) -> None:
-        """Count a failure against both."""
-        account_key, network_key = self._subjects(account, address)
         with self._database.transient_write() as connection:
-            self._count(connection, account_key, self._settings.account_failures_free)
-            self._count(connection, network_key, self._settings.network_failures_free)
+            seen = connection.execute(_ROW, {"subject": place}).first()
+            is_known = seen is not None and seen.last_at > now - KNOWN_US
+            attempt = Attempt(strangers, known, self._key(b"network", network), place, is_known)
+            for subject in (known,) if is_known else (strangers, attempt.network):
+                self._require_free(connection, subject, now)
+            failures = connection.execute(self._counting(attempt.counted, now)).scalar_one()
+        reserved = self._settings.account_failures_max // KNOWN_SHARE
+        if failures > (reserved if is_known else self._settings.account_failures_max - reserved):
+            raise Throttled(retry_after=self._settings.wait_seconds_max)
+        return attempt
 
-    def succeeded(self, account: str, address: str) -> None:
-        """Forget the failures of the account; the network's stay, lest one good account launder guesses at others."""
-        account_key, _ = self._subjects(account, address)
-        with self._database.transient_read() as connection:
-            if connection.execute(_ROW, {"subject": account_key}).first() is None:
-                return
+    def failed(self, attempt: Attempt) -> None:
+        """Let the account, and the network, wait from now on if they have failed too often."""
+        now = now_us()
         with self._database.transient_write() as connection:
-            connection.execute(_FORGET, {"b_subject": account_key})
+            row = connection.execute(_ROW, {"subject": attempt.counted}).first()
+            failures = 1 if row is None else row.failures
+            self._block(connection, attempt.counted, failures - self._settings.account_failures_free, now)
+            failures = connection.execute(self._counting(attempt.network, now, NETWORK_MEMORY_US)).scalar_one()
+            self._block(connection, attempt.network, failures - self._settings.network_failures_free, now)
 
-    def release(self, account: str) -> None:
-        """Let an account try again at once: an administrator's act."""
+    def halfway(self, attempt: Attempt) -> None:
+        """Take the attempt off the count, and no more: the password was right, but a second factor is due."""
         with self._database.transient_write() as connection:
-            connection.execute(_FORGET, {"b_subject": self._key(b"account", account)})
+            connection.execute(_GIVE_BACK, {"counted": attempt.counted})
 
-    def _count(self, connection: Connection, subject: bytes, free: int) -> None:
+    def succeeded(self, attempt: Attempt) -> None:
+        """Begin the account's counts anew, and know the network. The network's own count stays, lest one good account
+        launder guesses at others.
+        """
+        with self._database.transient_write() as connection:
+            connection.execute(_FORGET, {"subjects": [attempt.strangers, attempt.known]})
+            place = {"subject": attempt.place, "failures": 0, "last_at": now_us(), "blocked_until": 0}
+            connection.execute(self._database.upsert(_TABLE), place)
+
+    def device_failed(self, address: str) -> None:
+        """Count a device password that is none; raise Throttled if the network has shown too many.
+
+        It never makes passwords of people wait: a drive that was revoked goes on asking.
+        """
+        subject = self._key(b"devices", self._network(address))
+        now = now_us()
+        with self._database.transient_write() as connection:
+            self._require_free(connection, subject, now)
+            failures = connection.execute(self._counting(subject, now, NETWORK_MEMORY_US)).scalar_one()
+            self._block(connection, subject, failures - self._settings.network_failures_free, now)
+
+    def release(self, account: bytes) -> None:
+        """Let an account try again at once: an administrator's act, or a new password."""
+        with self._database.transient_write() as connection:
+            subjects = [self._key(b"account", account), self._key(b"known", account)]
+            connection.execute(_FORGET, {"subjects": subjects})
+
+    def once(self, about: bytes, period_us: int) -> bool:
+        """Return whether something happens for the first time in a period, for all processes together."""
+        subject, now = self._key(b"once", about), now_us()
+        row = {"subject": subject, "failures": 0, "last_at": now, "blocked_until": 0}
+        with self._database.transient_write() as connection:
+            if connection.execute(self._database.insert_ignore(_TABLE), row).rowcount == 1:
+                return True
+            found = connection.execute(_AGAIN, {"told": subject, "before": now - period_us, "now": now})
+            return found.rowcount == 1
+
+    def _require_free(self, connection: Connection, subject: bytes, now: int) -> None:
         row = connection.execute(_ROW, {"subject": subject}).first()
-        failures = 1 if row is None else row.failures + 1
-        now = now_us()
-        over = failures - free
-        wait = 0
-        if failures >= self._settings.account_failures_max and free == self._settings.account_failures_free:
-            wait = 100 * 365 * 86400
-        elif over > 0:
-            wait = min(self._settings.wait_seconds_max, self._settings.wait_seconds_first << min(over - 1, 20))
-        values = {"subject": subject, "failures": failures, "last_at": now, "blocked_until": now + wait * SECOND_US}
-        connection.execute(self._database.upsert(tables.throttle), values)
+        if row is not None and row.blocked_until > now:
+            raise Throttled(retry_after=1 + (row.blocked_until - now) // SECOND_US)
 
-    def _subjects(self, account: str, address: str) -> tuple[bytes, bytes]:
-        return self._key(b"account", account), self._key(b"network", self._network(address))
+    def _counting(self, subject: bytes, now: int, memory_us: int | None = None) -> Any:
+        """Return a statement that counts one more failure and returns how many there are."""
+        row = {"subject": subject, "failures": 1, "last_at": now, "blocked_until": 0}
+        more: Any = _TABLE.c.failures + 1
+        if memory_us is not None:
+            more = case((_TABLE.c.last_at < now - memory_us, 1), else_=more)
+        statement = self._database.insert(_TABLE).values(row)
+        changed = {"failures": more, "last_at": now}
+        return statement.on_conflict_do_update(index_elements=["subject"], set_=changed).returning(_TABLE.c.failures)
 
-    def _key(self, kind: bytes, text: str) -> bytes:
+    def _block(self, connection: Connection, subject: bytes, over: int, now: int) -> None:
+        if over <= 0:
+            return
+        settings = self._settings
+        wait = min(settings.wait_seconds_max, settings.wait_seconds_first << min(over - 1, 20))
+        connection.execute(_BLOCK, {"counted": subject, "until": now + wait * SECOND_US, "now": now})
+
+    def _key(self, kind: bytes, subject: bytes) -> bytes:
         digests = self._keyring.installation().digests
-        return hmac.digest(digests, kind + b"\0" + text.encode("utf-8"), hashlib.sha256)
+        return hmac.digest(digests, b"throttle " + kind + b"\0" + subject, hashlib.sha256)
 
-    def _network(self, address: str) -> str:
+    def _network(self, address: str) -> bytes:
         try:
-            parsed = ipaddress.ip_address(address)
+            parsed = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
-            return address
+            return address.encode("utf-8", "replace")
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
         bits = self._settings.network_ipv4_bits if parsed.version == 4 else self._settings.network_ipv6_bits
-        return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
+        return ipaddress.ip_network((parsed, bits), strict=False).network_address.packed

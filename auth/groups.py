@@ -1,0 +1,119 @@
+"""Groups: named people, of one organisation or across several."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from auth import tables
+from auth.errors import ForeignMember, NameTaken, UnknownName
+from auth.events import Actor
+from auth.people import Group, Person
+from auth.records import SYSTEM, Records, checked_text, unique
+from config.clock import now_us
+from config.ids import NOBODY, new_id
+
+_GROUPS = select(tables.group).where(tables.group.c.ended_at.is_(None))
+_MEMBERS = (
+    select(tables.person)
+    .where(tables.person.c.ended_at.is_(None))
+    .join(tables.membership, tables.membership.c.person == tables.person.c.id)
+)
+
+
+class Groups(Records):
+    """The part of the directory that keeps groups."""
+
+    def add_group(self, name: str, organisation: bytes | None = None, *, actor: Actor = SYSTEM) -> Group:
+        """Add a group of one organisation, or across several. Raises NameTaken, UnknownName, UnusableText."""
+        name = checked_text("name of a group", name)
+        made = Group(new_id(), organisation, name)
+        row = {
+            "id": made.id, "organisation": organisation, "created_at": now_us(), "ended_at": None,
+            "name": self._keyring.installation().general.seal(b"group" + made.id, name.encode("utf-8")),
+            "name_lookup": self._keyring.installation().lookup(b"group" + (organisation or NOBODY), name),
+        }  # fmt: skip
+
+        def work(connection: Connection) -> Group:
+            if organisation is not None:
+                self._require(connection, tables.organisation, "org", organisation)
+            taken = select(tables.group.c.id).where(tables.group.c.name_lookup == row["name_lookup"])
+            if connection.execute(taken).first() is not None:
+                raise NameTaken(kind="group", name=name)
+            connection.execute(insert(tables.group), row)
+            facts = {"group": made.id.hex()}
+            self._tell(connection, actor, "group_added", organisation, facts, {"group": name}, felt=False)
+            return made
+
+        with unique("group", name):
+            return self._database.apply(work)
+
+    def end_group(self, group: bytes, *, actor: Actor = SYSTEM) -> None:
+        """Dissolve a group; what was granted to it reaches nobody any longer."""
+
+        def work(connection: Connection) -> None:
+            found = self._require(connection, tables.group, "group", group)
+            values = {"ended_at": now_us(), "name_lookup": secrets.token_bytes(32)}
+            connection.execute(update(tables.group).where(tables.group.c.id == group).values(values))
+            connection.execute(delete(tables.membership).where(tables.membership.c.group_id == group))
+            self._tell(connection, actor, "group_ended", found.organisation, {"group": group.hex()})
+
+        self._database.apply(work)
+
+    def groups(self) -> list[Group]:
+        """Return all groups, by name."""
+        with self._database.read() as connection:
+            found = [self._group(row) for row in connection.execute(_GROUPS)]
+        return sorted(found, key=lambda each: each.name.casefold())
+
+    def find_group(self, name: str, organisation: bytes | None = None) -> Group:
+        """Return the group of that name. Raises UnknownName."""
+        lookup = self._keyring.installation().lookup(b"group" + (organisation or NOBODY), name)
+        with self._database.read() as connection:
+            row = connection.execute(_GROUPS.where(tables.group.c.name_lookup == lookup)).first()
+        if row is None:
+            raise UnknownName(kind="group", name=name)
+        return self._group(row)
+
+    def members(self, group: bytes) -> list[Person]:
+        """Return the people in a group, by login."""
+        with self._database.read() as connection:
+            rows = connection.execute(_MEMBERS.where(tables.membership.c.group_id == group))
+            return sorted((self._person(row) for row in rows), key=lambda each: each.login.casefold())
+
+    def add_member(self, group: bytes, person: bytes, *, actor: Actor = SYSTEM) -> None:
+        """Let a person be in a group; harmless if they are. Raises UnknownName, ForeignMember."""
+        row = {"group_id": group, "person": person, "since": now_us()}
+
+        def work(connection: Connection) -> None:
+            found = self._require(connection, tables.group, "group", group)
+            member = self._require(connection, tables.person, "person", person)
+            if found.organisation not in (None, member.organisation):
+                raise ForeignMember
+            if connection.execute(self._database.insert_ignore(tables.membership), row).rowcount != 1:
+                return
+            self._tell(
+                connection, actor, "member_added", found.organisation, {"group": group.hex(), "person": person.hex()}
+            )
+
+        self._database.apply(work)
+
+    def remove_member(self, group: bytes, person: bytes, *, actor: Actor = SYSTEM) -> None:
+        """Let a person be in a group no longer."""
+        chosen = (tables.membership.c.group_id == group) & (tables.membership.c.person == person)
+
+        def work(connection: Connection) -> None:
+            found = self._require(connection, tables.group, "group", group)
+            if connection.execute(delete(tables.membership).where(chosen)).rowcount != 1:
+                return
+            self._tell(
+                connection, actor, "member_removed", found.organisation, {"group": group.hex(), "person": person.hex()}
+            )
+
+        self._database.apply(work)
+
+    def _group(self, row: Any) -> Group:
+        name = self._keyring.installation().general.open(b"group" + row.id, row.name).decode("utf-8")
+        return Group(row.id, row.organisation, name)
