@@ -25,7 +25,7 @@ SALT_BYTES = 16
 
 ACTOR_NAME = "actor.name"
 ACTOR_PERSON = "actor.person"
-ACTOR_ORGANISATION = "actor.organisation"
+ACTOR_ORGANISATION = "actor.organisation_name"
 ACTOR_DEVICE = "actor.device"
 ACTOR_ADDRESS = "actor.address"
 _PREFIX = "actor."

@@ -59,9 +59,9 @@ def test_what_moves_by_other_parties_stands_in_the_suppliers_log_alone(world: Wo
 @pytest.mark.parametrize(
     ("projection", "shown"),
     [
-        (Projection.FULL, {"actor.name", "actor.person", "actor.organisation"}),  # a rival's party: no device
-        (Projection.PERSON, {"actor.name", "actor.person", "actor.organisation"}),
-        (Projection.ORGANISATION, {"actor.organisation"}),
+        (Projection.FULL, {"actor.name", "actor.person", "actor.organisation_name"}),  # a rival's party: no device
+        (Projection.PERSON, {"actor.name", "actor.person", "actor.organisation_name"}),
+        (Projection.ORGANISATION, {"actor.organisation_name"}),
         (Projection.SUPPLIER, set()),
     ],
 )
