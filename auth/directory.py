@@ -152,9 +152,12 @@ class Directory(Groups, Devices):
         mail: str | None = None,
         administrator: bool = False,
         password: str | None = None,
+        password_hash: bytes | None = None,
         actor: Actor = SYSTEM,
     ) -> Person:
         """Add a person. Logins are one of a kind in the installation.
+
+        `password_hash` stands in for a password of which only the hash is known: `credentials.hash_password` made it.
 
         Raises NameTaken, UnknownName (no such organisation), UnusableText, WeakPassword.
         """
@@ -165,7 +168,7 @@ class Directory(Groups, Devices):
         mail = None if mail is None else checked_text("mail address", mail)
         if password is not None:
             credentials.check_strength(password, second_factor=False, names=(login, name))
-        hashed = None if password is None else credentials.hash_password(password)
+        hashed = password_hash if password is None else credentials.hash_password(password)
         row = {
             "id": identity, "organisation": organisation,
             "login": self._sealed(organisation, b"login" + identity, login),
