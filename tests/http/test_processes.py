@@ -1,0 +1,140 @@
+"""The supervisor and its workers: ports, deaths, draining, what stands in the way of starting."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from server.http.worker import settings_from_plain, settings_to_plain
+from server.processes import PortTaken, _listen
+from tests.serving import Served, serving, space_path, start
+from tests.worlds import settings_for
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path / "data") as found:
+        yield found
+
+
+def until(condition: object, seconds: float = 15) -> bool:
+    """Wait for what `condition()` tells; return whether it came."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_settings_reach_the_workers_unchanged(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "data", **{"http.public_origins": ["https://a.example"], "http.port": 0})
+    settings = dataclasses.replace(settings, key=dataclasses.replace(settings.key, command=("a", "b")))
+    assert settings_from_plain(settings_to_plain(settings)) == settings
+    assert settings_from_plain(settings_to_plain(Settings())) == Settings()
+
+
+def test_a_worker_that_dies_is_replaced_and_nobody_is_refused(server: Served) -> None:
+    before = server.workers()
+    assert len(before) == 2
+    for victim in before:
+        os.kill(victim, signal.SIGKILL)
+    dav = server.dav("anna")
+    assert dav.propfind("/").status == 207  # waits in the socket's queue until a new worker takes it
+    assert until(lambda: len(set(server.workers()) - set(before)) == 2)
+    for _ in range(8):
+        assert server.dav("anna").propfind("/").status == 207
+
+
+def test_stopping_lets_an_upload_end(server: Served) -> None:
+    dav = server.dav("anna")
+    path = f"{space_path('anna')}/slow"
+    codes: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first"
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        yield b"second"
+
+    codes.append(dav.put(path, pieces()).status)
+    assert codes == [201]
+    assert server.process.wait(15) == 0
+    again = start(server.world.installation.folder, server.world)
+    try:
+        assert again.dav("anna").get(path).body == b"firstsecond"
+    finally:
+        again.stop()
+
+
+def test_stopping_cuts_what_does_not_end(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", **{"process.drain_seconds": 1}) as server:
+        dav = server.dav("anna")
+        path = f"{space_path('anna')}/never"
+        went_on = threading.Event()
+
+        def pieces() -> Iterator[bytes]:
+            yield b"first"
+            server.process.send_signal(signal.SIGTERM)
+            went_on.wait(20)
+
+        def upload() -> None:
+            with pytest.raises(OSError):
+                dav.put(path, pieces())
+                raise OSError
+
+        thread = threading.Thread(target=upload)
+        thread.start()
+        began = time.monotonic()
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - began < 12
+        went_on.set()
+        thread.join()
+        again = start(server.world.installation.folder, server.world)
+        try:
+            assert again.dav("anna").get(path).status == 404
+        finally:
+            again.stop()
+
+
+def test_workers_do_not_outlive_their_supervisor(server: Served) -> None:
+    workers = server.workers()
+    server.process.kill()
+    server.process.wait()
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_a_taken_port_is_said_to_be_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as standing, pytest.raises(PortTaken):
+        list(_listen("127.0.0.1", standing.getsockname()[1], 2))
+
+
+def test_another_server_cannot_share_the_port(server: Served) -> None:
+    port = int(server.http_url.rstrip("/").rpartition(":")[2])
+    with pytest.raises(PortTaken):
+        list(_listen("127.0.0.1", port, 2))
+
+
+def test_a_server_without_its_key_does_not_start(server: Served) -> None:
+    server.stop()
+    folder = server.world.installation.folder
+    key = folder.with_name(folder.name + ".key")
+    key.rename(key.with_suffix(".away"))
+    with pytest.raises(AssertionError, match="the server ended with 30"):
+        start(folder, server.world)
+
+
+def test_tls_shows_its_fingerprint(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", **{"http.self_signed": True}) as server:
+        assert server.http_url.startswith("https://") and server.fingerprint is not None
+        assert len(server.fingerprint.split(":")) == 32
+        assert server.dav("anna").propfind("/").status == 207

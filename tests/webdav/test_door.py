@@ -1,0 +1,147 @@
+"""Who gets in and who is told what: OPTIONS, 401, Office, unknown methods, revocation, the root page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable
+
+import pytest
+
+from tests.serving import Dav, Served
+from tests.webdav.conftest import Home, wire_to
+
+Client = Callable[[str | None], Dav]
+
+
+@pytest.mark.parametrize("target", ["/dav/", "/dav", "/dav/Sandbox/a", "/dav/none/%E9", "/dav/a%2fb"])
+def test_options_below_dav_is_the_same_for_all(client: Client, target: str) -> None:
+    replies = [client(login).raw("OPTIONS", target) for login in (None, "anna", "nils")]
+    for reply in replies:
+        assert reply.status == 200
+        assert reply.headers["dav"] == "1, 2, 3" and reply.headers["ms-author-via"] == "DAV"
+        assert {"PROPFIND", "LOCK", "PUT"} <= {each.strip() for each in reply.headers["allow"].split(",")}
+        assert not reply.headers.get("server", "").startswith("Microsoft-IIS")
+
+
+def test_every_ancestor_answers_options(client: Client) -> None:
+    for target in ("/", "*"):
+        reply = client(None).raw("OPTIONS", target)
+        assert reply.status == 200 and reply.headers["dav"].split(",")[0] == "1"
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["GET", "HEAD", "PUT", "PROPFIND", "PROPPATCH", "MKCOL", "DELETE", "COPY", "MOVE", "LOCK", "UNLOCK", "POST", "FOO"],
+)
+def test_without_credentials_everything_else_is_401_and_tells_nothing(client: Client, method: str) -> None:
+    replies = [client(None).raw(method, target) for target in ("/dav/Sandbox/", "/dav/none/x", "/dav/%E9")]
+    for reply in replies:
+        assert reply.status == 401
+        assert reply.headers["www-authenticate"].startswith('Basic realm="')
+    assert len({reply.body for reply in replies}) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["Basic", "Basic !!!", "Basic " + b64encode(b"anna").decode(), "Basic \xe9", "Bearer x", "Digest a=b", ""]
+)
+def test_malformed_credentials_are_401(client: Client, text: str) -> None:
+    assert client(None).raw("PROPFIND", "/dav/", headers={"Authorization": text}).status == 401
+
+
+def test_a_domain_before_the_login_is_taken_off(server: Served, client: Client) -> None:
+    secret = server.world.passwords["anna"]
+    text = "Basic " + b64encode(f"FIRM\\anna:{secret}".encode()).decode()
+    reply = client(None).raw("PROPFIND", "/dav/", headers={"Authorization": text, "Depth": "0"})
+    assert reply.status == 207
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "TRACE", "REPORT", "FOO", "get"])
+def test_unknown_methods_are_405(anna: Dav, method: str) -> None:
+    reply = anna.raw(method, "/dav/")
+    assert reply.status == 405 and "PROPFIND" in reply.headers["allow"]
+
+
+def test_office_is_not_made_to_ask_for_a_password(client: Client) -> None:
+    agent = {"User-Agent": "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Word 16.0)"}
+    replies = [client(None).raw("HEAD", target, headers=agent) for target in ("/dav/Sandbox/a", "/dav/none")]
+    assert [reply.status for reply in replies] == [200, 200]
+    assert {**replies[0].headers, "date": ""} == {**replies[1].headers, "date": ""}
+    assert client(None).raw("GET", "/dav/Sandbox/a", headers=agent).status == 401
+
+
+def test_the_root_of_a_drive_shows_the_spaces_one_was_let_into(client: Client) -> None:
+    shown = {}
+    for login in ("anna", "vera", "nils"):
+        found = client(login).propfind("/", depth="1").properties()
+        shown[login] = {each["{DAV:}displayname"].text for href, each in found.items() if href != "/dav/"}
+    assert shown == {"anna": {"Kund AB – Sandbox"}, "vera": {"Sandbox"}, "nils": set()}
+
+
+def test_the_front_page_and_health(client: Client) -> None:
+    nobody = client(None)
+    assert nobody.raw("GET", "/").status == nobody.raw("HEAD", "/").status == 200
+    assert nobody.raw("GET", "/healthz").body == b"ok\n"
+    assert nobody.raw("GET", "/none").status == nobody.raw("PROPFIND", "/none").status == 404
+    assert nobody.raw("POST", "/").status == 405
+
+
+def test_a_revoked_device_is_out_at_once_even_in_the_middle_of_a_download(server: Served, home: Home) -> None:
+    home.dav.put(home / "large", bytes(64_000_000))
+    directory = server.world.installation.directory
+    person = server.world.people["anna"]
+    device, secret = directory.add_device(person.id, "stolen")
+    thief = server.dav("anna", password=secret)
+    with wire_to(server) as wire:
+        wire.send(
+            f"GET {thief.href(home / 'large')} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Basic {thief._authorization}\r\n\r\n".encode()
+        )
+        taken = len(wire.sock.recv(65536))
+        directory.revoke_device(device.id)
+        assert thief.get(home / "large").status == 401
+        time.sleep(2)
+        try:
+            while piece := wire.sock.recv(1 << 20):
+                taken += len(piece)
+        except ConnectionError:
+            pass
+    assert taken < 64_000_000
+
+
+def test_a_revoked_device_cannot_finish_its_upload(server: Served, home: Home) -> None:
+    directory = server.world.installation.directory
+    device, secret = directory.add_device(server.world.people["anna"].id, "stolen")
+    thief = server.dav("anna", password=secret)
+    with wire_to(server) as wire:
+        wire.send(
+            f"PUT {thief.href(home / 'a')} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
+            f"Authorization: Basic {thief._authorization}\r\n\r\nhello".encode()
+        )
+        time.sleep(0.3)
+        directory.revoke_device(device.id)
+        time.sleep(0.3)
+        wire.send(b"world")
+        assert wire.answer()[0] == 401
+    assert home.dav.get(home / "a").status == 404
+
+
+def test_many_clients_at_once(home: Home, client: Client) -> None:
+    failures: list[object] = []
+
+    def work(number: int) -> None:
+        dav = client("anna")
+        for step in range(10):
+            path = home / f"{number}-{step}"
+            content = f"{number}-{step}".encode() * 500
+            if dav.put(path, content).status != 201 or dav.get(path).body != content:
+                failures.append(path)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(home.dav.propfind(home.path, depth="1").properties()) == 81

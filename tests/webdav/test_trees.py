@@ -1,0 +1,306 @@
+"""Folders, copies, moves, properties and locks over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import pytest
+
+from tests.serving import Dav
+from tests.webdav.conftest import Home
+
+UNKNOWN = "urn:uuid:00000000-0000-4000-8000-000000000000"
+
+
+def names_in(home: Home, path: str) -> set[str]:
+    base = home.dav.href(path).rstrip("/") + "/"
+    found = home.dav.propfind(path, depth="1").properties()
+    return {unquote(href[len(base) :]) for href in found if href.startswith(base) and href != base}
+
+
+def url(home: Home, name: str) -> str:
+    return f"{home.dav.origin}{home.dav.href(home / name)}"
+
+
+def test_mkcol(home: Home) -> None:
+    assert home.dav.request("MKCOL", home / "d").status == 201
+    assert home.dav.request("MKCOL", home / "d").status == 405
+    assert home.dav.request("MKCOL", home / "d/").status == 405
+    assert home.dav.request("MKCOL", home / "none/d").status == 409
+    assert home.dav.request("MKCOL", home / "e", b"<x/>", Content_Type="text/xml").status == 415
+    assert home.dav.request("MKCOL", "/").status == 405
+    assert home.dav.request("MKCOL", "/new").status == 403
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "{origin}{href}",
+        "{href}",
+        "http://u:p@{host}{href}",
+        "https://{host}{href}",
+    ],
+)
+def test_every_way_to_write_a_destination(home: Home, destination: str) -> None:
+    home.dav.put(home / "a", b"x")
+    text = destination.format(origin=home.dav.origin, host=home.dav.host, href=home.dav.href(home / "b;c?d.txt"))
+    assert home.dav.request("MOVE", home / "a", Destination=text).status == 201
+    assert names_in(home, home.path) == {"b;c?d.txt"}
+
+
+def test_destinations_elsewhere_or_broken(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    for destination, status in (
+        ("http://elsewhere.example/dav/x", 502),
+        (f"{home.dav.origin}/other", 502),
+        (f"{home.dav.origin}/dav/%E9", 400),
+        (f"{home.dav.origin}/dav/%00", 403),
+    ):
+        assert home.dav.request("COPY", home / "a", Destination=destination).status == status
+    assert home.dav.request("COPY", home / "a").status == 400
+
+
+def test_copy_and_move_say_whether_the_name_is_new(home: Home) -> None:
+    for method in ("COPY", "MOVE"):
+        home.dav.put(home / "a", b"new")
+        home.dav.put(home / "b", b"old")
+        assert home.dav.request(method, home / "a", Destination=url(home, "b"), Overwrite="F").status == 412
+        assert home.dav.get(home / "b").body == b"old"
+        assert home.dav.request(method, home / "a", Destination=url(home, "b")).status == 204
+        assert home.dav.get(home / "b").body == b"new"
+        home.dav.put(home / "a", b"new")
+        assert home.dav.request(method, home / "a", Destination=url(home, f"c{method}")).status == 201
+        assert (
+            home.dav.request(
+                method, home / "a" if method == "COPY" else home / "b", Destination=url(home, "no/c")
+            ).status
+            == 409
+        )
+    assert home.dav.request("COPY", home / "none", Destination=url(home, "x")).status == 404
+
+
+def test_copy_of_a_folder_with_depth_0_is_the_bare_folder(home: Home) -> None:
+    home.dav.request("MKCOL", home / "d")
+    home.dav.put(home / "d/a", b"x")
+    assert home.dav.request("COPY", home / "d", Destination=url(home, "bare"), Depth="0").status == 201
+    assert names_in(home, home / "bare") == set()
+    assert home.dav.request("COPY", home / "d", Destination=url(home, "deep")).status == 201
+    assert names_in(home, home / "deep") == {"a"}
+    assert home.dav.request("COPY", home / "d", Destination=url(home, "x"), Depth="1").status == 400
+
+
+def test_a_folder_cannot_go_into_itself(home: Home) -> None:
+    home.dav.request("MKCOL", home / "d")
+    for method in ("COPY", "MOVE"):
+        assert home.dav.request(method, home / "d", Destination=url(home, "d/e")).status == 403
+        assert home.dav.request(method, home / "d", Destination=url(home, "d")).status == 403
+
+
+def test_a_name_changes_its_case(home: Home) -> None:
+    home.dav.put(home / "readme", b"x")
+    assert home.dav.request("MOVE", home / "readme", Destination=url(home, "README"), Overwrite="F").status == 201
+    assert names_in(home, home.path) == {"README"}
+    assert home.dav.get(home / "ReadMe").body == b"x"
+
+
+def test_delete(home: Home) -> None:
+    home.dav.request("MKCOL", home / "d")
+    home.dav.put(home / "d/a", b"x")
+    assert home.dav.request("DELETE", home / "d", Depth="0").status == 400
+    assert home.dav.request("DELETE", home / "d").status == 204
+    assert home.dav.request("DELETE", home / "d").status == 404
+
+
+def test_infinity_is_refused_by_its_precondition(home: Home) -> None:
+    for headers in ({"Depth": "infinity"}, {}):
+        refused = home.dav.request("PROPFIND", home.path, **headers)
+        assert refused.status == 403 and refused.xml()[0].tag == "{DAV:}propfind-finite-depth"
+    assert home.dav.request("PROPFIND", home.path, Depth="2").status == 400
+    home.dav.put(home / "a", b"x")
+    assert home.dav.request("PROPFIND", home / "a", Depth="infinity").status == 207
+
+
+def test_propfind_kinds(home: Home) -> None:
+    home.dav.put(home / "a", b"hello")
+    home.dav.proppatch(home / "a", '<D:set><D:prop><x:p xmlns:x="urn:x">v</x:p></D:prop></D:set>')
+    frame = '<D:propfind xmlns:D="DAV:">{}</D:propfind>'.format
+    (every,) = home.dav.propfind(home / "a").properties().values()
+    assert every["{DAV:}getcontentlength"].text == "5" and every["{urn:x}p"].text == "v"
+    (named,) = home.dav.propfind(home / "a", frame("<D:propname/>")).properties().values()
+    assert set(named) == set(every) and not any(each.text for each in named.values())
+    (asked,) = home.dav.propfind(home / "a", frame("<D:prop><D:getetag/><D:none/></D:prop>")).properties().values()
+    assert set(asked) == {"{DAV:}getetag"}
+    included = frame("<D:allprop/><D:include><D:quota-used-bytes/></D:include>")
+    found = home.dav.propfind(home.path, included).properties()
+    assert "{DAV:}quota-used-bytes" in found[home.dav.href(home.path) + "/"]
+    for body in ("<x", frame(""), frame("<D:prop/><D:allprop/>"), "<D:other xmlns:D='DAV:'/>"):
+        assert home.dav.propfind(home / "a", body).status == 400
+
+
+def test_listing_has_folders_and_documents_with_their_names(home: Home) -> None:
+    home.dav.request("MKCOL", home / "d å")
+    home.dav.put(home / "b&<c>", b"x")
+    found = home.dav.propfind(home.path, depth="1").properties()
+    shown = {each["{DAV:}displayname"].text for each in found.values()}
+    assert shown == {home.path.rpartition("/")[2], "d å", "b&<c>"}
+    kinds = {href: each["{DAV:}resourcetype"].find("{DAV:}collection") is not None for href, each in found.items()}
+    assert all(href.endswith("/") is is_folder for href, is_folder in kinds.items()) and len(kinds) == 3
+
+
+def test_dead_properties_keep_namespaces_languages_and_move_along(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    value = '<x:p xmlns:x="urn:x" xml:lang="sv">å<y:q xmlns:y="urn:y" z="1"/></x:p><plain xmlns="">n</plain>'
+    set_ = home.dav.proppatch(home / "a", f"<D:set><D:prop>{value}</D:prop></D:set>")
+    assert set_.status == 207 and b"200 OK" in set_.body
+    assert home.dav.request("MOVE", home / "a", Destination=url(home, "b")).status == 201
+    (found,) = home.dav.propfind(home / "b").properties().values()
+    element = found["{urn:x}p"]
+    assert element.text == "å" and element[0].tag == "{urn:y}q" and element[0].attrib == {"z": "1"}
+    assert element.attrib["{http://www.w3.org/XML/1998/namespace}lang"] == "sv"
+    assert found["plain"].text == "n"
+    removed = home.dav.proppatch(home / "b", '<D:remove><D:prop><x:p xmlns:x="urn:x"/></D:prop></D:remove>')
+    assert removed.status == 207
+    (found,) = home.dav.propfind(home / "b").properties().values()
+    assert "{urn:x}p" not in found and "plain" in found
+
+
+def test_a_protected_property_refuses_all(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    for name in ("getetag", "resourcetype", "lockdiscovery", "quota-used-bytes", "getcontentlength", "creationdate"):
+        reply = home.dav.proppatch(home / "a", f"<D:set><D:prop><D:{name}>1</D:{name}><x/></D:prop></D:set>")
+        statuses = {
+            stat.find("{DAV:}prop")[0].tag: stat.findtext("{DAV:}status").split()[1]  # type: ignore[index,union-attr]
+            for stat in reply.xml()[0].findall("{DAV:}propstat")
+        }
+        assert statuses == {f"{{DAV:}}{name}": "403", "x": "424"}
+        assert b"cannot-modify-protected-property" in reply.body
+    (found,) = home.dav.propfind(home / "a").properties().values()
+    assert "x" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("getlastmodified", "Fri, 14 Jul 2017 02:40:00 GMT"), ("lastmodified", "1500000000")],
+)
+def test_other_clients_set_the_time_of_modification(home: Home, name: str, text: str) -> None:
+    home.dav.put(home / "a", b"x")
+    reply = home.dav.proppatch(home / "a", f"<D:set><D:prop><D:{name}>{text}</D:{name}></D:prop></D:set>")
+    assert b"200 OK" in reply.body
+    assert home.dav.get(home / "a").headers["last-modified"] == "Fri, 14 Jul 2017 02:40:00 GMT"
+
+
+def test_an_exclusive_lock_keeps_others_out_of_a_document(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    locked = home.dav.lock(home / "a", Timeout="Infinite, Second-4100000000", owner="<D:href>me</D:href>")
+    assert locked.status == 200
+    token = locked.headers["lock-token"]
+    active = locked.xml().find(".//{DAV:}activelock")
+    assert active is not None
+    assert active.findtext("{DAV:}timeout") == "Second-3600" and active.findtext("{DAV:}depth") == "0"
+    assert active.findtext("{DAV:}owner/{DAV:}href") == "me"
+    assert active.findtext("{DAV:}locktoken/{DAV:}href") == token.strip("<>")
+    assert active.findtext("{DAV:}lockroot/{DAV:}href") == home.dav.href(home / "a")
+    refused = home.dav.put(home / "a", b"y")
+    assert refused.status == 423
+    assert refused.xml().findtext("{DAV:}lock-token-submitted/{DAV:}href") == home.dav.href(home / "a")
+    for method, headers in (("DELETE", {}), ("MOVE", {"Destination": url(home, "b")})):
+        assert home.dav.request(method, home / "a", **headers).status == 423
+    patched = home.dav.proppatch(home / "a", "<D:set><D:prop><x/></D:prop></D:set>")
+    assert patched.status == 207 and b"423 Locked" in patched.body
+    again = home.dav.lock(home / "a")
+    assert again.status == 423 and again.xml()[0].tag == "{DAV:}no-conflicting-lock"
+    assert home.dav.put(home / "a", b"y", If=f"({token})").status == 204
+    assert home.dav.put(home / "a", b"z", If=f"(<{UNKNOWN}>)").status == 412
+    assert home.dav.request("UNLOCK", home / "a", Lock_Token=f"<{UNKNOWN}>").status == 409
+    assert home.dav.request("UNLOCK", home / "a").status == 400
+    assert home.dav.request("UNLOCK", home / "a", Lock_Token=token).status == 204
+    assert home.dav.put(home / "a", b"z").status == 204
+
+
+def test_shared_locks_stand_together(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    first, second = home.dav.lock(home / "a", shared=True), home.dav.lock(home / "a", shared=True)
+    assert first.status == second.status == 200
+    assert home.dav.lock(home / "a").status == 423
+    (found,) = home.dav.propfind(home / "a").properties().values()
+    assert len(found["{DAV:}lockdiscovery"]) == 2
+    for each in (first, second):
+        assert home.dav.request("UNLOCK", home / "a", Lock_Token=each.headers["lock-token"]).status == 204
+
+
+def test_a_deep_lock_covers_what_lies_below(home: Home) -> None:
+    home.dav.request("MKCOL", home / "d")
+    home.dav.put(home / "d/a", b"x")
+    token = home.dav.lock(home / "d", Depth="infinity").headers["lock-token"]
+    assert home.dav.put(home / "d/a", b"y").status == 423
+    assert home.dav.put(home / "d/b", b"y").status == 423
+    assert home.dav.put(home / "d/b", b"y", If=f"<{url(home, 'd')}/> ({token})").status == 201
+    found = home.dav.propfind(home / "d", depth="1").properties()
+    assert all(len(each["{DAV:}lockdiscovery"]) == 1 for each in found.values())
+    assert home.dav.request("UNLOCK", home / "d/a", Lock_Token=token).status == 204
+    assert home.dav.put(home / "d/a", b"y").status == 204
+
+
+def test_a_lock_is_refreshed_with_its_token_or_as_the_only_one(home: Home) -> None:
+    token = home.dav.lock(home / "new", Timeout="Second-60").headers["lock-token"]
+    for headers in ({"If": f"({token})"}, {"Lock_Token": token}, {}):
+        refreshed = home.dav.request("LOCK", home / "new", Timeout="Second-600", **headers)
+        assert refreshed.status == 200
+        assert refreshed.xml().findtext(".//{DAV:}locktoken/{DAV:}href") == token.strip("<>")
+        assert refreshed.xml().findtext(".//{DAV:}timeout") in ("Second-600", "Second-599")
+    unknown = {"If": f"(<{UNKNOWN}>)"}
+    assert home.dav.request("LOCK", home / "new", **unknown).status == 412
+    home.dav.request("UNLOCK", home / "new", Lock_Token=token)
+    assert home.dav.request("LOCK", home / "new").status == 400
+
+
+@pytest.mark.parametrize("body", [b"<x", b"<D:lockinfo xmlns:D='DAV:'/>", b"<other/>"])
+def test_malformed_lock_requests(home: Home, body: bytes) -> None:
+    assert home.dav.request("LOCK", home / "a", body).status == 400
+    assert home.dav.get(home / "a").status == 404
+
+
+def test_locks_hold_over_all_processes(home: Home, client: Callable[[str | None], Dav]) -> None:
+    home.dav.lock(home / "a")
+    for _ in range(8):  # new connections reach either worker
+        assert client("anna").put(home / "a", b"x").status == 423
+
+
+def test_viewers_may_look_and_no_more(home: Home, client: Callable[[str | None], Dav]) -> None:
+    home.dav.put(home / "a", b"x")
+    vera, base = client("vera"), home.path.replace("Kund AB – ", "")
+    assert vera.get(f"{base}/a").body == b"x"
+    for method, headers in (
+        ("PUT", {}),
+        ("DELETE", {}),
+        ("MKCOL", {}),
+        ("LOCK", {}),
+        ("MOVE", {"Destination": vera.href(f"{base}/b")}),
+        ("COPY", {"Destination": vera.href(f"{base}/b")}),
+    ):
+        path = f"{base}/new" if method in ("MKCOL",) else f"{base}/a"
+        body = None
+        if method == "LOCK":
+            assert vera.lock(path).status == 403
+            continue
+        assert vera.request(method, path, body, **headers).status == 403, method
+    patched = vera.proppatch(f"{base}/a", "<D:set><D:prop><x/></D:prop></D:set>")
+    assert patched.status == 207 and b"403 Forbidden" in patched.body
+    assert home.dav.get(home / "a").body == b"x"
+
+
+def test_the_past_is_read_only(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    space = home.path.split("/")[1]
+    days = home.dav.propfind(f"/{space}/.history", depth="1")
+    assert days.status == 207
+    assert home.dav.put(f"/{space}/.history/a", b"x").status == 403
+    assert home.dav.request("DELETE", f"/{space}/.history").status in (403, 404)
+
+
+def test_quota_is_shown_when_asked_for(home: Home) -> None:
+    body = '<D:propfind xmlns:D="DAV:"><D:prop><D:quota-used-bytes/><D:quota-available-bytes/></D:prop></D:propfind>'
+    home.dav.put(home / "a", b"x" * 1000)
+    (found,) = home.dav.propfind(home.path, body).properties().values()
+    assert int(found["{DAV:}quota-used-bytes"].text or "") > 0
