@@ -41,8 +41,9 @@ _AREA_BYTES: Final = 4096
 #: The head with the sealed key, then two places for the state, written in turns; then slots.
 _STATES: Final = (_AREA_BYTES, 2 * _AREA_BYTES)
 _SLOTS: Final = 3 * _AREA_BYTES
-_SLOT_HEAD = struct.Struct("<QQ")
-_SLOT_BYTES: Final = _SLOT_HEAD.size + NONCE_BYTES + BLOCK_BYTES + TAG_BYTES
+#: block, nonce, number of the write: the nonce between two numbers that another installation may well have too.
+_SLOT_HEAD = struct.Struct("<Q12sQ")
+_SLOT_BYTES: Final = _SLOT_HEAD.size + BLOCK_BYTES + TAG_BYTES
 _LENGTH = struct.Struct("<I")
 _STATE = struct.Struct("<QQQQHH")
 _CUT = struct.Struct("<QQ")
@@ -92,7 +93,8 @@ class _Blocks:
         key = AESGCM.generate_key(256)
         sealed = sealing.keys.drafts.seal(b"draft" + draft, key)
         file = store.create_draft(sealing.space, draft)
-        file.write(0, _HEAD.pack(_MAGIC, _FORMAT, len(sealed)) + sealed)
+        head = _HEAD.pack(_MAGIC, _FORMAT, len(sealed)) + sealed
+        file.write(0, head + os.urandom(_SLOTS - len(head)))
         return cls(file, draft, key)
 
     @classmethod
@@ -128,10 +130,12 @@ class _Blocks:
         at = _SLOTS + self.slots[block] * _SLOT_BYTES
         data = self.file.read(at, _SLOT_BYTES)
         plain = bytearray(BLOCK_BYTES)
-        head, nonce = data[: _SLOT_HEAD.size], data[_SLOT_HEAD.size : _SLOT_HEAD.size + NONCE_BYTES]
-        if len(data) != _SLOT_BYTES or _SLOT_HEAD.unpack(head)[0] != block:
+        if len(data) != _SLOT_BYTES:
             raise damaged("a block of a draft", None, at)
-        sealed = memoryview(data)[_SLOT_HEAD.size + NONCE_BYTES :]
+        head, sealed = data[: _SLOT_HEAD.size], memoryview(data)[_SLOT_HEAD.size :]
+        found, nonce, _ = _SLOT_HEAD.unpack(head)
+        if found != block:
+            raise damaged("a block of a draft", None, at)
         try:
             self._cipher.decrypt_into(nonce, sealed, self._draft + head, plain)
         except InvalidTag:
@@ -141,11 +145,11 @@ class _Blocks:
     def write(self, block: int, plain: Buffer) -> None:
         """Seal a block into a slot that the last synced state does not use."""
         self.written += 1
-        head, nonce = _SLOT_HEAD.pack(block, self.written), os.urandom(NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
+        head = _SLOT_HEAD.pack(block, nonce, self.written)
         out = bytearray(_SLOT_BYTES)
-        begin = _SLOT_HEAD.size + NONCE_BYTES
-        out[:begin] = head + nonce
-        self._cipher.encrypt_into(nonce, plain, self._draft + head, memoryview(out)[begin:])
+        out[: len(head)] = head
+        self._cipher.encrypt_into(nonce, plain, self._draft + head, memoryview(out)[len(head) :])
         slot = self._free.pop() if self._free else self._count
         self._count = max(self._count, slot + 1)
         self.file.write(_SLOTS + slot * _SLOT_BYTES, out)
@@ -194,7 +198,7 @@ class _Blocks:
         newest: dict[int, int] = {}
         self._count = max(self.file.size() - _SLOTS, 0) // _SLOT_BYTES
         for slot in range(self._count):
-            block, written = _SLOT_HEAD.unpack(self.file.read(_SLOTS + slot * _SLOT_BYTES, _SLOT_HEAD.size))
+            block, _, written = _SLOT_HEAD.unpack(self.file.read(_SLOTS + slot * _SLOT_BYTES, _SLOT_HEAD.size))
             was_cut = any(written <= before and block * BLOCK_BYTES >= size for before, size in state.cuts)
             if 0 < written <= state.written and not was_cut and written > newest.get(block, 0):
                 newest[block], self.slots[block] = written, slot

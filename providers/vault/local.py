@@ -32,6 +32,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, each for the owner alone."""
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+
+
 def _write_all(fd: int, data: memoryview, offset: int) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
@@ -56,7 +63,7 @@ class LocalPack:
         self._folders = [path.parent, path.parent.parent, root, root.parent]
         head = pack_head(space, pack)
         with translated():
-            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _make_folders(path.parent)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
             try:
                 _write_all(self._fd, memoryview(head), 0)
@@ -260,7 +267,7 @@ class LocalStore:
         """Make the file of a new draft."""
         path = self._draft(space, draft)
         with translated():
-            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _make_folders(path.parent)
             made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
             for folder in (path.parent, path.parent.parent, self._folder, self._folder.parent):
                 _sync_folder(folder)

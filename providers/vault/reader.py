@@ -107,8 +107,12 @@ class ContentReader:
             with self._guard:
                 self._fill(window, start, end)
             view = window.view(start, end)
-            yield view
             start += len(view)
+            yield view
+            try:
+                view.release()  # who kept it gets an error, not other bytes
+            except BufferError:
+                window = _Window()
 
     def listed(self) -> Iterator[Chunk]:
         """Yield the chunks of the content in order."""

@@ -1,0 +1,73 @@
+"""Where contents are cut is pinned: another boundary would cost deduplication with all that is stored."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.vault.chunker import AVERAGE_BYTES, UNKNOWN_LENGTH, boundary, chunker_for, largest
+
+MIB = 1 << 20
+
+
+def noise(size: int) -> bytes:
+    """The same bytes for ever: SHA-256 in counter mode."""
+    return b"".join(hashlib.sha256(b"mellanrum %d" % part).digest() for part in range(-(-size // 32)))[:size]
+
+
+GOLDEN = {
+    (1, 1): [20226, 4950, 8878, 32352, 14449, 11619, 16186, 22412],
+    (1, 0x1234567890ABCDEF): [24007, 17860, 5051, 15163, 5077, 21106, 22643, 20165],
+    (2, 1): [25176, 67298, 64850, 96038, 67816, 67143, 115126, 20841],
+    (3, 0x7FFFFFFFFFFFFFFF): [282384, 322600, 629726, 364304, 289796, 208342],
+}
+
+
+@pytest.mark.parametrize(("chunker", "seed"), GOLDEN)
+def test_golden_boundaries(chunker: int, seed: int) -> None:
+    size = 8 * AVERAGE_BYTES[chunker]
+    assert list(boundary(memoryview(noise(size)), chunker, seed)) == GOLDEN[chunker, seed]
+
+
+@given(st.integers(0, 200_000), st.integers(0, 200_000), st.integers(0, 3))
+def test_all_but_the_last_hold_whatever_follows(first: int, more: int, seed: int) -> None:
+    data = noise(first + more)
+    short = list(boundary(memoryview(data)[:first], 1, seed))
+    assert sum(short) == first
+    assert list(boundary(memoryview(data), 1, seed))[: max(len(short) - 1, 0)] == short[:-1]
+
+
+def test_sizes_stay_within_their_class() -> None:
+    for chunker, average in AVERAGE_BYTES.items():
+        lengths = list(boundary(memoryview(noise(20 * average)), chunker, 7))
+        assert all(average // 4 <= length <= largest(chunker) for length in lengths[:-1])
+        assert next(boundary(memoryview(bytes(20 * average)), chunker, 7)) == largest(chunker)
+
+
+@pytest.mark.parametrize(
+    ("declared", "previous", "expected"),
+    [
+        (0, None, 1),
+        (32 * MIB - 1, None, 1),
+        (32 * MIB, None, 2),
+        (256 * MIB - 1, None, 2),
+        (256 * MIB, None, 3),
+        (None, None, UNKNOWN_LENGTH),
+        (None, 1, 1),
+        (512 * MIB - 1, 1, 1),
+        (512 * MIB, 1, 3),
+        (2 * MIB, 2, 2),
+        (2 * MIB - 1, 2, 1),
+        (4096 * MIB - 1, 2, 2),
+        (4096 * MIB, 2, 3),
+        (16 * MIB, 3, 3),
+        (16 * MIB - 1, 3, 1),
+        (1 << 40, 3, 3),
+        (100, 77, 1),
+    ],
+)
+def test_which_class(declared: int | None, previous: int | None, expected: int) -> None:
+    assert chunker_for(declared, previous) == expected

@@ -1,0 +1,302 @@
+"""Drafts: a file changed at random places equals a model in memory, survives a crash as synced, splices as if whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers.vault.drafts import BLOCK_BYTES
+from providers.vault.errors import DamagedContent, StorageFailed, UnknownDraft
+from providers.vault.memory import MemoryStore
+from providers.vault.vault import Draft, Sealed
+from tests.vault.world import SPACE, World, local
+
+NAME = b"draft of a model"
+MODEL = random.Random(9).randbytes(3 << 20)
+
+
+def changed_at(data: bytearray, offset: int, new: bytes) -> None:
+    data.extend(bytes(max(offset - len(data), 0)))
+    data[offset : offset + len(new)] = new
+
+
+def resized(data: bytearray, size: int) -> None:
+    del data[size:]
+    data.extend(bytes(size - len(data)))
+
+
+def whole(draft: Draft) -> bytes:
+    return draft.read(0, draft.size + 5)
+
+
+def spliced(world: World, draft: Draft) -> Sealed:
+    sealed = draft.splice(world.catalogue.known)
+    world.catalogue.commit(sealed)
+    return sealed
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(0, 400_000), st.integers(1, 150_000)),
+        st.tuples(st.just("resize"), st.integers(0, 500_000), st.just(0)),
+        st.tuples(st.just("sync"), st.just(0), st.just(0)),
+        st.tuples(st.just("crash"), st.just(0), st.just(0)),
+        st.tuples(st.just("read"), st.integers(0, 450_000), st.integers(0, 200_000)),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=120)
+@given(base_size=st.integers(0, 400_000), operations=OPERATIONS, seed=st.integers(0, 1000))
+def test_equals_a_model(base_size: int, operations: list[tuple[str, int, int]], seed: int) -> None:
+    """After a crash, a draft is exactly what it was when it was last synced."""
+    world = World(MemoryStore())
+    base = world.reader(world.put(MODEL[:base_size])) if base_size else None
+    draft = world.vault.draft(SPACE, NAME, base)
+    model = bytearray(MODEL[:base_size])
+    synced = bytes(model)
+    chance = random.Random(seed)
+    for what, at, count in operations:
+        if what == "write":
+            new = chance.randbytes(count)
+            draft.write(at, new)
+            changed_at(model, at, new)
+        elif what == "resize":
+            draft.truncate(at)
+            resized(model, at)
+        elif what == "sync":
+            draft.sync()
+            synced = bytes(model)
+        elif what == "crash":
+            draft.close()
+            draft = world.again().vault.draft(SPACE, NAME, base)
+            model = bytearray(synced)
+        else:
+            assert draft.read(at, count) == model[at : at + count]
+        assert draft.size == len(model)
+    assert whole(draft) == model
+    sealed = spliced(world, draft)
+    assert world.get(sealed) == model
+    assert sealed.content == world.put(bytes(model), chunker=sealed.chunker or None).content
+
+
+def change(draft: Draft, model: bytearray, chance: random.Random) -> None:
+    """One random edit of the kinds programs make."""
+    what = chance.random()
+    if what < 0.7 or not model:
+        at = chance.choice((chance.randrange(len(model) + 1), len(model)))
+        new = chance.randbytes(chance.choice((1, 100, 4096, 70_000, 300_000)))
+        draft.write(at, new)
+        changed_at(model, at, new)
+    else:
+        size = chance.choice((chance.randrange(len(model)), len(model) + chance.randrange(300_000)))
+        draft.truncate(size)
+        resized(model, size)
+
+
+def test_splice_equals_a_full_pass_in_300_random_cases() -> None:
+    world = World(MemoryStore())
+    base = world.reader(world.put(MODEL))
+    for case in range(300):
+        chance = random.Random(case)
+        draft = world.vault.draft(SPACE, case.to_bytes(16, "big"), base)
+        model = bytearray(MODEL)
+        for _ in range(chance.choice((0, 1, 1, 2, 5, 12))):
+            change(draft, model, chance)
+        sealed = spliced(world, draft)
+        draft.discard()
+        full = world.put(bytes(model), chunker=base.chunker, piece=1 << 20)
+        assert (sealed.content, sealed.sha256, sealed.size) == (full.content, full.sha256, full.size), case
+        assert full.records == ()
+
+
+def test_splice_with_changes_at_every_boundary() -> None:
+    """A cut depends on the byte after it too: a change of that one byte alone may move it."""
+    world = World(MemoryStore())
+    base = world.reader(world.put(MODEL[:500_000]))
+    ends, at = [], 0
+    for chunk in base.listed():
+        at += chunk.length
+        ends.append(at)
+    for end in ends[:-1]:
+        for place in (end - 1, end):
+            for byte in range(0, 256, 15):
+                draft = world.vault.draft(SPACE, NAME, base)
+                draft.write(place, bytes([byte]))
+                model = bytearray(MODEL[:500_000])
+                model[place] = byte
+                sealed = spliced(world, draft)
+                assert sealed.content == world.put(bytes(model), chunker=1).content
+                draft.discard()
+
+
+def test_splice_reseals_the_neighbourhood_alone(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    data = os.urandom(40 << 20)
+    base = world.reader(world.put(data, piece=1 << 20))
+    draft = world.vault.draft(SPACE, NAME, base)
+    draft.write(20 << 20, b"x" * 4096)
+    sealed = spliced(world, draft)
+    assert sealed.sealed_bytes < 1 << 20
+    model = bytearray(data)
+    changed_at(model, 20 << 20, b"x" * 4096)
+    assert world.get(sealed) == model
+    assert list((tmp_path / "vault").rglob("*.draft")) == []  # a small draft never touches the disk
+
+
+def test_a_draft_that_outgrew_its_class_is_cut_anew() -> None:
+    world = World(MemoryStore())
+    base = world.reader(world.put(MODEL[:100_000], chunker=None))
+    draft = world.vault.draft(SPACE, NAME, base)
+    draft.truncate(600 << 20)
+    sealed = spliced(world, draft)
+    assert (base.chunker, sealed.chunker) == (1, 3)
+    assert world.reader(sealed).read(50_000, 100_000) == MODEL[50_000:100_000] + bytes(50_000)
+
+
+def test_resumes_over_the_same_base_alone(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    base, other = (world.reader(world.put(data)) for data in (b"base", b"other base"))
+    draft = world.vault.draft(SPACE, NAME, base)
+    draft.write(2, b"XY")
+    draft.sync()
+    draft.close()
+    again = world.again().vault
+    assert list(again.drafts(SPACE)) == [NAME]
+    assert again.draft_base(SPACE, NAME) == base.content
+    with pytest.raises(UnknownDraft):
+        again.draft(SPACE, NAME, other)
+    assert whole(again.draft(SPACE, NAME, base)) == b"baXY"
+    again.draft(SPACE, NAME, base).discard()
+    assert again.draft_base(SPACE, NAME) is None
+
+
+def test_what_was_never_synced_is_not_resumed(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.write(0, os.urandom(4 << 20))
+    draft.close()
+    again = world.again().vault.draft(SPACE, NAME, None)
+    assert again.size == 0
+    again.write(0, os.urandom(4 << 20))
+    again.sync()
+    assert world.again().vault.draft(SPACE, NAME, None).size == 4 << 20
+
+
+def test_crash_at_any_write_leaves_the_synced_state(tmp_path: Path) -> None:
+    """The file as it stood at each moment, and with each block of it lost, resumes as last synced."""
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    first = os.urandom(6 * BLOCK_BYTES)
+    draft.write(0, first)
+    draft.sync()
+    (file,) = (tmp_path / "vault").rglob("*.draft")
+    synced = file.read_bytes()
+    draft.write(0, os.urandom(6 * BLOCK_BYTES))
+    draft.truncate(BLOCK_BYTES + 5)
+    draft.write(3 * BLOCK_BYTES, os.urandom(2 * BLOCK_BYTES))
+    unsynced = file.read_bytes()
+    # The first synced bytes were not touched by anything written since.
+    assert unsynced[: len(synced)] == synced
+    chance = random.Random(1)
+    for _ in range(40):
+        torn = bytearray(unsynced)
+        for page in range(len(synced), len(torn), 4096):
+            if chance.random() < 0.5:
+                torn[page : page + 4096] = bytes(len(torn[page : page + 4096]))
+        file.write_bytes(torn[: chance.randrange(len(synced), len(torn) + 1)])
+        assert whole(world.again().vault.draft(SPACE, NAME, None)) == first
+
+
+def test_torn_state_leaves_the_one_before(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    states = []
+    (file,) = [None]
+    for number in range(4):
+        draft.write(number * 10, b"%d" % number * 10)
+        draft.sync()
+        (file,) = (tmp_path / "vault").rglob("*.draft")
+        states.append((whole(draft), file.read_bytes()))
+    (before, _), (_, data) = states[2], states[3]
+    for area in (4096, 8192):
+        torn = bytearray(data)
+        torn[area + 30] ^= 1
+        file.write_bytes(torn)
+        found = whole(world.again().vault.draft(SPACE, NAME, None))
+        assert found in (before, states[3][0])
+    torn[4096 + 30] ^= 1
+    file.write_bytes(torn)
+    assert world.again().vault.draft(SPACE, NAME, None).size == 0
+
+
+def test_damaged_block_is_told(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.write(0, os.urandom(2 * BLOCK_BYTES))
+    draft.sync()
+    draft.close()
+    (file,) = (tmp_path / "vault").rglob("*.draft")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    again = world.again().vault.draft(SPACE, NAME, None)
+    again.read(0, 10)
+    with pytest.raises(DamagedContent, match="draft"):
+        again.read(BLOCK_BYTES, 10)
+
+
+def test_draft_of_another_id_does_not_open(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.write(0, b"mine")
+    draft.sync()
+    (file,) = (tmp_path / "vault").rglob("*.draft")
+    other = b"o" * 16
+    shutil.copy(file, file.with_name(f"{other.hex()}.draft"))
+    with pytest.raises(Exception) as raised:
+        world.again().vault.draft(SPACE, other, None)
+    assert type(raised.value).__name__ == "SealBroken"
+
+
+def test_many_cuts_are_forgotten_in_the_end(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.write(0, b"x" * (100 * BLOCK_BYTES))
+    for number in range(90):
+        draft.truncate((number + 1) * BLOCK_BYTES)
+        draft.write((number + 1) * BLOCK_BYTES, b"y" * (3 * BLOCK_BYTES))
+        draft.sync()
+    expected = whole(draft)
+    draft.close()
+    assert whole(world.again().vault.draft(SPACE, NAME, None)) == expected
+    (file,) = (tmp_path / "vault").rglob("*.draft")
+    assert file.stat().st_size < 130 * BLOCK_BYTES
+
+
+def test_fsync_of_a_draft_fails(tmp_path: Path) -> None:
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.write(0, b"kept")
+    draft.sync()
+    draft.write(0, b"lost")
+    fd = draft._blocks.file._fd  # type: ignore[union-attr]
+    kept = os.dup(fd)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, fd)
+    with pytest.raises(StorageFailed):
+        draft.sync()
+    os.dup2(kept, fd)
+    with pytest.raises(StorageFailed):
+        draft.sync()
+    draft.close()
+    assert whole(world.again().vault.draft(SPACE, NAME, None)) == b"kept"
+    os.close(kept)
+    os.close(null)
