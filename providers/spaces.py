@@ -132,6 +132,25 @@ class Spaces:
 
         self._on(actor, space, ROOT, work)
 
+    def missing(self, space: bytes, folders: Iterable[Path]) -> list[Path]:
+        """Return those of `folders` that do not stand in a space, in their order. Raises NotFound for no space."""
+        tree = self._storage.tree
+        with self._storage.database.read() as connection:
+            root = tree.root(connection, space)
+            if root is None:
+                raise NotFound
+            known: dict[tuple[str, ...], Node | None] = {(): root}
+            found = []
+            for folder in folders:
+                for depth, name in enumerate(folder.segments, start=1):
+                    key, above = folder.segments[:depth], known[folder.segments[: depth - 1]]
+                    if key not in known:
+                        standing = [] if above is None else tree.named(connection, above, name, NOBODY)
+                        known[key] = standing[0] if standing else None
+                if known[folder.segments] is None:
+                    found.append(folder)
+            return found
+
     def grant(
         self,
         actor: Principal,

@@ -1,0 +1,57 @@
+"""`mellanrum demo`: customers, people and documents to try, served until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from config import logging as house_logging
+from server.cli.errors import Misused
+from server.cli.frame import Answer, Desk, Noun
+from server.cli.holding import Hold
+from server.demo import show
+from server.demo.plant import planted
+from server.processes import ReadyInfo, serve
+
+DATA = "demo-data"
+
+
+def add_to(nouns: Noun) -> None:
+    """Add the command."""
+    command = nouns.command("demo", demo, "Serve customers, people and documents to try; an existing folder is reused.")
+    command.add_argument(
+        "--http-port", metavar="PORT", type=int, default=8080, help="0: any free port; by default 8080"
+    )
+    command.add_argument(
+        "--sftp-port", metavar="PORT", type=int, default=0, help="taken for later: there is no SFTP yet"
+    )
+    command.add_argument("--tls", action="store_true", help="with a certificate of our own")
+    command.add_argument("--workers", metavar="N", type=int, help="how many processes serve")
+
+
+def demo(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Make the demo's world where it is missing, and serve it."""
+    if not 0 <= options.http_port <= 65535:
+        raise Misused(problem=f"{options.http_port} is no port.", command="mellanrum demo")
+    if not options.data:
+        options.data = DATA
+    overrides = {"http.port": options.http_port, "http.self_signed": options.tls}
+    if options.workers is not None:
+        overrides["http.workers"] = options.workers
+    settings = desk.load(overrides)
+    folder = Path(settings.folder).resolve()
+    with desk.progress("making the demo's world") as bar:
+        people = planted(folder, settings, bar)
+    hold = Hold.shared(folder)
+    house_logging.set_up(settings.process.log_level)
+
+    def ready(info: ReadyInfo) -> None:
+        if options.json:
+            print(show.as_json(info.http_url, info.dav_url, folder, people), flush=True)
+        else:
+            print("\n".join(show.as_text(info, folder, people)), flush=True)
+
+    try:
+        return Answer(code=serve(folder, settings, on_ready=ready))
+    finally:
+        hold.close()

@@ -1,0 +1,98 @@
+"""`mellanrum device`: device passwords, what a mounted drive signs in with."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from auth.people import Device, Person
+from auth.roles import Via
+from config.ids import id_from_text, id_text
+from server.cli import find
+from server.cli.errors import Nameless
+from server.cli.frame import Answer, Desk, Noun
+from server.cli.text import moment, parse_moment, table, yes
+
+PROTOCOLS = {"webdav": Via.WEBDAV, "sftp": Via.SFTP, "web": Via.WEB}
+
+
+def add_to(nouns: Noun) -> None:
+    """Add the commands of this noun."""
+    noun = nouns.noun("device", "Device passwords: what a mounted drive signs in with.")
+    command = noun.command("add", add, "Make a device password; it is shown this once.")
+    command.add_argument("login", metavar="LOGIN")
+    command.add_argument("label", metavar="LABEL", help="which computer or script it is for")
+    command.add_argument("--space", metavar="SPACE", action="append", help="good for this space alone; several times")
+    command.add_argument("--read-only", action="store_true")
+    command.add_argument("--protocol", choices=list(PROTOCOLS), action="append", help="good for this door alone")
+    command.add_argument("--expires", metavar="DATE", help="good until the end of that day, or that time")
+    command = noun.command("list", show_all, "List device passwords, with their last use.")
+    command.add_argument("login", metavar="LOGIN", nargs="?", help="of one person")
+    command.add_argument("--org", metavar="NAME", help="of one organisation")
+    command = noun.command("remove", remove, "Revoke a device password, at once.")
+    command.add_argument("id", metavar="DEVICE", help="its id, as listed")
+
+
+def document(desk: Desk, device: Device, person: Person) -> dict[str, Any]:
+    """Return a device password as `--json` shows it, without the password."""
+    spaces = {info.id: find.full_name(desk, info) for info in desk.installation.spaces.all()}
+    return {
+        "id": id_text(device.id),
+        "login": person.login,
+        "label": device.label,
+        "spaces": None if device.spaces is None else sorted(spaces.get(s, id_text(s)) for s in device.spaces),
+        "read_only": device.read_only,
+        "protocols": None if device.protocols is None else sorted(via.name.lower() for via in device.protocols),
+        "created": moment(device.created_at),
+        "expires": moment(device.expires_at) or None,
+        "revoked": moment(device.revoked_at) or None,
+        "last_used": moment(desk.installation.authenticator.last_used(device.id)) or None,
+    }
+
+
+def add(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Make a device password."""
+    person = find.person(desk, options.login)
+    expires = None
+    if options.expires is not None:
+        expires = parse_moment(options.expires, desk.settings.zone, "mellanrum device add")
+    made, password = desk.installation.directory.add_device(
+        person.id,
+        options.label,
+        spaces=None if options.space is None else [find.space(desk, each).id for each in options.space],
+        read_only=options.read_only,
+        protocols=None if options.protocol is None else [PROTOCOLS[each] for each in options.protocol],
+        expires_at=expires,
+        actor=desk.actor,
+    )
+    lines = [f"Device password of {person.login} for {made.label}, not shown again:", f"  {password}"]
+    return Answer(document(desk, made, person) | {"device_password": password}, lines)
+
+
+def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
+    """List device passwords."""
+    directory = desk.installation.directory
+    if options.login is not None:
+        people = [find.person(desk, options.login)]
+    else:
+        people = directory.people(None if options.org is None else find.organisation(desk, options.org).id)
+    found = [document(desk, device, person) for person in people for device in directory.devices(person.id)]
+    rows = ((d["login"], d["label"], yes(d["read_only"]), d["last_used"] or "never", _state(d), d["id"]) for d in found)
+    return Answer(found, table(("login", "label", "read only", "last used", "state", "id"), rows))
+
+
+def _state(shown: dict[str, Any]) -> str:
+    if shown["revoked"]:
+        return "revoked"
+    return f"until {shown['expires']}" if shown["expires"] else "good"
+
+
+def remove(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Revoke a device password."""
+    identity, directory = id_from_text(options.id), desk.installation.directory
+    for person in directory.people():
+        for device in directory.devices(person.id):
+            if device.id == identity:
+                directory.revoke_device(device.id, actor=desk.actor)
+                return Answer({"id": options.id, "revoked": True}, [f"Revoked {device.label} of {person.login}."])
+    raise Nameless(kind="device", name=options.id)

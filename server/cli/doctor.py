@@ -1,0 +1,173 @@
+"""`mellanrum doctor`: is this installation fit to serve? Each check says what to do if it is not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import func, select
+
+from config.clock import SECOND_US, iso_utc, now_us
+from config.errors import MellanrumError
+from config.settings import Settings
+from providers import tables
+from server.cli import keys
+from server.cli.errors import TroubleFound
+from server.cli.frame import Answer, Desk, Noun
+from server.cli.text import size
+
+ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
+CLOCK_SECONDS_MAX = 60
+#: No clock of a machine that runs this shows an earlier year.
+YEAR_MIN = 2026
+
+State = Literal["good", "look", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `look`: it works, but somebody should know."""
+
+    check: str
+    state: State
+    says: str
+
+
+def add_to(nouns: Noun) -> None:
+    """Add the command."""
+    nouns.command("doctor", doctor, "Look whether the installation is fit to serve, and say what to mend.")
+
+
+def doctor(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Run every check."""
+    settings = desk.settings  # wrong settings are an error of their own, which names them all
+    findings = [Finding("settings", "good", "every setting can be used")]
+    for name, check in CHECKS.items():
+        try:
+            findings.extend(Finding(name, state, says) for state, says in check(desk, settings))
+        except MellanrumError as error:
+            findings.append(Finding(name, "bad", str(error)))
+        except OSError as error:
+            findings.append(Finding(name, "bad", f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
+    bad = sum(each.state == "bad" for each in findings)
+    marks = {"good": "  ok", "look": "look", "bad": " BAD"}
+    lines = (f"{marks[each.state]}  {each.check}: {each.says}" for each in findings)
+    document = {"fit": not bad, "checks": [{"check": f.check, "state": f.state, "says": f.says} for f in findings]}
+    return Answer(document, lines, TroubleFound(count=bad) if bad else None)
+
+
+Found = Iterator[tuple[State, str]]
+
+
+def _folder(desk: Desk, settings: Settings) -> Found:
+    folder = settings.folder
+    if not folder.is_dir():
+        yield "bad", f'{folder} is not there: run "mellanrum --data {folder} init"'
+        return
+    loose = folder.stat().st_mode & 0o077
+    yield ("look", f"others may enter {folder}: chmod 700 {folder}") if loose else ("good", f"{folder} is ours alone")
+    if not os.access(folder, os.W_OK):
+        yield "bad", f"{folder} cannot be written to by this user"
+
+
+def _key(desk: Desk, settings: Settings) -> Found:
+    if settings.key.source != "file":
+        yield "good", f"comes from {keys.where(settings)}"
+        return
+    file = settings.key_file
+    if not file.exists():
+        yield "bad", f"{file} is not there; nothing can be read without it: restore it, or the recovery kit"
+        return
+    mode = file.stat().st_mode & 0o777
+    if mode & 0o077:
+        yield "bad", f"others may read {file}: chmod 600 {file}"
+    if file.stat().st_dev == settings.folder.stat().st_dev:
+        yield "look", f"{file} is on the same disk as the data: whoever takes the disk has both, so keep it elsewhere"
+    else:
+        yield "good", f"{file} is ours alone, on another disk than the data"
+
+
+def _schema(desk: Desk, settings: Settings) -> Found:
+    root_id = desk.installation.keyring.root_id
+    yield "good", f"the database has the schema of this Mellanrum and opens under root key {root_id}"
+
+
+def _keystore(desk: Desk, settings: Settings) -> Found:
+    keyring = desk.installation.keyring
+    identities = keyring.keystore.list()
+    for identity in identities:
+        keyring.keystore.get(identity)
+    for info in desk.installation.spaces.all():
+        keyring.space(info.id)
+    for organisation in desk.installation.directory.organisations():
+        keyring.organisation(organisation.id)
+    yield "good", f"all {len(identities)} keys can be read, and open what they should"
+
+
+def _room(desk: Desk, settings: Settings) -> Found:
+    free = shutil.disk_usage(settings.folder).free
+    if free < ROOM_BYTES_BAD:
+        yield "bad", f"{size(free)} are free: make room, or uploads will be refused"
+    elif free < ROOM_BYTES_LOW:
+        yield "look", f"{size(free)} are free: make room soon"
+    else:
+        yield "good", f"{size(free)} are free"
+
+
+def _ports(desk: Desk, settings: Settings) -> Found:
+    for name, host, port in (
+        ("HTTP", settings.http.host, settings.http.port),
+        ("SFTP", settings.sftp.host, settings.sftp.port),
+    ):
+        if not port:
+            continue
+        why = _taken(host, port)
+        if why is None:
+            yield "good", f"{name} port {port} on {host} is free"
+        else:
+            yield "look", f"{name} port {port} on {host} cannot be listened on ({why}); fine if our server runs"
+
+
+def _taken(host: str, port: int) -> str | None:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
+
+
+def _clock(desk: Desk, settings: Settings) -> Found:
+    if time.gmtime().tm_year < YEAR_MIN:
+        yield "bad", f"this machine's clock says {iso_utc(now_us())[:10]}: set it"
+        return
+    installation = desk.installation
+    with installation.database.read() as connection:
+        theirs, ours = installation.database.now_us(connection), now_us()
+        newest = connection.execute(select(func.max(tables.head.c.at))).scalar() or 0
+    limit = CLOCK_SECONDS_MAX * SECOND_US
+    if abs(theirs - ours) > limit:
+        yield "bad", f"the database's clock differs by {abs(theirs - ours) // SECOND_US} s from this machine's"
+    elif newest > ours + limit:
+        yield "bad", f"the newest change is of {iso_utc(newest)}, which is yet to come: set this machine's clock"
+    else:
+        yield "good", f"it is {iso_utc(ours)[:19]}Z, after every change stored"
+
+
+CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
+    "data folder": _folder,
+    "root key": _key,
+    "schema": _schema,
+    "keystore": _keystore,
+    "disk room": _room,
+    "ports": _ports,
+    "clock": _clock,
+}

@@ -1,0 +1,95 @@
+"""What can go wrong at the command line itself. Exit codes from 64 on follow sysexits.h."""
+
+from __future__ import annotations
+
+from config.errors import MellanrumError
+
+
+class Misused(MellanrumError):
+    """{problem} Try "{command} --help"."""
+
+    exit_code = 64
+
+
+class NotConfirmed(MellanrumError):
+    """Nothing was changed. {hint}"""
+
+    exit_code = 7
+
+
+class InputUnreadable(MellanrumError):
+    """{file} cannot be read: {why}. Nothing was changed. Name another file, or mend this one."""
+
+    exit_code = 66
+
+
+class InputWrong(MellanrumError):
+    """{file} cannot be used: {why} Nothing was changed."""
+
+    exit_code = 65
+
+
+class OutputTaken(MellanrumError):
+    """{file} exists and was left as it is. Name another file, or remove it first."""
+
+    exit_code = 73
+
+
+class OutputUnwritable(MellanrumError):
+    """{file} cannot be written: {why}. Nothing was changed. Name another file."""
+
+    exit_code = 73
+
+
+class NotUnique(MellanrumError):
+    """There are several of the name {name}: {found}. Say which one with {option}."""
+
+    exit_code = 66
+
+
+class Nameless(MellanrumError):
+    """There is no {kind} {name} here. "mellanrum {kind} list" shows those that stand."""
+
+    exit_code = 66
+
+
+class DamageFound(MellanrumError):
+    """What is stored does not hold in {count} places, named above. Keep the folder as it is and restore a backup."""
+
+    exit_code = 5
+
+
+class TroubleFound(MellanrumError):
+    """The installation has {count} faults, each named above with what to do."""
+
+    exit_code = 6
+
+
+class InUse(MellanrumError):
+    """A server or another command works on {folder}. Nothing was changed. Stop it, run this again, then start it."""
+
+    exit_code = 75
+
+
+class WrongPassphrase(MellanrumError):
+    """The kit does not open with this passphrase, or was mistyped. Check both, line by line."""
+
+    exit_code = 65
+
+
+class Interrupted(MellanrumError):
+    """Interrupted. What was done so far stands."""
+
+    exit_code = 130
+
+
+class Unexpected(MellanrumError):
+    """Something unforeseen went wrong: {error} at {place}. Please report it; MELLANRUM_TRACE=1 shows where it was."""
+
+    exit_code = 70
+
+
+class ApplyStopped(MellanrumError):
+    """It stopped half way: {error} What was done stands. Mend the cause and run it again: it goes on from there."""
+
+    exit_code = 8

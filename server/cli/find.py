@@ -1,0 +1,131 @@
+"""From what a person typed to what it names: a name, a login, or an id in hexadecimal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path as File
+
+from auth.people import Group, Organisation, Person
+from auth.roles import GranteeKind, Role
+from config.errors import MellanrumError
+from config.ids import id_from_text, id_text
+from providers.model import SpaceInfo
+from providers.paths import Path, fold, parse
+from server.cli.errors import InputUnreadable, Misused, Nameless, NotUnique, OutputTaken, OutputUnwritable
+from server.cli.frame import Desk, Parser
+
+ROLES = {role.name.lower(): role for role in Role if role is not Role.BREAK}
+
+
+def organisation(desk: Desk, text: str) -> Organisation:
+    """Return the organisation. Raises Nameless."""
+    identity = id_from_text(text)
+    for found in desk.installation.directory.organisations():
+        if found.id == identity or fold(found.name) == fold(text):
+            return found
+    raise Nameless(kind="org", name=text)
+
+
+def person(desk: Desk, text: str) -> Person:
+    """Return the person who signs in by that name. Raises Nameless."""
+    directory, identity = desk.installation.directory, id_from_text(text)
+    try:
+        return directory.find_person(text) if identity is None else directory.person(identity)
+    except MellanrumError:
+        raise Nameless(kind="person", name=text) from None
+
+
+def group(desk: Desk, text: str) -> Group:
+    """Return the group. Raises Nameless, NotUnique."""
+    identity = id_from_text(text)
+    found = [g for g in desk.installation.directory.groups() if g.id == identity or fold(g.name) == fold(text)]
+    if not found:
+        raise Nameless(kind="group", name=text)
+    if len(found) > 1:
+        raise NotUnique(name=text, found=", ".join(id_text(each.id) for each in found), option="its id")
+    return found[0]
+
+
+def space(desk: Desk, text: str) -> SpaceInfo:
+    """Return the space of that name, `CUSTOMER/NAME` where several have it, or of that id.
+
+    Raises Nameless, NotUnique.
+    """
+    identity = id_from_text(text.removeprefix("~"))
+    customer, _, name = text.rpartition("/")
+    named = organisation(desk, customer).id if customer else None
+    found = [
+        info
+        for info in desk.installation.spaces.all()
+        if info.id == identity or (fold(info.name) == fold(name) and (named is None or info.customer == named))
+    ]
+    if not found:
+        raise Nameless(kind="space", name=text)
+    if len(found) > 1:
+        shown = ", ".join(f'"{full_name(desk, info)}"' for info in found)
+        raise NotUnique(name=text, found=shown, option="CUSTOMER/NAME")
+    return found[0]
+
+
+def full_name(desk: Desk, info: SpaceInfo) -> str:
+    """Return how a command line names a space, whichever customer's it is."""
+    if info.customer is None:
+        return info.name
+    return f"{desk.installation.directory.organisation_name(info.customer)}/{info.name}"
+
+
+def add_grantee(parser: Parser) -> None:
+    """Add the options that say whom a grant is for."""
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--person", metavar="LOGIN", help="for one person")
+    whom.add_argument("--group", metavar="NAME", help="for a group")
+    whom.add_argument("--org", metavar="NAME", help="for all people of an organisation")
+
+
+def grantee(desk: Desk, options: argparse.Namespace) -> tuple[bytes, GranteeKind, str]:
+    """Return whom the options name: id, kind, name."""
+    if options.person is not None:
+        someone = person(desk, options.person)
+        return someone.id, GranteeKind.PERSON, someone.login
+    if options.group is not None:
+        some = group(desk, options.group)
+        return some.id, GranteeKind.GROUP, some.name
+    body = organisation(desk, options.org)
+    return body.id, GranteeKind.ORGANISATION, body.name
+
+
+def role(text: str, command: str) -> Role:
+    """Return the role. Raises Misused."""
+    if text.casefold() not in ROLES:
+        raise Misused(problem=f"There is no role {text}: take one of {', '.join(ROLES)}.", command=command)
+    return ROLES[text.casefold()]
+
+
+def path(text: str) -> Path:
+    """Return the path within a space."""
+    return parse(text)
+
+
+def read_text(file: File) -> str:
+    """Return what stands in a file. Raises InputUnreadable."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputUnreadable(file=file, why=(error.strerror or "it is not there").lower()) from None
+    except UnicodeDecodeError:
+        raise InputUnreadable(file=file, why="it is no UTF-8 text") from None
+
+
+def write_new(file: File, data: bytes) -> None:
+    """Write a file that only its owner may read, and that was not there. Raises OutputTaken, OutputUnwritable."""
+    try:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise OutputTaken(file=file) from None
+    except OSError as error:
+        raise OutputUnwritable(file=file, why=(error.strerror or "it cannot be made").lower()) from None
+    with os.fdopen(fd, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,218 @@
+"""What all commands share: options, answers, the desk they work at, and how errors leave."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from auth.events import Actor
+from auth.rights import Principal
+from config.errors import MellanrumError
+from config.settings import Settings, load
+from providers.drive.transaction import actor_of
+from providers.installation import Installation
+from server.cli.errors import Interrupted, Misused, NotConfirmed, Unexpected
+from server.cli.holding import Hold
+from server.cli.progress import Progress
+
+PROGRAM = "mellanrum"
+TRACE_VARIABLE = "MELLANRUM_TRACE"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found or did: `document` for `--json`, `lines` for people, `error` for what the exit code says.
+
+    `code` is for the few commands that have exit codes of their own.
+    """
+
+    document: Any = None
+    lines: Iterable[str] = ()
+    error: MellanrumError | None = None
+    code: int = 0
+
+
+@dataclass
+class Desk:
+    """Where a command works: the settings, the installation, and whoever sits at the machine."""
+
+    options: argparse.Namespace
+    _opened: list[Installation] = field(default_factory=list)
+    _hold: Hold | None = None
+
+    @property
+    def data(self) -> Path | None:
+        """The folder that `--data` named."""
+        return Path(self.options.data) if self.options.data else None
+
+    def load(self, overrides: dict[str, Any] | None = None) -> Settings:
+        """Return the settings, with what options said on top."""
+        file = Path(self.options.settings) if self.options.settings else None
+        return load(file, data_folder=self.data, overrides=overrides)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of the installation."""
+        return self.load()
+
+    @cached_property
+    def installation(self) -> Installation:
+        """The installation, opened. Raises NotInitialised and what else keeps it from opening."""
+        folder = self.settings.folder
+        found = Installation.open(folder, self.settings)
+        self._opened.append(found)
+        self._hold = Hold.shared(folder)
+        return found
+
+    @cached_property
+    def operator(self) -> Principal:
+        """Whoever sits at the machine, as drives and spaces know them."""
+        return self.installation.operator()
+
+    @cached_property
+    def actor(self) -> Actor:
+        """Whoever sits at the machine, as events name them."""
+        return actor_of(self.installation.storage, self.operator)
+
+    def progress(self, what: str, total: int | None = None) -> Progress:
+        """Return a bar for long work, drawn on stderr if that is a terminal."""
+        return Progress(what, total, sys.stderr)
+
+    def confirm(self, question: str) -> None:
+        """Ask, unless `--yes` was given. Raises NotConfirmed."""
+        if self.options.yes:
+            return
+        if not sys.stdin.isatty():
+            raise NotConfirmed(hint="Add --yes to do it without being asked.")
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().casefold() not in ("y", "yes", "j", "ja"):
+            raise NotConfirmed(hint="You said no.")
+
+    def release(self) -> None:
+        """Hold the folder no longer, so that it can be held alone."""
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
+
+    def close(self) -> None:
+        """Let go of the installation."""
+        for found in self._opened:
+            found.close()
+        self.release()
+
+
+Command = Callable[[Desk, argparse.Namespace], Answer]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports misuse as one of our errors. Options are never abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise Misused."""
+        raise Misused(problem=f"{message[:1].upper()}{message[1:]}.", command=self.prog)
+
+
+@dataclass
+class Noun:
+    """A group of commands under one word."""
+
+    parsers: Any
+
+    def command(self, verb: str, run: Command, help: str, aliases: Sequence[str] = ()) -> Parser:
+        """Add a command; return its parser, which has the options that stand everywhere."""
+        parser: Parser = self.parsers.add_parser(verb, help=help, description=help, aliases=list(aliases))
+        add_everywhere(parser, default=argparse.SUPPRESS)
+        parser.set_defaults(run=run)
+        return parser
+
+    def noun(self, name: str, help: str) -> Noun:
+        """Add a word with commands of its own."""
+        parser: Parser = self.parsers.add_parser(name, help=help, description=help)
+        add_everywhere(parser, default=argparse.SUPPRESS)
+        return Noun(parser.add_subparsers(metavar="VERB", required=True, dest="verb"))
+
+
+def add_everywhere(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
+    """Add the options that may stand before a command or after it."""
+    group = parser.add_argument_group("everywhere")
+    suppressed = default is argparse.SUPPRESS
+    group.add_argument("--data", metavar="DIR", default=default, help="the data folder")
+    group.add_argument("--settings", metavar="FILE", default=default, help="the settings file, in TOML")
+    off = default if suppressed else False
+    group.add_argument("--json", action="store_true", default=off, help="print one JSON document")
+    group.add_argument("--yes", "-y", action="store_true", default=off, help="do not ask")
+
+
+def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parse, run, print; return the exit code."""
+    wants_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    try:
+        options = parser.parse_args(argv)
+        with _desk(options) as desk:
+            answer = options.run(desk, options)
+            tell(answer, as_json=options.json)
+    except MellanrumError as error:
+        return _fail(error, wants_json)
+    except KeyboardInterrupt:
+        return _fail(Interrupted(), wants_json)
+    except BrokenPipeError:  # whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get(TRACE_VARIABLE):
+            traceback.print_exc()
+        return _fail(Unexpected(error=_said(error), place=_place(error)), wants_json)
+    if answer.error is not None:
+        print(f"{PROGRAM}: {answer.error}", file=sys.stderr)
+        return int(answer.error.exit_code)
+    return int(answer.code)
+
+
+@contextmanager
+def _desk(options: argparse.Namespace) -> Iterator[Desk]:
+    desk = Desk(options)
+    try:
+        yield desk
+    finally:
+        desk.close()
+
+
+def tell(answer: Answer, *, as_json: bool) -> None:
+    """Print an answer."""
+    if as_json:
+        if answer.document is not None:
+            print(json.dumps(answer.document, ensure_ascii=False, indent=2), flush=True)
+        return
+    for line in answer.lines:
+        print(line)
+    sys.stdout.flush()
+
+
+def _fail(error: MellanrumError, wants_json: bool) -> int:
+    if wants_json:
+        said = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        print(json.dumps({"error": said}, ensure_ascii=False), flush=True)
+    print(f"{PROGRAM}: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _said(error: Exception) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"

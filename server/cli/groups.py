@@ -1,0 +1,98 @@
+"""`mellanrum group`: named people, of one organisation or across several."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from auth.people import Group
+from config.ids import id_text
+from server.cli import find
+from server.cli.frame import Answer, Desk, Noun
+from server.cli.text import facts, table
+
+
+def add_to(nouns: Noun) -> None:
+    """Add the commands of this noun."""
+    noun = nouns.noun("group", "Groups: named people, of one organisation or across several.")
+    command = noun.command("add", add, "Add a group.")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--org", metavar="NAME", help="of one organisation; by default across several")
+    command.add_argument("--member", metavar="LOGIN", action="append", default=[], help="may be given several times")
+    noun.command("list", show_all, "List groups.")
+    noun.command("show", show, "Show a group and who is in it.").add_argument("name", metavar="NAME")
+    for verb, run, help in (
+        ("join", join, "Let people be in a group."),
+        ("leave", leave, "Let people be in a group no longer."),
+    ):
+        command = noun.command(verb, run, help)
+        command.add_argument("name", metavar="NAME")
+        command.add_argument("login", metavar="LOGIN", nargs="+")
+    noun.command("remove", remove, "Dissolve a group.").add_argument("name", metavar="NAME")
+
+
+def document(desk: Desk, found: Group) -> dict[str, Any]:
+    """Return a group as `--json` shows it."""
+    directory = desk.installation.directory
+    return {
+        "id": id_text(found.id),
+        "name": found.name,
+        "organisation": None if found.organisation is None else directory.organisation_name(found.organisation),
+        "members": [member.login for member in directory.members(found.id)],
+    }
+
+
+def add(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Add a group."""
+    members = [find.person(desk, login) for login in options.member]
+    organisation = None if options.org is None else find.organisation(desk, options.org).id
+    made = desk.installation.directory.add_group(options.name, organisation, actor=desk.actor)
+    for member in members:
+        desk.installation.directory.add_member(made.id, member.id, actor=desk.actor)
+    return Answer(document(desk, made), [f"Added the group {made.name}, with {len(members)} people."])
+
+
+def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
+    """List groups."""
+    found = [document(desk, each) for each in desk.installation.directory.groups()]
+    rows = ((g["name"], g["organisation"] or "(several)", len(g["members"]), g["id"]) for g in found)
+    return Answer(found, table(("name", "organisation", "people", "id"), rows))
+
+
+def show(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Show one group."""
+    shown = document(desk, find.group(desk, options.name))
+    lines = facts(
+        (
+            ("Name", shown["name"]),
+            ("Organisation", shown["organisation"] or "(several)"),
+            ("People", ", ".join(shown["members"]) or "none"),
+            ("Id", shown["id"]),
+        )
+    )
+    return Answer(shown, lines)
+
+
+def join(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Let people in."""
+    found = find.group(desk, options.name)
+    for member in [find.person(desk, login) for login in options.login]:
+        desk.installation.directory.add_member(found.id, member.id, actor=desk.actor)
+    return Answer(document(desk, found), [f"{', '.join(options.login)} joined {found.name}."])
+
+
+def leave(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Let people out."""
+    found = find.group(desk, options.name)
+    for member in [find.person(desk, login) for login in options.login]:
+        desk.installation.directory.remove_member(found.id, member.id, actor=desk.actor)
+    return Answer(document(desk, found), [f"{', '.join(options.login)} left {found.name}."])
+
+
+def remove(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Dissolve a group."""
+    found = find.group(desk, options.name)
+    shown = document(desk, found)
+    desk.confirm(f"Dissolve {found.name}, and take from its {len(shown['members'])} people what it was granted?")
+    desk.installation.directory.end_group(found.id, actor=desk.actor)
+    return Answer(shown | {"ended": True}, [f"Dissolved {found.name}."])

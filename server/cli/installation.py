@@ -1,0 +1,173 @@
+"""`mellanrum init`, `serve`, `upgrade` and `verify`: what concerns an installation as a whole."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from auth.credentials import check_strength
+from config import logging as house_logging
+from config import schema
+from config.database import Database
+from config.errors import NotInitialised
+from providers.drive.transaction import actor_of
+from providers.installation import Installation, root_key
+from server import processes
+from server.cli import keys, people
+from server.cli.errors import DamageFound, Misused, OutputTaken
+from server.cli.frame import Answer, Desk, Noun
+from server.cli.holding import Hold
+from server.processes import ReadyInfo
+
+
+def add_to(nouns: Noun) -> None:
+    """Add the commands."""
+    command = nouns.command("init", init, "Make an installation: its root key, its supplier, a first administrator.")
+    command.add_argument("--supplier", metavar="NAME", help="the supplier's name; asked for if missing")
+    command.add_argument("--admin", metavar="LOGIN", help="the first administrator's login; asked for if missing")
+    command.add_argument("--admin-name", metavar="NAME", help="and name")
+    people.add_password(command)
+    command.add_argument("--recovery-kit", metavar="FILE", type=Path, help="write the root key under a passphrase too")
+    keys.add_passphrase(command)
+    command = nouns.command("serve", serve, "Serve until told to stop.")
+    command.add_argument("--http-host", metavar="HOST", help="instead of http.host")
+    command.add_argument("--http-port", metavar="PORT", type=int, help="instead of http.port; 0: any free port")
+    command.add_argument("--workers", metavar="N", type=int, help="instead of http.workers")
+    command.add_argument("--tls", action="store_true", help="with a certificate of our own, for a first try")
+    nouns.command("upgrade", upgrade, "Bring the database to the schema of this Mellanrum. Take a backup before.")
+    nouns.command("verify", verify, "Read all that is stored, and name whatever does not hold.")
+
+
+def init(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Make an installation."""
+    settings = desk.settings
+    password = people.given_password(options, command="mellanrum init")
+    if options.recovery_kit is not None and options.recovery_kit.exists():
+        raise OutputTaken(file=options.recovery_kit)
+    supplier = options.supplier or _asked("The supplier's name: ", "--supplier")
+    login = options.admin or _asked("Login of the first administrator: ", "--admin")
+    name = options.admin_name or (login if options.admin else _asked("Their name: ", "--admin-name"))
+    if password is not None:
+        check_strength(password, second_factor=True, names=(login, name))
+    made = Installation.create(settings.folder, settings, supplier_name=supplier)
+    try:
+        document, lines = _first_administrator(made, login, name, password)
+        document |= {"data": str(settings.folder), "supplier": supplier, "root_id": made.keyring.root_id}
+    finally:
+        made.close()
+    if settings.key.source == "file":
+        document["key_file"] = str(settings.key_file)
+    told = [f"Made the installation of {supplier} in {settings.folder}.", "", *lines, "", *_about_key(desk)]
+    if options.recovery_kit is not None:
+        kit_document, kit_lines = keys.write_kit(root_key(settings), options.recovery_kit, options)
+        document |= kit_document
+        told += kit_lines
+    told += ["", f"Now: mellanrum --data {settings.folder} serve"]
+    return Answer(document, told)
+
+
+def _first_administrator(
+    made: Installation, login: str, name: str, password: str | None
+) -> tuple[dict[str, Any], list[str]]:
+    actor = actor_of(made.storage, made.operator())
+    person = made.directory.add_person(made.directory.supplier_id, login, name, administrator=True, actor=actor)
+    secret = made.directory.enrol_totp(person.id, actor=actor)
+    if password is not None:
+        made.directory.set_password(person.id, password, actor=actor)
+    codes = made.directory.new_recovery_codes(person.id, actor=actor)
+    _, device_password = made.directory.add_device(person.id, "first device", actor=actor)
+    document = {
+        "administrator": login,
+        "totp_secret": secret,
+        "recovery_codes": codes,
+        "device_password": device_password,
+    }
+    lines = [
+        f"Administrator:   {login}"
+        + ("" if password is not None else "  (no password yet: mellanrum person password)"),
+        f"Second factor:   {secret}  (type it into an authenticator)",
+        f"Recovery codes:  {'  '.join(codes[:5])}",
+        f"                 {'  '.join(codes[5:])}",
+        f"Device password: {device_password}  (to mount the drive)",
+        "None of these is shown again.",
+    ]
+    return document, lines
+
+
+def _about_key(desk: Desk) -> list[str]:
+    place = keys.where(desk.settings)
+    return [
+        f"Root key:        {place}",
+        "Without it nothing that is stored can be read, by anyone. Keep a copy away from this machine, never beside",
+        'the data or its backups. "mellanrum key kit FILE" writes it under a passphrase, to be printed.',
+    ]
+
+
+def _asked(question: str, option: str) -> str:
+    if not sys.stdin.isatty():
+        raise Misused(problem=f"There is no terminal to ask on; give {option}.", command="mellanrum init")
+    print(question, end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
+    if not answer:
+        raise Misused(problem=f"{option} is needed.", command="mellanrum init")
+    return answer
+
+
+def serve(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Serve the installation."""
+    given = {"http.host": options.http_host, "http.port": options.http_port, "http.workers": options.workers}
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if options.tls:
+        overrides["http.self_signed"] = True
+    settings = desk.load(overrides)
+    Installation.open(settings.folder, settings).close()  # what is wrong is said before any process starts
+    hold = Hold.shared(settings.folder)
+    house_logging.set_up(settings.process.log_level)
+
+    def ready(info: ReadyInfo) -> None:
+        if options.json:
+            told = {"http": info.http_url, "dav": info.dav_url, "fingerprint": info.fingerprint}
+            print(json.dumps(told), flush=True)
+            return
+        print(f"Serving {settings.folder} at {info.dav_url} (Ctrl-C ends it)", flush=True)
+        if info.fingerprint:
+            print(f"Certificate SHA-256 {info.fingerprint}", flush=True)
+
+    try:
+        return Answer(code=processes.serve(settings.folder, settings, on_ready=ready))
+    finally:
+        hold.close()
+
+
+def upgrade(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Migrate the database."""
+    settings = desk.settings
+    if not settings.folder.is_dir():
+        raise NotInitialised(folder=settings.folder)
+    database = Database(settings.folder, settings.installation.database_url or None)
+    try:
+        if database.dialect == "sqlite" and not (settings.folder / "catalogue.db").exists():
+            raise NotInitialised(folder=settings.folder)
+        desk.confirm("Is there a backup of the database? Upgrading goes one way.")
+        done = schema.upgrade(database)
+    finally:
+        database.dispose()
+    lines = [f"Ran {each}." for each in done] or ["Nothing to do: the schema is that of this Mellanrum."]
+    return Answer({"ran": done}, lines)
+
+
+def verify(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Verify everything stored."""
+    findings = []
+    installation = desk.installation
+    with desk.progress("verifying") as bar:
+        for finding in installation.verify(bar.reach):
+            findings.append({"where": finding.where, "what": finding.what})
+    document = {"whole": not findings, "findings": findings}
+    if not findings:
+        spaces = len(installation.spaces.all())
+        return Answer(document, [f"All that is stored holds: {spaces} spaces, their versions and the audit logs."])
+    return Answer(document, (f"{f['where']}: {f['what']}" for f in findings), DamageFound(count=len(findings)))

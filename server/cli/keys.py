@@ -1,0 +1,164 @@
+"""`mellanrum key`: the root key, without which nothing can be read."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from auth.keyring import RootKey
+from config.clock import now_us
+from config.settings import Settings
+from providers.audit.events import Event
+from providers.installation import Installation, root_key
+from server.cli import find, kit
+from server.cli.errors import Misused, OutputTaken
+from server.cli.frame import Answer, Desk, Noun, Parser
+from server.cli.holding import Hold
+from server.cli.text import facts
+
+
+def add_to(nouns: Noun) -> None:
+    """Add the commands of this noun."""
+    noun = nouns.noun("key", "The root key, without which nothing can be read.")
+    noun.command("show", show, "Show which root key this is, where it comes from, and how many keys it wraps.")
+    command = noun.command("kit", make_kit, "Write a recovery kit: the root key under a passphrase, to be printed.")
+    command.add_argument("file", metavar="FILE", type=Path)
+    add_passphrase(command)
+    command = noun.command("recover", recover, "Get the root key back from a recovery kit.")
+    command.add_argument("kit", metavar="KIT", type=Path)
+    command.add_argument("--to", metavar="KEYFILE", type=Path, required=True, help="the key file to write")
+    add_passphrase(command)
+    command = noun.command("rewrap", rewrap, "Wrap every key with a new root key. The server must be stopped.")
+    command.add_argument("--new", metavar="KEYFILE", type=Path, help="the new root key; made if it is not there")
+
+
+def add_passphrase(command: Parser) -> None:
+    """Add the option that says what a kit's passphrase is."""
+    command.add_argument(
+        "--passphrase-file", metavar="FILE", type=Path, help="its first line is the passphrase; without it we ask"
+    )
+
+
+def passphrase_for_new_kit(options: argparse.Namespace) -> tuple[str, bool]:
+    """Return the passphrase for a new kit, and whether we made it up ourselves and must show it."""
+    if options.passphrase_file is not None:
+        return kit.check_passphrase(_first_line(options.passphrase_file)), False
+    if sys.stdin.isatty():
+        given = getpass.getpass("Passphrase for the recovery kit (empty: have one made): ")
+        if given:
+            if getpass.getpass("Once more: ") != given:
+                raise Misused(problem="The two passphrases differ.", command="mellanrum key kit")
+            return kit.check_passphrase(given), False
+    return kit.new_passphrase(), True
+
+
+def write_kit(root: RootKey, file: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Write a recovery kit; return what to tell of it."""
+    if file.exists():
+        raise OutputTaken(file=file)
+    passphrase, is_ours = passphrase_for_new_kit(options)
+    today = datetime.now(UTC).date().isoformat()
+    find.write_new(file, kit.text_of(root, passphrase, today).encode("utf-8"))
+    document: dict[str, Any] = {"recovery_kit": str(file)}
+    lines = [f"Recovery kit: {file}. Print it, put it in a safe, delete the file."]
+    if is_ours:
+        document["passphrase"] = passphrase
+        lines.append(f"Its passphrase, to be kept elsewhere, not shown again: {passphrase}")
+    return document, lines
+
+
+def where(settings: Settings) -> str:
+    """Return where the root key comes from, in words."""
+    key = settings.key
+    return {
+        "file": f"the file {settings.key_file}",
+        "environment": f"the environment variable {key.variable}",
+        "systemd": f"the systemd credential {key.credential}",
+        "command": f"the command {' '.join(key.command)}",
+    }[key.source]
+
+
+def show(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Show the root key's id."""
+    keyring = desk.installation.keyring
+    count = len(keyring.keystore.list())
+    document = {"root_id": keyring.root_id, "source": desk.settings.key.source, "wraps": count}
+    if desk.settings.key.source == "file":
+        document["file"] = str(desk.settings.key_file)
+    lines = facts((("Root key", keyring.root_id), ("Comes from", where(desk.settings)), ("Wraps", f"{count} keys")))
+    return Answer(document, lines)
+
+
+def make_kit(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Write a recovery kit for the root key in use."""
+    root_id = desk.installation.keyring.root_id
+    document, lines = write_kit(root_key(desk.settings), options.file, options)
+    return Answer({"root_id": root_id} | document, lines)
+
+
+def recover(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Write the key file that a kit holds."""
+    text = find.read_text(options.kit)
+    if options.to.exists():
+        raise OutputTaken(file=options.to)
+    if options.passphrase_file is not None:
+        passphrase = _first_line(options.passphrase_file)
+    elif sys.stdin.isatty():
+        passphrase = getpass.getpass("Passphrase: ")
+    else:
+        raise Misused(problem="Name the passphrase with --passphrase-file.", command="mellanrum key recover")
+    root = kit.root_of(text, passphrase, str(options.kit))
+    find.write_new(options.to, root.text().encode("ascii") + b"\n")
+    return Answer(
+        {"root_id": root.id.hex(), "file": str(options.to)}, [f"Root key {root.id.hex()} is in {options.to}."]
+    )
+
+
+def rewrap(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Wrap every key with a new root key. Interrupted, it goes on where it stopped when run again."""
+    settings = desk.settings
+    folder = settings.folder
+    installation = desk.installation
+    desk.release()
+    hold = Hold.alone(folder)
+    try:
+        return _rewrap(desk, installation, settings, options)
+    finally:
+        hold.close()
+
+
+def _rewrap(desk: Desk, installation: Installation, settings: Settings, options: argparse.Namespace) -> Answer:
+    is_file = settings.key.source == "file"
+    if options.new is None and not is_file:
+        raise Misused(problem="Say with --new where the new root key goes.", command="mellanrum key rewrap")
+    fresh: Path = options.new or settings.key_file.with_name(settings.key_file.name + ".new")
+    if fresh.exists():
+        new = RootKey.from_file(fresh, data_folder=settings.folder)
+    else:
+        new = RootKey.create_file(fresh, data_folder=settings.folder)
+    old_id = installation.keyring.root_id
+    desk.confirm(f"Wrap all keys with the root key {new.id.hex()} in place of {old_id}?")
+    count = installation.keyring.rewrap(new)
+    event = Event("key_rewrapped", now_us(), desk.actor, facts={"old": old_id, "new": new.id.hex(), "count": count})
+    installation.database.apply(lambda connection: installation.audit.record(connection, event, {}))
+    document: dict[str, Any] = {"root_id": new.id.hex(), "old_root_id": old_id, "rewrapped": count}
+    lines = [f"Wrapped {count} keys with the root key {new.id.hex()}."]
+    if is_file and options.new is None:
+        kept = settings.key_file.with_name(f"{settings.key_file.name}.{old_id}.old")
+        os.replace(settings.key_file, kept)
+        os.replace(fresh, settings.key_file)
+        lines.append(f"It stands in {settings.key_file}; the old one is {kept}: keep it as long as old backups.")
+        document |= {"file": str(settings.key_file), "old_file": str(kept)}
+    else:
+        lines.append(f"It stands in {fresh}. Let the settings lead to it before you start the server.")
+        document["file"] = str(fresh)
+    return Answer(document, [*lines, "Make a new recovery kit: mellanrum key kit FILE"])
+
+
+def _first_line(file: Path) -> str:
+    return (find.read_text(file).splitlines() or [""])[0]

@@ -1,0 +1,93 @@
+"""How values read: tables, times, sizes, ids, yes and no."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from config.clock import SECOND_US, iso_utc
+from server.cli.errors import Misused
+
+UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of a table, columns aligned as a terminal shows them."""
+    texts = [[one_line(str(cell)) for cell in row] for row in rows]
+    if not texts:
+        yield "(none)"
+        return
+    every = [[heading.upper() for heading in headings], *texts]
+    widths = [max(_width(row[column]) for row in every) for column in range(len(headings))]
+    for row in every:
+        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
+    """Yield one thing's facts, a line each."""
+    listed = [(name, one_line(str(value))) for name, value in pairs]
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, value in listed:
+        yield f"{name + ':':<{width + 1}} {value}".rstrip()
+
+
+def one_line(text: str) -> str:
+    """Return the text with nothing in it that could begin a line or move a terminal's cursor."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def _width(text: str) -> int:
+    return sum(_cells(character) for character in text)
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def yes(value: bool) -> str:
+    """Return yes or no."""
+    return "yes" if value else "no"
+
+
+def moment(at_us: int | None) -> str:
+    """Return a time for people, to the second, in UTC."""
+    return "" if at_us is None else iso_utc(at_us)[:19].replace("T", " ") + "Z"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes for people; None: no limit."""
+    if count is None:
+        return "no limit"
+    for unit, least in UNITS:
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} B"
+
+
+def parse_size(text: str, command: str) -> int | None:
+    """Return the bytes that `500`, `20 MiB` or `3G` mean; None for `none`. Raises Misused."""
+    if text.strip().casefold() in ("none", "0"):
+        return None
+    units = {unit[:count].casefold(): factor for unit, factor in UNITS for count in (1, 3)} | {"": 1, "b": 1}
+    digits = text.strip().rstrip("BbiIKkMmGgTt ")
+    unit = text.strip()[len(digits) :].strip().casefold()
+    if not digits.isdecimal() or unit not in units or len(digits) > 18:
+        raise Misused(problem=f"{text} is no size: write 500 MiB, 20 GiB or none.", command=command)
+    return int(digits) * units[unit]
+
+
+def parse_moment(text: str, zone: tzinfo, command: str) -> int:
+    """Return the microseconds of a date (its end, in the installation's zone) or a time. Raises Misused."""
+    try:
+        if len(text) == len("2026-10-31"):
+            end = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(0), zone)
+            return int(end.timestamp()) * SECOND_US
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise Misused(problem=f"{text} is no date: write 2026-10-31 or 2026-10-31T12:00Z.", command=command) from None
+    aware = found if found.tzinfo is not None else found.replace(tzinfo=zone)
+    return int(aware.astimezone(UTC).timestamp() * SECOND_US)

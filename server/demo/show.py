@@ -1,0 +1,95 @@
+"""How to get into the demo: as one line of JSON for scripts, and as text with a mount command for each client."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from server.demo import world
+from server.demo.plant import Access
+from server.processes import ReadyInfo
+
+_PARAMETERS = r"HKLM\SYSTEM\CurrentControlSet\Services\WebClient\Parameters"
+
+
+def as_json(http: str, dav: str, folder: Path, people: Sequence[Access]) -> str:
+    """Return all of it as one line."""
+    listed = [
+        {
+            "user": each.user,
+            "name": each.name,
+            "organisation": each.organisation,
+            "password": each.password,
+            "totp_secret": each.totp_secret,
+            "device_password": each.device_password,
+            "spaces": each.spaces,
+        }
+        for each in people
+    ]
+    return json.dumps(
+        {"http": http, "dav": dav, "sftp": None, "data": str(folder), "people": listed}, ensure_ascii=False
+    )
+
+
+def as_text(info: ReadyInfo, folder: Path, people: Sequence[Access]) -> Iterator[str]:
+    """Yield all of it as lines for people."""
+    members = [each for each in people if each.user.startswith(world.MEMBER)]
+    yield f"The demo is served from {folder} at {info.dav_url} (Ctrl-C ends it; run it again to go on)."
+    for each in [*(each for each in people if each not in members), *members[:1]]:
+        yield ""
+        yield f"{each.name}, {each.organisation}: {each.what}"
+        sees = ", ".join(f"{space['name']} ({space['role']})" for space in each.spaces)
+        yield f"  sees             {sees or 'nothing yet'}"
+        yield f"  URL              {info.dav_url}"
+        yield f"  user             {each.user}"
+        yield f"  device password  {each.device_password}"
+        yield f"  own password     {each.password}" + (
+            f"  and second factor {each.totp_secret}" if each.totp_secret else ""
+        )
+        for client, command in mounts(info.dav_url, each):
+            yield f"  {client:<16} {command}"
+    yield ""
+    yield f"The other members of {world.HOUSING}, each with a private folder, all with the same own password:"
+    for each in members[1:]:
+        yield f"  {each.user}  {each.device_password}  {each.name}"
+    yield ""
+    yield from on_windows(info)
+
+
+def mounts(dav: str, person: Access) -> Iterator[tuple[str, str]]:
+    """Yield how each client mounts the drive as a person."""
+    parts = urlsplit(dav)
+    secret = shlex.quote(person.device_password)
+    user = shlex.quote(person.user)
+    script = f'mount volume "{dav}" as user name "{person.user}" with password "{person.device_password}"'
+    gio = f"dav{'s' if parts.scheme == 'https' else ''}://{quote(person.user)}@{parts.netloc}{parts.path}"
+    insecure = " --no-check-certificate" if parts.scheme == "https" else ""
+    yield "macOS", f"osascript -e {shlex.quote(script)}"
+    yield "GNOME", f"gio mount {gio}   (it asks for the device password)"
+    yield "davfs2", f"printf '%s\\n' {secret} | sudo mount -t davfs -o username={user},uid=$(id -u) {dav} /mnt"
+    yield (
+        "rclone",
+        f'rclone mount{insecure} --webdav-url {dav} --webdav-user {user} --webdav-pass "$(rclone obscure {secret})" '
+        ":webdav: ~/mellanrum",
+    )
+    yield "Windows", f"net use M: {dav} /user:{person.user} {person.device_password}"
+
+
+def on_windows(info: ReadyInfo) -> Iterator[str]:
+    """Yield what Explorer needs before it mounts, and how others take a certificate of ours."""
+    if info.fingerprint is None:
+        yield "Windows: Explorer refuses to send a password over plain HTTP. Either start the demo with --tls, or, for"
+        yield "a try on one machine alone, let Explorer do it, as administrator:"
+        yield rf'  reg add "{_PARAMETERS}" /v BasicAuthLevel /t REG_DWORD /d 2 /f'
+        yield "  net stop WebClient & net start WebClient"
+    else:
+        yield "The certificate is our own, so nobody trusts it yet. Compare its SHA-256 fingerprint before you do:"
+        yield f"  {info.fingerprint}"
+        yield "Windows: Explorer mounts nothing behind a certificate that it distrusts. Copy tls/self-signed.pem out of"
+        yield "the data folder, and as administrator: certutil -addstore -f Root self-signed.pem"
+        yield "macOS: open the file in Keychain Access and trust it. davfs2: name it as trust_server_cert in"
+        yield "/etc/davfs2/davfs2.conf."
+    yield "Documents over 47 MiB in Explorer: set FileSizeLimitInBytes, where BasicAuthLevel is, to 4294967295."
