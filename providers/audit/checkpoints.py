@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from auth.keyring import Keyring
 from auth.tables import installation
@@ -48,8 +48,11 @@ _LEAVES = (
 _LEAVES_AT = select(_ENTRY.number, _ENTRY.leaf_hash).where(
     _ENTRY.log == bindparam("log"), _ENTRY.number.in_(bindparam("numbers", expanding=True))
 )
+# Levels and indexes apart: SQLite looks up each pair by the key, where for a list of pairs it would scan the log.
 _NODES_AT = select(_NODE.level, _NODE.index, _NODE.hash).where(
-    _NODE.log == bindparam("log"), tuple_(_NODE.level, _NODE.index).in_(bindparam("nodes", expanding=True))
+    _NODE.log == bindparam("log"),
+    _NODE.level.in_(bindparam("levels", expanding=True)),
+    _NODE.index.in_(bindparam("indexes", expanding=True)),
 )
 _THIN = delete(tables.checkpoint).where(
     _CHECKPOINT.log == bindparam("of"), _CHECKPOINT.at >= bindparam("since"), _CHECKPOINT.size < bindparam("below")
@@ -90,8 +93,10 @@ def nodes_at(
             found[0, number] = hashed
     inner = [node for node in coordinates if node[0] > 0]
     if inner:
-        for level, index, hashed in connection.execute(_NODES_AT, {"log": log_id, "nodes": inner}):
-            found[level, index] = hashed
+        asked = {"levels": sorted({level for level, _ in inner}), "indexes": sorted({index for _, index in inner})}
+        for level, index, hashed in connection.execute(_NODES_AT, {"log": log_id, **asked}):
+            if (level, index) in coordinates:
+                found[level, index] = hashed
     if len(found) != len(coordinates):
         raise TreeDamaged
     return found

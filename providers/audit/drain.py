@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, select
 
 from auth.errors import UnknownKey
 from config.clock import SECOND_US
@@ -42,9 +42,7 @@ _JOURNAL = tables.journal.c
 _SEEN = tables.read_seen.c
 _POSITION = select(_JOURNAL.drained, _JOURNAL.sequence).where(_JOURNAL.id == bindparam("id"))
 _DRAINED = _POSITION.with_for_update()
-_SEEN_AT = select(_SEEN.device, _SEEN.version, _SEEN.at).where(
-    tuple_(_SEEN.device, _SEEN.version).in_(bindparam("keys", expanding=True))
-)
+_SEEN_BY = select(_SEEN.device, _SEEN.version, _SEEN.at).where(_SEEN.device.in_(bindparam("devices", expanding=True)))
 
 Key = tuple[bytes, bytes]
 
@@ -164,7 +162,7 @@ class Drain:
             audience = {bytes.fromhex(party): Projection(shown) for party, shown in found["parties"].items()}
             noted.append((key, body, audience))
         with self._database.transient_read() as connection:
-            rows = connection.execute(_SEEN_AT, {"keys": sorted({key for key, _, _ in noted})})
+            rows = connection.execute(_SEEN_BY, {"devices": sorted({device for (device, _), _, _ in noted})})
             seen = {(bytes(row.device), bytes(row.version)): row.at for row in rows}
         fresh = []
         for key, body, audience in noted:

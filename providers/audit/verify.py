@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, exists, func, select, tuple_
+from sqlalchemy import Connection, Table, bindparam, exists, func, select
 
 from auth.errors import SealBroken, UnknownKey
 from auth.keyring import Keyring
@@ -28,8 +28,10 @@ from providers.audit.log import BATCH, AuditLog, LogInfo, projected, stored
 
 _NODE = tables.tree_node.c
 _CHECKPOINT = tables.checkpoint.c
-_NODES_AT = select(_NODE.level, _NODE.index, _NODE.hash).where(
-    _NODE.log == bindparam("log"), tuple_(_NODE.level, _NODE.index).in_(bindparam("nodes", expanding=True))
+_NODES_BETWEEN = select(_NODE.index, _NODE.hash).where(
+    _NODE.log == bindparam("log"),
+    _NODE.level == bindparam("of_level"),
+    _NODE.index.between(bindparam("first"), bindparam("last")),
 )
 
 
@@ -195,10 +197,12 @@ class _LogCheck:
     def _nodes(self, computed: dict[merkle.Coordinate, bytes]) -> Iterator[Finding]:
         signed = self.info.signed_size
         wanted = [(level, index) for level, index in computed if (index + 1) << level <= signed]
-        if not wanted:
-            return
-        rows = self.connection.execute(_NODES_AT, {"log": self.info.id, "nodes": wanted})
-        standing = {(level, index): bytes(hashed) for level, index, hashed in rows}
+        standing: dict[merkle.Coordinate, bytes] = {}
+        for level in sorted({level for level, _ in wanted}):
+            indexes = [index for at, index in wanted if at == level]
+            asked = {"log": self.info.id, "of_level": level, "first": min(indexes), "last": max(indexes)}
+            rows = self.connection.execute(_NODES_BETWEEN, asked)
+            standing.update({(level, index): bytes(hashed) for index, hashed in rows})
         for level, index in wanted:
             if standing.get((level, index)) != computed[level, index]:
                 what = "missing" if (level, index) not in standing else "wrong"
