@@ -64,7 +64,8 @@ def check_strength(password: str, *, second_factor: bool, names: tuple[str, ...]
     if any(ord(letter) < 32 or ord(letter) == 127 or 0xD800 <= ord(letter) <= 0xDFFF for letter in password):
         raise WeakPassword(why="it has characters that cannot be typed everywhere.")
     bare = password.casefold()
-    for word in (*_COMMON, *(name.casefold() for name in names if len(name) > 3)):
+    own = {word for name in names for word in (name.casefold(), *name.casefold().split()) if len(word) > 3}
+    for word in sorted((*_COMMON, *own), key=len, reverse=True):
         bare = bare.replace(word, "")
     if len(set(bare)) < 5:
         raise WeakPassword(why="it is a common word, a name, or the same few characters.")

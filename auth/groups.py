@@ -92,7 +92,8 @@ class Groups(Records):
             member = self._require(connection, tables.person, "person", person)
             if found.organisation not in (None, member.organisation):
                 raise ForeignMember
-            if connection.execute(self._database.insert_ignore(tables.membership), row).rowcount != 1:
+            fresh = self._database.insert_ignore(tables.membership).returning(tables.membership.c.person)
+            if connection.execute(fresh, row).first() is None:
                 return
             self._tell(
                 connection, actor, "member_added", found.organisation, {"group": group.hex(), "person": person.hex()}

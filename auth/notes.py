@@ -124,7 +124,8 @@ class Notes:
         again = {"used": device, "before": now - LAST_USED_US, "now": now, "sealed": sealed}
         try:
             with self._database.transient_write() as connection:
-                if connection.execute(self._database.insert_ignore(tables.last_used), row).rowcount != 1:
+                fresh = self._database.insert_ignore(tables.last_used).returning(tables.last_used.c.device)
+                if connection.execute(fresh, row).first() is None:
                     connection.execute(_USED_AGAIN, again)
         except (DatabaseBusy, StorageFull) as error:
             log.warning("last_used_not_noted", error=error)

@@ -138,7 +138,8 @@ class Throttle:
         subject, now = self._key(b"once", about), now_us()
         row = {"subject": subject, "failures": 0, "last_at": now, "blocked_until": 0}
         with self._database.transient_write() as connection:
-            if connection.execute(self._database.insert_ignore(_TABLE), row).rowcount == 1:
+            fresh = self._database.insert_ignore(_TABLE).returning(_TABLE.c.subject)
+            if connection.execute(fresh, row).first() is not None:
                 return True
             found = connection.execute(_AGAIN, {"told": subject, "before": now - period_us, "now": now})
             return found.rowcount == 1
