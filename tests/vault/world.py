@@ -22,7 +22,9 @@ class Keys:
         self._spaces: dict[bytes, SpaceKeys] = {}
 
     def space(self, space: bytes) -> SpaceKeys:
-        return self._spaces.setdefault(space, SpaceKeys((self._seed + space).ljust(32, b"\0")))
+        if space not in self._spaces:
+            self._spaces[space] = SpaceKeys((self._seed + space).ljust(32, b"\0")[:32])
+        return self._spaces[space]
 
 
 class Catalogue:

@@ -1,0 +1,114 @@
+"""What earlier versions wrote stays readable. Vectors are only ever added; docs/FORMAT.md says what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from auth.keyring import SpaceKeys
+from providers.vault.local import LocalStore
+from providers.vault.reader import Location
+from providers.vault.vault import Vault, VersionRecord
+
+VECTORS = sorted((Path(__file__).parent / "vectors").glob("pack-*.json"))
+
+
+class OneSpace:
+    """The keys of a vector's space."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keys = SpaceKeys(key)
+
+    def space(self, space: bytes) -> SpaceKeys:
+        return self._keys
+
+
+def load(file: Path, folder: Path, *, footer: bool) -> tuple[dict[str, Any], bytes, Vault]:
+    """Return a vector, its space, and a vault that has its pack."""
+    vector = json.loads(file.read_text("utf-8"))
+    data = bytes.fromhex(vector["bytes"])
+    packs = folder / vector["space"] / "packs"
+    packs.mkdir(parents=True)
+    end = len(data) if footer else len(data) - vector["footer_bytes"]
+    (packs / f"{vector['pack']}.pack").write_bytes(data[:end])
+    keys = OneSpace(bytes.fromhex(vector["key"]))
+    return vector, bytes.fromhex(vector["space"]), Vault(LocalStore(folder), keys)
+
+
+@pytest.mark.parametrize("footer", [True, False], ids=["closed", "open"])
+@pytest.mark.parametrize("file", VECTORS, ids=lambda file: file.stem)
+def test_old_packs_stay_readable(file: Path, footer: bool, tmp_path: Path) -> None:
+    vector, space, vault = load(file, tmp_path, footer=footer)
+    assert list(vault.scrub(space)) == []
+    places, versions = {}, []
+    for found in vault.rebuild(space):
+        if isinstance(found, VersionRecord):
+            versions.append(found)
+        else:
+            places[found.cid] = Location(found.pack, found.offset, found.length)
+    for content, expected in vector["contents"].items():
+        reader = vault.reader(space, bytes.fromhex(content), lambda cids: {cid: places[cid] for cid in cids})
+        assert reader.read(0, 1 << 20).hex() == expected
+    (version,) = versions
+    kept = vector["version"]
+    for name in ("node", "version_id", "parent", "content", "previous_mac"):
+        assert getattr(version, name).hex() == kept[name]
+    assert (version.number, version.name, version.size, version.at) == tuple(
+        kept[name] for name in ("number", "name", "size", "at")
+    )
+
+
+def test_the_document_says_how_to_read_a_pack() -> None:
+    """A reader written from docs/FORMAT.md alone opens every record of the first vector."""
+    vector = json.loads(VECTORS[0].read_text("utf-8"))
+    data, space = bytes.fromhex(vector["bytes"]), bytes.fromhex(vector["space"])
+    keys = SpaceKeys(bytes.fromhex(vector["key"]))
+    assert data[:32] == b"MRPK\x01\0\0\0" + space + int(vector["pack"], 16).to_bytes(8, "little")
+    at, kinds = 32, []
+    while data[at : at + 4] == b"MRRC":
+        head = data[at : at + 64]
+        version, kind, codec, zero = head[4:8]
+        sealed, raw = struct.unpack("<II", head[20:28])
+        cid = head[28:60]
+        key = hmac.digest(keys.chunk_enc_key, cid, hashlib.sha256)
+        plain = AESGCM(key).decrypt(head[8:20], data[at + 64 : at + 64 + sealed], space + head)
+        if codec:
+            plain = zstandard.ZstdDecompressor().decompress(plain, max_output_size=raw)
+        id_key = keys.chunk_id_key
+        if kind != 1:
+            id_key = hmac.digest(id_key, b"mellanrum kind %d" % kind, hashlib.sha256)
+        assert (version, zero, len(plain), blake3(plain, key=id_key).digest()) == (1, 0, raw, cid)
+        kinds.append(kind)
+        at += 64 + sealed
+    assert data[at : at + 4] == b"MRFT"
+    assert data[-4:] == b"MRFE"
+    assert kinds == [1, 1, 1, 2, 2, 3, 4]
+
+
+def test_drafts_of_format_1_resume(tmp_path: Path) -> None:
+    """A draft written by hand, after docs/FORMAT.md."""
+    keys = SpaceKeys(bytes(range(32)))
+    space, draft, key = b"S" * 16, b"D" * 16, bytes(range(50, 82))
+    sealed = keys.drafts.seal(b"draft" + draft, key)
+    cipher = AESGCM(key)
+    state = struct.pack("<QQQQHH", 3, 2, 65_546, 0, 0, 0)
+    state_sealed = b"n" * 12 + cipher.encrypt(b"n" * 12, state, draft + b"state")
+    head = struct.pack("<4sB3xH", b"MRDF", 1, len(sealed)) + sealed
+    data = head.ljust(8192, b"?") + (struct.pack("<I", len(state_sealed)) + state_sealed).ljust(4096, b"?")
+    for number, block in enumerate((1, 0), 1):
+        slot = struct.pack("<Q12sQ", block, b"%012d" % number, number)
+        data += slot + cipher.encrypt(slot[8:20], bytes([65 + block]) * 65_536, draft + slot)
+    file = tmp_path / space.hex() / "drafts" / f"{draft.hex()}.draft"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(data)
+    vault = Vault(LocalStore(tmp_path), OneSpace(bytes(range(32))))
+    assert vault.draft(space, draft, None).read(0, 100_000) == b"A" * 65_536 + b"B" * 10
