@@ -31,7 +31,6 @@ from server.http.worker import settings_to_plain
 from tests.worlds import World, settings_for
 
 SPACE = "Sandbox"
-STARTUP_SECONDS_MAX = 60
 _SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -212,7 +211,10 @@ def start(folder: Path, world: World, **overrides: Any) -> Served:
     process.stdin.flush()
     began = time.monotonic()
     line = process.stdout.readline()
-    assert line, f"the server ended with {process.wait(5)} after {time.monotonic() - began:.1f} s"
+    if not line:
+        process.stdin.close()
+        process.stdout.close()
+        raise AssertionError(f"the server ended with {process.wait(20)} after {time.monotonic() - began:.1f} s")
     http_url, dav_url, fingerprint = json.loads(line)
     certificate = folder / "tls" / "self-signed.pem" if fingerprint else None
     return Served(world, process, http_url, dav_url, fingerprint, certificate)

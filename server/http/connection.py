@@ -164,6 +164,15 @@ class Connections(ConnectionManager):
                 access.flush()
             else:
                 self.server.requests.grow_if_needed()
+        self._hand_out_the_last()
+
+    def _hand_out_the_last(self) -> None:
+        """Before the end, serve whoever had connected and asked already."""
+        self._accept()
+        for descriptor, conn in list(self._selector.select(timeout=0)):
+            if conn is not self.server:
+                self._selector.unregister(descriptor)
+                self.server.process_conn(conn)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_AT_ONCE):

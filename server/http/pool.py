@@ -61,7 +61,7 @@ class Pool(ThreadPool):
     def stop(self, timeout: float | None = 5) -> None:
         """Let requests under way end within `timeout` seconds, then cut the rest."""
         until = time.monotonic() + (timeout or 0)
-        while time.monotonic() < until and any(thread.conn is not None for thread in self._threads):
+        while time.monotonic() < until and (self.qsize or any(thread.conn is not None for thread in self._threads)):
             time.sleep(0.02)
         for thread in list(self._threads):
             conn = thread.conn
