@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -13,7 +13,7 @@ from auth.errors import NameTaken, SupplierNeeded, UnknownName, UnusableText
 from auth.events import Actor
 from auth.groups import Groups
 from auth.people import Organisation, Person
-from auth.records import LIVE_PEOPLE, ORGANISATION_OF, SYSTEM, TEXT_CHARACTERS_MAX, bump, checked_text, grant_of, unique
+from auth.records import LIVE_PEOPLE, SYSTEM, TEXT_CHARACTERS_MAX, bump, checked_text, grant_of, unique
 from auth.rights import Grant
 from auth.roles import GranteeKind
 from config.clock import now_us
@@ -26,11 +26,15 @@ _SUPPLIER = select(tables.installation.c.supplier)
 _GROUP = select(tables.group).where(tables.group.c.id == bindparam("group"))
 _GRANTS = select(tables.grants).where(tables.grants.c.space == bindparam("space"), tables.grants.c.to_change.is_(None))
 _MEMBER_ORGANISATIONS = (
-    select(tables.person.c.organisation)
+    select(tables.membership.c.group_id, tables.person.c.organisation)
     .distinct()
-    .join(tables.membership, tables.membership.c.person == tables.person.c.id)
-    .where(tables.membership.c.group_id == bindparam("group"), tables.person.c.ended_at.is_(None))
+    .join(tables.person, tables.membership.c.person == tables.person.c.id)
+    .where(tables.membership.c.group_id.in_(bindparam("grantees", expanding=True)), tables.person.c.ended_at.is_(None))
 )
+_ORGANISATIONS_OF = select(tables.person.c.id, tables.person.c.organisation).where(
+    tables.person.c.id.in_(bindparam("grantees", expanding=True)), tables.person.c.ended_at.is_(None)
+)
+_GRANTEES_AT_ONCE = 500
 
 
 class Directory(Groups, Devices):
@@ -324,11 +328,24 @@ class Directory(Groups, Devices):
 
     def parties_of(self, connection: Connection, grant: Grant) -> frozenset[bytes]:
         """Return the parties (organisations, or a link) of which somebody is reached by a grant."""
-        if grant.grantee_kind is GranteeKind.ORGANISATION or grant.grantee_kind is GranteeKind.LINK:
-            return frozenset({grant.grantee})
-        if grant.grantee_kind is GranteeKind.GROUP:
-            return frozenset(connection.execute(_MEMBER_ORGANISATIONS, {"group": grant.grantee}).scalars())
-        return frozenset(connection.execute(ORGANISATION_OF, {"person": grant.grantee}).scalars())
+        return self.parties_reached(connection, [grant])[grant.id]
+
+    def parties_reached(self, connection: Connection, grants: Sequence[Grant]) -> dict[bytes, frozenset[bytes]]:
+        """Return what `parties_of` does for each of many grants, by their ids, in few queries."""
+        found: dict[tuple[GranteeKind, bytes], set[bytes]] = {}
+        asked: dict[GranteeKind, set[bytes]] = {GranteeKind.PERSON: set(), GranteeKind.GROUP: set()}
+        for grant in grants:
+            if grant.grantee_kind in asked:
+                asked[grant.grantee_kind].add(grant.grantee)
+            elif grant.grantee_kind is not GranteeKind.NONE:
+                found[grant.grantee_kind, grant.grantee] = {grant.grantee}
+        for kind, query in ((GranteeKind.PERSON, _ORGANISATIONS_OF), (GranteeKind.GROUP, _MEMBER_ORGANISATIONS)):
+            waiting = list(asked[kind])
+            for start in range(0, len(waiting), _GRANTEES_AT_ONCE):
+                some = waiting[start : start + _GRANTEES_AT_ONCE]
+                for grantee, organisation in connection.execute(query, {"grantees": some}):
+                    found.setdefault((kind, grantee), set()).add(organisation)
+        return {grant.id: frozenset(found.get((grant.grantee_kind, grant.grantee), ())) for grant in grants}
 
     def grantee_name(self, connection: Connection, grant: Grant) -> str:
         """Return the name of whom a grant is for."""

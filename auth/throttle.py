@@ -33,6 +33,7 @@ KNOWN_SHARE = 5
 _TABLE = tables.throttle
 _ROW = select(_TABLE).where(_TABLE.c.subject == bindparam("subject"))
 _FORGET = delete(_TABLE).where(_TABLE.c.subject.in_(bindparam("subjects", expanding=True)))
+_STALE = delete(_TABLE).where(_TABLE.c.last_at < bindparam("before"), _TABLE.c.blocked_until < bindparam("before"))
 _GIVE_BACK = (
     update(_TABLE)
     .where(_TABLE.c.subject == bindparam("counted"), _TABLE.c.failures > 0)
@@ -132,6 +133,11 @@ class Throttle:
         with self._database.transient_write() as connection:
             subjects = [self._key(b"account", account), self._key(b"known", account)]
             connection.execute(_FORGET, {"subjects": subjects})
+
+    def sweep(self) -> int:
+        """Forget what nobody has been about for a month; return how much. For who keeps the installation in order."""
+        with self._database.transient_write() as connection:
+            return int(connection.execute(_STALE, {"before": now_us() - KNOWN_US}).rowcount)
 
     def once(self, about: bytes, period_us: int) -> bool:
         """Return whether something happens for the first time in a period, for all processes together."""

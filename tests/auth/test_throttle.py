@@ -177,6 +177,16 @@ def test_once_is_once_in_a_period_for_all_processes(house: House, throttle: Thro
     assert [each.once(b"x", 60 * SECOND_US) for each in (other, throttle)] == [True, False]
 
 
+def test_what_is_old_is_swept(house: House, throttle: Throttle) -> None:
+    fail(throttle, ANNA, ADDRESS, 7)
+    assert throttle.sweep() == 0
+    later(house.database, 31 * 86_400)
+    fail(throttle, BERIT, ELSEWHERE)
+    assert throttle.sweep() == 2
+    with house.database.transient_read() as connection:
+        assert len(connection.execute(select(tables.throttle)).all()) == 2
+
+
 def test_no_login_and_no_address_is_kept_in_the_clear(house: House, throttle: Throttle) -> None:
     fail(throttle, ANNA, ADDRESS)
     with house.database.transient_read() as connection:
