@@ -69,8 +69,11 @@ class ReadJournal:
 
     def _coalesced(self, key: tuple[bytes, bytes], at: int) -> _Note | None:
         with self._state.changed:
-            found = self._state.seen.get(key)
-            return found[1] if found is not None and abs(at - found[0]) < WINDOW_US else None
+            return self._standing(key, at)
+
+    def _standing(self, key: tuple[bytes, bytes], at: int) -> _Note | None:
+        found = self._state.seen.get(key)
+        return found[1] if found is not None and abs(at - found[0]) < WINDOW_US else None
 
     def _queued(
         self, key: tuple[bytes, bytes], event: Event, version: bytes, audience: Mapping[bytes, Projection]
@@ -80,6 +83,9 @@ class ReadJournal:
         mine = _Note(b'{"device":"%b","version":"%b",' % (key[0].hex().encode(), version.hex().encode()))
         mine.payload += b'"parties":%b,"body":%b}' % (canonical(parties), body)
         with self._state.changed:
+            standing = self._standing(key, event.at)  # another thread may have come first while this one wrote
+            if standing is not None:
+                return standing
             seen = self._state.seen
             seen[key] = (event.at, mine)
             seen.move_to_end(key)

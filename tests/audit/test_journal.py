@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from providers.audit import drain, frames
 from providers.audit.errors import JournalFailed
 from providers.audit.events import Event, Projection
 from providers.audit.journal import ReadJournal
+from providers.audit.leaf import Body
 from providers.audit.log import AuditLog
 from tests.audit.helpers import AT, CUSTOMER, RIVAL, World, actor
 
@@ -144,7 +146,7 @@ def test_a_second_thread_waits_for_the_sync_of_the_event_it_is_part_of(
         journal.note(reading(world), version, AUDIENCE)
         order.append("returned")
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     time.sleep(0.1)
@@ -152,7 +154,7 @@ def test_a_second_thread_waits_for_the_sync_of_the_event_it_is_part_of(
     gate.set()
     for thread in threads:
         thread.join()
-    assert order == ["synced", "returned", "returned"]
+    assert order == ["synced"] + ["returned"] * 8
 
 
 @pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, StorageFull), (errno.EIO, JournalFailed)])
@@ -233,11 +235,30 @@ def test_frames_cannot_be_moved_to_another_journal(world: World, folder: Path) -
     one.note(reading(world), new_id(), AUDIENCE)
     first = next(iter(folder.glob("*.journal")))
     two.note(reading(world), new_id(), AUDIENCE)
-    (second,) = set(folder.glob("*.journal")) - {first}
-    data = second.read_bytes()
-    second.write_bytes(data[: frames.HEADER_BYTES] + first.read_bytes()[frames.HEADER_BYTES :])
-    two.close()
-    assert one.drain() == 1
+    assert one.drain() == 2
+    three = ReadJournal(folder, world.audit)
+    before = set(folder.glob("*.journal"))
+    three.note(reading(world), new_id(), AUDIENCE)
+    (second,) = set(folder.glob("*.journal")) - before
+    second.write_bytes(second.read_bytes()[: frames.HEADER_BYTES] + first.read_bytes()[frames.HEADER_BYTES :])
+    with world.database.transient_write() as connection:
+        connection.execute(tables.read_seen.delete())
+    assert three.drain() == 0
+
+
+def test_a_batch_that_another_process_numbered_is_left_alone(world: World, journal: ReadJournal, folder: Path) -> None:
+    """As where the lock on the folder does not hold: two drains of the same frames, one behind the other."""
+    journal.note(reading(world), new_id(), AUDIENCE)
+    identity = frames.journal_id(next(iter(folder.glob("*.journal"))))
+    assert identity is not None
+    batch = [{"device": "0d", "version": "0e", "parties": {}, "body": json.loads(Body.of(reading(world)).to_bytes())}]
+    late = drain.Drain(folder, world.audit)
+    assert late._commit(identity, batch, (0, 500, 1)) == 1
+    with world.database.transient_write() as connection:
+        connection.execute(tables.read_seen.delete())
+    with pytest.raises(drain._Elsewhere):
+        late._commit(identity, batch, (0, 500, 1))
+    assert len(kinds(world)) == 1
 
 
 def test_what_is_drained_is_never_numbered_twice(

@@ -186,6 +186,14 @@ def test_a_body_moved_to_another_number_does_not_open(world: World) -> None:
         world.entries()
 
 
+def test_an_event_that_is_not_what_its_hash_says_is_not_shown(world: World) -> None:
+    world.record(2)
+    with world.database.write() as connection:
+        connection.execute(tables.log_entry.update().where(tables.log_entry.c.number == 1).values(leaf_hash=b"h" * 32))
+    with pytest.raises(EntryDamaged):
+        world.entries()
+
+
 def test_forgetting_a_person_erases_their_openings_alone(world: World) -> None:
     world.record(1)
     world.record(1, actor=actor("Rut", device=b"E" * 16))
