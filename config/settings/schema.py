@@ -174,7 +174,7 @@ class ThrottleSettings:
     network_failures_free: int = setting(
         20, "Failures in a row from a network before the first wait.", minimum=1, maximum=10_000
     )
-    network_ipv4_bits: int = setting(32, "How much of an IPv4 address makes a network.", minimum=8, maximum=32)
+    network_ipv4_bits: int = setting(24, "How much of an IPv4 address makes a network.", minimum=8, maximum=32)
     network_ipv6_bits: int = setting(64, "How much of an IPv6 address makes a network.", minimum=16, maximum=128)
     wait_seconds_first: int = setting(1, "The first wait; each failure after it doubles it.", minimum=1, maximum=3600)
     wait_seconds_max: int = setting(900, "The longest wait.", minimum=1, maximum=DAY_SECONDS)
