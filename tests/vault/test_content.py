@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auth.keyring import SpaceKeys
 from providers.vault import writer as writing
+from providers.vault.chunker import boundary
+from providers.vault.errors import DamagedContent
 from providers.vault.manifests import Shape, chunker_of, content
 from providers.vault.memory import MemoryStore
-from providers.vault.records import Codec, record_head
+from providers.vault.records import Codec, Kind, record_head
 from providers.vault.vault import Vault
 from tests.vault.world import OTHER_SPACE, SPACE, Catalogue, Keys, World, local, packs_of
 
@@ -87,6 +91,29 @@ def test_large_content_needs_a_root() -> None:
     assert len(again.records) <= 5
     assert again.sealed_bytes < 200_000
     assert world.get(again) == changed
+
+
+def test_the_writer_cuts_as_if_it_had_all_at_once() -> None:
+    world = World(MemoryStore())
+    data = random.Random(8).randbytes(7_000_001)
+    expected = list(boundary(memoryview(data), 1, world.keys.space(SPACE).cdc_seed))
+    for piece in (50_001, 1 << 20, len(data)):
+        found = world.reader(world.put(data, piece=piece)).listed()
+        assert [chunk.length for chunk in found] == expected
+
+
+def test_an_insertion_leaves_other_leaves_alone() -> None:
+    world = World(MemoryStore())
+    data = random.Random(8).randbytes(28 << 20)
+    world.put(data, piece=1 << 20)
+    again = world.put(data[:1000] + random.Random(9).randbytes(200_000) + data[1000:], piece=1 << 20)
+    kinds = Counter(
+        head.kind
+        for found in again.records
+        if (head := record_head(world.store.read(SPACE, found.pack, found.offset, found.length))) is not None
+    )
+    assert kinds[Kind.LEAF] == 1
+    assert kinds[Kind.ROOT] == 1
 
 
 def test_reading_on_goes_far_in_few_reads() -> None:
@@ -202,12 +229,8 @@ def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    class Sink(MemoryStore):
-        pass
-
-    world = local_sink = World(Sink())
+    world = World(MemoryStore())
     block = os.urandom(1 << 20)
-    del local_sink
     tracemalloc.start()
     try:
         writer = world.vault.writer(SPACE, declared=None, chunker=3, known=world.catalogue.known)
@@ -290,6 +313,14 @@ def test_a_destroyed_key_is_gone_at_once() -> None:
 
     keys.space = destroyed  # type: ignore[assignment,method-assign]
     with pytest.raises(Gone):
+        world.get(sealed)
+
+
+def test_another_key_is_another_space() -> None:
+    world = World(MemoryStore())
+    sealed = world.put(b"sealed under the key before")
+    world.keys._spaces[SPACE] = SpaceKeys(b"n" * 32)
+    with pytest.raises(DamagedContent):
         world.get(sealed)
 
 

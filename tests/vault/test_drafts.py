@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.vault.chunker import AVERAGE_BYTES, boundary, largest
 from providers.vault.drafts import BLOCK_BYTES
 from providers.vault.errors import DamagedContent, StorageFailed, UnknownDraft
 from providers.vault.memory import MemoryStore
@@ -53,7 +54,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(base_size=st.integers(0, 400_000), operations=OPERATIONS, seed=st.integers(0, 1000))
 def test_equals_a_model(base_size: int, operations: list[tuple[str, int, int]], seed: int) -> None:
     """After a crash, a draft is exactly what it was when it was last synced."""
@@ -117,24 +118,27 @@ def test_splice_equals_a_full_pass_in_300_random_cases() -> None:
         assert full.records == ()
 
 
-def test_splice_with_changes_at_every_boundary() -> None:
-    """A cut depends on the byte after it too: a change of that one byte alone may move it."""
+def test_splice_heeds_the_byte_after_a_chunk() -> None:
+    """Of a chunk that ends where a block of the draft does, the byte that decided its end lies in the next block."""
     world = World(MemoryStore())
-    base = world.reader(world.put(MODEL[:500_000]))
-    ends, at = [], 0
-    for chunk in base.listed():
-        at += chunk.length
-        ends.append(at)
-    for end in ends[:-1]:
-        for place in (end - 1, end):
-            for byte in range(0, 256, 15):
-                draft = world.vault.draft(SPACE, NAME, base)
-                draft.write(place, bytes([byte]))
-                model = bytearray(MODEL[:500_000])
-                model[place] = byte
-                sealed = spliced(world, draft)
-                assert sealed.content == world.put(bytes(model), chunker=1).content
-                draft.discard()
+    seed = world.keys.space(SPACE).cdc_seed
+    noise = random.Random(2).randbytes(1 << 20)
+    at, ending = 0, b""
+    for length in boundary(memoryview(noise), 1, seed):
+        at += length
+        if AVERAGE_BYTES[1] < length < largest(1) and at < len(noise):
+            ending = noise[at - 63 : at + 1]
+            break
+    assert ending
+    model = bytearray(200_000)
+    for end in (40_000, BLOCK_BYTES):
+        model[end - 63 : end + 1] = ending
+    base = world.reader(world.put(bytes(model)))
+    assert [chunk.length for chunk in base.listed()][:2] == [40_000, BLOCK_BYTES - 40_000]
+    draft = world.vault.draft(SPACE, NAME, base)
+    model[BLOCK_BYTES] ^= 1
+    draft.write(BLOCK_BYTES, model[BLOCK_BYTES : BLOCK_BYTES + 1])
+    assert spliced(world, draft).content == world.put(bytes(model)).content
 
 
 def test_splice_reseals_the_neighbourhood_alone(tmp_path: Path) -> None:
