@@ -66,7 +66,8 @@ def record_grant(tx: Transaction, place: Place, made: Grant) -> None:
     before = tx.audience(place.space, place.chain)
     tx.change(place.space.id).add_grant(made)
     tx.bump()
-    require_walls(tx, place.space)
+    if made.role is not Role.BREAK:  # which only narrows what others reach
+        require_walls(tx, place.space)
     told = "break_inheritance" if made.role is Role.BREAK else "grant"
     _tell(tx, place, made, told, before)
 

@@ -30,11 +30,15 @@ def require_walls(look: Look, space: SpaceInfo) -> None:
     directory = look.storage.directory
     standing: list[_Standing] = []
     breaks: set[bytes] = set()
-    for grant in directory.grants_of_space(look.connection, space.id):
+    grants = directory.grants_of_space(look.connection, space.id)
+    reached = directory.parties_reached(look.connection, grants)
+    if len(frozenset().union(*reached.values()) - {directory.supplier_id}) < 2:
+        return  # one customer has no rival, however many people it has
+    for grant in grants:
         if grant.role is Role.BREAK:
             breaks.add(grant.node)
             continue
-        customers = directory.parties_of(look.connection, grant) - {directory.supplier_id}
+        customers = reached[grant.id] - {directory.supplier_id}
         expired = grant.expires_at is not None and grant.expires_at <= look.at
         if grant.role is Role.UPLOADER or not customers or expired:
             continue

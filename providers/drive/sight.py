@@ -243,11 +243,13 @@ class Audiences:
             return kept[1], kept[2]
         by_node: dict[bytes, list[_Reach]] = {}
         breaks: set[bytes] = set()
-        for grant in self._directory.grants_of_space(connection, space):
+        grants = self._directory.grants_of_space(connection, space)
+        reached = self._directory.parties_reached(connection, grants)
+        for grant in grants:
             if grant.role is Role.BREAK:
                 breaks.add(grant.node)
             else:
-                reach = _Reach(grant, self._directory.parties_of(connection, grant))
+                reach = _Reach(grant, reached[grant.id])
                 by_node.setdefault(grant.node, []).append(reach)
         if len(self._kept) >= SIGHTS_MAX:
             self._kept.clear()
