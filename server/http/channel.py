@@ -198,6 +198,16 @@ class Channel:
         except (OSError, ValueError):
             pass
 
+    def cut(self) -> None:
+        """End the connection from another thread; whoever reads, writes or waits on it is woken by an error.
+
+        The descriptor stays until its own thread closes it, so that it cannot become another's in between.
+        """
+        try:
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def close(self) -> None:
         """Let the socket go."""
         try:

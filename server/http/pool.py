@@ -64,7 +64,10 @@ class Pool(ThreadPool):
         while time.monotonic() < until and (self.qsize or any(thread.conn is not None for thread in self._threads)):
             time.sleep(0.02)
         for thread in list(self._threads):
-            conn = thread.conn
-            if conn is not None:
-                conn.close()
+            self._force_close(thread.conn)
         super().stop(1)
+
+    @staticmethod
+    def _force_close(conn: Any) -> None:
+        if conn is not None:
+            conn.channel.cut()
