@@ -178,7 +178,7 @@ def test_once_is_once_in_a_period_for_all_processes(house: House, throttle: Thro
 
 
 def test_what_is_old_is_swept(house: House, throttle: Throttle) -> None:
-    fail(throttle, ANNA, ADDRESS, 7)
+    fail(throttle, ANNA, ADDRESS, 6)
     assert throttle.sweep() == 0
     later(house.database, 31 * 86_400)
     fail(throttle, BERIT, ELSEWHERE)
