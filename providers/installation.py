@@ -149,6 +149,7 @@ class Installation:
             self._ticking.release()
 
     def _sweep(self) -> None:
+        self.authenticator.throttle.sweep()
         now = now_us()
         with self.database.transient_read() as connection:
             stale = connection.execute(select(tables.lock.c.token).where(tables.lock.c.expires_at <= now)).first()

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from auth.rights import Grant, Principal
-
 from auth.roles import Action, GranteeKind, Role
-from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind
 from providers.drive import granting, locking, properties, trees
+from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
-from providers.drive.history import days_seen, versioned, versions_of
+from providers.drive.history import days_seen, versions_of
 from providers.drive.operations import Effect, operation
 from providers.drive.places import ARCHIVE, Container, Place
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import require_room, target
 from providers.drive.transaction import Look, Transaction
-from providers.drive.uploads import Reader, Upload, check_replaceable, reader_of, writer_for
-from providers.errors import DriveError, NotFound, TargetExists
+from providers.drive.uploads import Reader, Upload, check_replaceable, open_content, standing_content, writer_for
+from providers.errors import DriveError, TargetExists
 from providers.model import ARCHIVED, NO_CONDITIONS, Conditions, Item, Lock, Quota, Version
 from providers.paths import Path
 
@@ -145,33 +144,12 @@ class Drive:
     @operation(Action.READ, Effect.READ)
     def read(self, path: Path) -> Reader:
         """Open the content of a document, or of what it was at a moment of `.history`. The event is durable first."""
-        return self._open(path, None)
+        return open_content(self._session, path, None)
 
     @operation(Action.READ, Effect.READ)
     def read_version(self, path: Path, number: int) -> Reader:
         """Open an earlier version of a document, by its number."""
-        return self._open(path, number)
-
-    def _open(self, path: Path, number: int | None) -> Reader:
-        with self._session.look() as look:
-            place = look.document(path)
-            look.allow(Action.READ, place)
-            node = place.node
-            if number is not None:
-                look.allow(Action.HISTORY, place)
-                if not 1 <= number <= node.version:
-                    raise NotFound
-            wanted = node.version if number is None else number
-            item, row = look.item(place), None
-            if wanted:
-                row = contents.version(look.connection, self._storage.keyring, node.space, node.id, wanted)
-                item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
-            event = look.event("read", place, look.at, facts={"version": wanted, "size": item.size})
-            audience = look.audience(place.space, place.chain)
-            version_id = node.version_id if row is None else row["id"]
-        reader = None if row is None else reader_of(self._session, node.space, row["content"])
-        self._storage.journal.note(event, version_id, audience)
-        return Reader(item, reader)
+        return open_content(self._session, path, number)
 
     @operation(Action.HISTORY, Effect.NONE)
     def versions(self, path: Path) -> list[Version]:
@@ -194,13 +172,18 @@ class Drive:
         with self._session.look() as look:
             found = target(look, path, Action.ADD)
             check_replaceable(look, found, conditions)
-            space, reserved = found.space, None
+            space, reserved, previous = found.space, None, standing_content(look, found)
             if space.quota_bytes is not None:
                 others = self._storage.reservations.total(space.id)
                 require_room(space, look.sealed_bytes(space.id), declared or 0, others)
                 reserved = self._storage.reservations.take(space.id, declared or 0)
-        writer = writer_for(self._session, space.id, declared)
+        writer = writer_for(self._session, space.id, declared, previous)
         return Upload(self._session, path, space.id, writer, declared, conditions, modified, reserved)
+
+    @operation(Action.ADD, Effect.CHANGE)
+    def edit(self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS) -> Edit:
+        """Begin a draft to be written at random places; refuse at once what may not be. One version at its commit."""
+        return edit(self._session, path, create=create, truncate=truncate, conditions=conditions)
 
     @operation(Action.MAKE_FOLDER, Effect.CHANGE)
     def make_folder(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> Item:

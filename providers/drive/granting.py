@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from auth.rights import Grant
-
 from auth.roles import Action, GranteeKind, Role
 from config.ids import NOBODY, id_text, new_id
 from providers.audit.events import Projection

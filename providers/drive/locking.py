@@ -20,7 +20,7 @@ from providers.drive.places import Container, Place
 from providers.drive.session import Session
 from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import Forbidden, Locked, LockNotFound
+from providers.errors import Forbidden, Locked, LockNotFound, NotFound, ParentMissing
 from providers.locks import SECONDS_MAX, HeldLock, Slot, new_token, token_of
 from providers.model import Conditions, Lock
 from providers.paths import Path
@@ -122,7 +122,10 @@ def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[
     """Return the place to be locked, made if need be."""
     if path.is_root:
         raise Forbidden
-    found = tx.find(path.parent)
+    try:
+        found = tx.find(path.parent)
+    except NotFound:
+        raise ParentMissing from None
     if isinstance(found, Container):
         place = tx.place(path)  # a space itself
         tx.allow(Action.LOCK, place)

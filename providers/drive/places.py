@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
-from auth.directory import Directory
 from sqlalchemy import Connection
 
+from auth.directory import Directory
 from auth.roles import Action
 from config.clock import SECOND_US
 from config.ids import NOBODY, id_from_text

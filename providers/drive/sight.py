@@ -165,7 +165,7 @@ class Sights:
         """Name the spaces as this principal's party sees them. A suffix is given once, and kept."""
         chosen = select(tables.space_suffix.c.space, tables.space_suffix.c.suffix)
         rows = connection.execute(chosen.where(tables.space_suffix.c.party == principal.party))
-        suffixes: dict[bytes, int] = {space: suffix for space, suffix in rows}
+        suffixes: dict[bytes, int] = {row.space: row.suffix for row in rows}
         names: dict[bytes, str] = {}
         taken: set[tuple[bool, str]] = set()
         for info in sorted(spaces.values(), key=lambda info: (info.id not in suffixes, info.created_at, info.id)):

@@ -10,7 +10,6 @@ from functools import cached_property
 from auth.authenticator import Authenticator
 from auth.directory import Directory
 from auth.keyring import Keyring
-
 from config.database import Database
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import RowMapping
 
 from auth.roles import Action
+from config.clock import now_us
 from config.database import Syncable
 from config.ids import NOBODY, new_id
 from providers.catalogue import contents
@@ -145,7 +146,7 @@ def _prepare_one(
             name=node.name,
             content=content,
             size=node.size,
-            at=0,
+            at=now_us(),
         ),
     )
     ready.versions[node.version_id] = new

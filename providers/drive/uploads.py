@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auth.roles import Action
+from config.clock import now_us
 from config.ids import new_id
 from providers.catalogue.change import ChangeKind, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
+from providers.drive.history import versioned
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
+from providers.errors import IsAFolder, NotFound, PreconditionFailed, UploadIncomplete
 from providers.model import Conditions, Item
 from providers.paths import Path
-from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord
+from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,30 @@ class Reader:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def open_content(session: Session, path: Path, number: int | None) -> Reader:
+    """Open the content of a document, or of one of its versions, once the event of its reading is durable."""
+    storage = session.storage
+    with session.look() as look:
+        place = look.document(path)
+        look.allow(Action.READ, place)
+        node = place.node
+        if number is not None:
+            look.allow(Action.HISTORY, place)
+            if not 1 <= number <= node.version:
+                raise NotFound
+        wanted = node.version if number is None else number
+        item, row = look.item(place), None
+        if wanted:
+            row = version(look.connection, storage.keyring, node.space, node.id, wanted)
+            item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
+        event = look.event("read", place, look.at, facts={"version": wanted, "size": item.size})
+        audience = look.audience(place.space, place.chain)
+        version_id = node.version_id if row is None else row["id"]
+    reader = None if row is None else reader_of(session, node.space, row["content"])
+    storage.journal.note(event, version_id, audience)
+    return Reader(item, reader)
 
 
 class Upload:
@@ -163,7 +189,7 @@ class Arrival:
             name=self._path.name,
             content=self._sealed.content,
             size=self._sealed.size,
-            at=0,
+            at=now_us(),
         )
 
     def _plan(self) -> tuple[Plan | None, bytes]:
@@ -250,10 +276,20 @@ def check_replaceable(tx: Look, found: Target, conditions: Conditions) -> None:
     require_unlocked(tx, found.slots(tx), conditions, found.path, membership=found.node is None)
 
 
-def writer_for(session: Session, space: bytes, declared: int | None) -> ContentWriter:
-    """Return a writer of sealed content into a space."""
+def writer_for(session: Session, space: bytes, declared: int | None, previous: bytes | None = None) -> ContentWriter:
+    """Return a writer of sealed content into a space; `previous` is the content it will follow in its document."""
     index = ChunkIndex(session.storage.database, space)
-    return session.storage.vault.writer(space, declared=declared, known=index.known)
+    chunker = None if previous is None else chunker_of(previous)
+    return session.storage.vault.writer(space, declared=declared, chunker=chunker, known=index.known)
+
+
+def standing_content(look: Look, found: Target) -> bytes | None:
+    """Return the reference to what the document at `found` holds now; None if it never had content."""
+    node = found.node
+    if node is None or node.version == 0:
+        return None
+    row = version(look.connection, look.storage.keyring, node.space, node.id, node.version)
+    return bytes(row["content"])
 
 
 def reader_of(session: Session, space: bytes, content: bytes) -> ContentReader:

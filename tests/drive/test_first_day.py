@@ -73,6 +73,27 @@ def test_a_large_document_comes_back_as_it_went(world):
         assert b"".join(bytes(p) for p in reader.chunks(9_000_000, 9_100_000)) == content[9_000_000:9_100_000]
 
 
+def test_a_document_is_changed_at_random_places_as_one_version(world):
+    eva, content = world.drive("eva"), bytearray(range(256)) * 4000
+    store(eva, "/Stämma/Databas.db", bytes(content))
+    draft = eva.edit(parse("/Stämma/Databas.db"), create=False, truncate=False)
+    for offset in (5, 700_000, 1_023_990):
+        draft.write(offset, b"changed here")
+        content[offset : offset + 12] = b"changed here"
+    assert draft.read(699_990, 40) == bytes(content[699_990:700_030])
+    assert fetch(eva, "/Stämma/Databas.db") != bytes(content)
+    item, created = draft.commit()
+    assert (item.version, created, item.size) == (2, False, len(content))
+    assert fetch(eva, "/Stämma/Databas.db") == bytes(content)
+    idle = eva.edit(parse("/Stämma/Databas.db"), create=False, truncate=False)
+    assert idle.commit() is None
+    assert eva.stat(parse("/Stämma/Databas.db")).version == 2
+    gone = eva.edit(parse("/Stämma/Ny.db"), create=True, truncate=True)
+    gone.write(0, b"never")
+    gone.discard()
+    assert "Ny.db" not in names(eva, "/Stämma")
+
+
 def test_folders_move_and_copy_with_all_they_hold(world):
     eva = world.drive("eva")
     store(eva, "/Stämma/Avtal/a.txt", b"a")
@@ -164,6 +185,7 @@ def test_everything_that_was_done_verifies(world):
     store(eva, "/Stämma/x.txt", b"1")
     store(eva, "/Stämma/x.txt", b"22")
     fetch(eva, "/Stämma/x.txt")
+    world.installation.tick()  # reads are numbered a moment later
     eva.move(parse("/Stämma/x.txt"), parse("/Stämma/Avtal/x.txt"), overwrite=False)
     eva.delete(parse("/Stämma/Protokoll"))
     assert [str(finding) for finding in world.installation.verify()] == []
