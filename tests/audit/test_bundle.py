@@ -174,6 +174,28 @@ def test_a_name_that_stands_twice_is_refused(sample: tuple[bytes, bytes], tmp_pa
     assert verify_bundle(path, public).code == 1
 
 
+def test_what_no_checkpoint_covers_is_not_whole(sample: tuple[bytes, bytes], tmp_path: Path) -> None:
+    whole, public = sample
+    path = tmp_path / "bent"
+    for old, new in ((b'"size":9', b'"size":8'), (b'"checkpoints":1', b'"checkpoints":0'), (b'"size":9', b'"size":10')):
+        path.write_bytes(whole.replace(old, new, 1))
+        assert verify_bundle(path, public).code == 1
+    lines = whole.splitlines(keepends=True)
+    head = json.loads(lines[0])
+    empty = json.dumps({**head, "checkpoints": 0, "size": 0}).encode() + b"\n"
+    path.write_bytes(empty + b'{"end":0}\n')
+    assert verify_bundle(path, public).code == 1
+    path.write_bytes(json.dumps({**head, "checkpoints": 0}).encode() + b"\n" + b"".join(lines[2:]))
+    assert verify_bundle(path, public).code == 1
+
+
+def test_words_that_nobody_signed_are_refused(sample: tuple[bytes, bytes], tmp_path: Path) -> None:
+    whole, public = sample
+    path = tmp_path / "added"
+    path.write_bytes(whole.replace(b'{"leaf":', b'{"comment":"as agreed","leaf":', 1))
+    assert verify_bundle(path, public).code == 1
+
+
 def test_a_forgotten_person_leaves_a_whole_bundle_without_them(grown: World, tmp_path: Path) -> None:
     kept = grown.checkpoint(CUSTOMER)
     with grown.database.write() as connection:

@@ -88,6 +88,19 @@ def set_log(in_stream: bool = False, **values: object) -> Act:
     )
 
 
+def add_entry(connection: Connection, log: int, _: int) -> None:
+    row = {"log": log, "number": 20, "at": 1, "leaf_hash": b"h" * 32, "projection": 0}
+    connection.execute(tables.log_entry.insert().values(**row))
+
+
+def add_node(connection: Connection, log: int, _: int) -> None:
+    connection.execute(tables.tree_node.insert().values(log=log, level=9, index=0, hash=b"h" * 32))
+
+
+def move_checkpoint(connection: Connection, log: int, _: int) -> None:
+    connection.execute(update(tables.checkpoint).where(CHECKPOINT.log == log, CHECKPOINT.size == 20).values(size=19))
+
+
 def swap_streams(connection: Connection, _: int, stream: int) -> None:
     for old, new in ((CUSTOMER, b"?"), (RIVAL, CUSTOMER), (b"?", RIVAL)):
         connection.execute(update(tables.log).where(LOG.party == old).values(party=new))
@@ -110,6 +123,9 @@ DAMAGE: dict[str, tuple[Act, int | None, str]] = {
     "stream whose event is gone": (set_entry(5, True, source_number=600), 5, "missing"),
     "wrong node of the tree": (set_node, 4, "level 2 is wrong"),
     "missing node of the tree": (delete_node, 6, "level 1 is missing"),
+    "event beyond the end": (add_entry, 20, "beyond"),
+    "node that belongs to no event": (add_node, None, "no event"),
+    "checkpoint of another size": (move_checkpoint, None, "another log or size"),
     "bent checkpoint": (bend_note, None, "not signed"),
     "log cut short": (set_log(size=18), 18, "of which only 18"),
     "log made longer": (set_log(size=21), 20, "deleted"),
