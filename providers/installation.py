@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,9 @@ from providers.spaces import Spaces
 from providers.vault.local import LocalStore
 from providers.vault.vault import Vault
 from providers.verify import Finding, Progress, verify
+
+#: How often what ran out is forgotten.
+SWEEP_SECONDS = 60.0
 
 
 class Installation:
@@ -73,6 +77,7 @@ class Installation:
         self.spaces = Spaces(self.storage)
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
+        self._next_sweep = 0.0
 
     # --- beginning
 
@@ -115,6 +120,7 @@ class Installation:
 
     def close(self) -> None:
         """Write out what waits, and let go of files and connections."""
+        self.audit.flush_unseen(everything=True)
         self.journal.close()
         self.vault.close()
         self.database.dispose()
@@ -149,6 +155,9 @@ class Installation:
             self._ticking.release()
 
     def _sweep(self) -> None:
+        if time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + SWEEP_SECONDS
         self.authenticator.throttle.sweep()
         now = now_us()
         with self.database.transient_read() as connection:

@@ -174,6 +174,7 @@ def copy(
             if isinstance(place, Container):
                 raise Forbidden
             tx.allow(Action.LIST if place.node.is_folder else Action.READ, place)
+            require_conditions(tx, source, conditions)
             found = target(tx, goal, _adding(place))
             _require_apart(place, found)
             gone = _make_way(tx, place, found, overwrite, conditions)
@@ -199,7 +200,6 @@ def _require_apart(place: Place, found: Target) -> None:
 
 def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, conditions: Conditions) -> list[HeldLock]:
     """Check that the target may be filled; take away what stands there, unless a document replaces a document."""
-    require_conditions(tx, found.path, conditions) if conditions.if_match is not None else None
     if found.node is None:
         require_unlocked(tx, found.slots(tx), conditions, found.path, membership=True)
         return []

@@ -1,0 +1,239 @@
+"""What stands in the way of an act besides rights: locks, conditions, quota, a frozen space, a narrow credential."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+
+from auth.roles import GranteeKind, Role, Via
+from config.errors import MellanrumError
+from providers.drive import Drive
+from providers.errors import Forbidden, Frozen, NotFound, QuotaExceeded, SameResource
+from providers.model import ARCHIVED, FROZEN, Conditions
+from providers.paths import Path, parse
+from tests.worlds import World, fetch, store
+
+FOLDER, DOCUMENT, OTHER = parse("/Rum/Mapp"), parse("/Rum/Mapp/a.txt"), parse("/Rum/Mapp/b.txt")
+NEW = FOLDER.joined("ny")
+
+Act = Callable[[Drive, Conditions], object]
+#: Each way to change something, by what has to be unlocked for it: the document, the folder it stands in, or a target.
+ON_DOCUMENT: dict[str, Act] = {
+    "put": lambda d, c: store(d, DOCUMENT, b"new", conditions=c),
+    "edit": lambda d, c: _edit(d, c),
+    "delete": lambda d, c: d.delete(DOCUMENT, c),
+    "delete the folder": lambda d, c: d.delete(FOLDER, c),
+    "move": lambda d, c: d.move(DOCUMENT, NEW, overwrite=False, conditions=c),
+    "move the folder": lambda d, c: d.move(FOLDER, parse("/Rum/Annan"), overwrite=False, conditions=c),
+    "move onto": lambda d, c: d.move(OTHER, DOCUMENT, overwrite=True, conditions=c),
+    "copy onto": lambda d, c: d.copy(OTHER, DOCUMENT, overwrite=True, conditions=c),
+    "copy a folder onto": lambda d, c: d.copy(parse("/Rum/Tom"), DOCUMENT, overwrite=True, conditions=c),
+    "set a property": lambda d, c: d.change_properties(DOCUMENT, [("{urn:x}a", "1")], conditions=c),
+    "lock": lambda d, c: d.lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60, conditions=c),
+    "lock the folder deep": lambda d, c: d.lock(
+        FOLDER, is_deep=True, is_shared=False, owner="", seconds=60, conditions=c
+    ),
+}
+ON_DOCUMENT_READ: dict[str, Act] = {
+    "copy": lambda d, c: d.copy(DOCUMENT, NEW, overwrite=False, conditions=c),
+}
+IN_FOLDER: dict[str, Act] = {
+    "put": lambda d, c: store(d, NEW, b"new", conditions=c),
+    "make a folder": lambda d, c: d.make_folder(NEW, c),
+    "delete": lambda d, c: d.delete(DOCUMENT, c),
+    "move away": lambda d, c: d.move(DOCUMENT, parse("/Rum/Tom/a.txt"), overwrite=False, conditions=c),
+    "move in": lambda d, c: d.move(parse("/Rum/Tom"), NEW, overwrite=False, conditions=c),
+    "copy in": lambda d, c: d.copy(parse("/Rum/Tom"), NEW, overwrite=False, conditions=c),
+    "lock a new name": lambda d, c: d.lock(NEW, is_deep=False, is_shared=False, owner="", seconds=60, conditions=c),
+}
+
+
+def _edit(drive: Drive, conditions: Conditions) -> None:
+    draft = drive.edit(DOCUMENT, create=False, truncate=False, conditions=conditions)
+    draft.write(0, b"XY")
+    draft.commit()
+
+
+def outcome(act: Act, drive: Drive, conditions: Conditions) -> str:
+    try:
+        act(drive, conditions)
+    except MellanrumError as error:
+        return type(error).__name__
+    return "ok"
+
+
+@pytest.fixture
+def world(data_folder: FilePath) -> Iterator[World]:
+    made = World.create(data_folder)
+    for login in ("eva", "olle"):
+        made.person(login, "Kund AB")
+    made.space("Rum", "Kund AB", ("/Mapp", "/Tom"))
+    made.grant("eva", "Rum", Role.EDITOR)
+    made.grant("olle", "Rum", Role.EDITOR)
+    for path in (DOCUMENT, OTHER):
+        store(made.drive("eva"), path, path.name.encode())
+    yield made
+    made.installation.close()
+
+
+@pytest.mark.parametrize("name", ON_DOCUMENT)
+def test_a_document_that_another_has_locked(world: World, name: str) -> None:
+    lock, _ = world.drive("olle").lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60)
+    stolen = Conditions(tokens=frozenset({lock.token}))
+    assert outcome(ON_DOCUMENT[name], world.drive("eva"), Conditions()) == "Locked"
+    assert outcome(ON_DOCUMENT[name], world.drive("eva"), stolen) == "Locked", "a stolen token opened it"
+    assert outcome(ON_DOCUMENT[name], world.drive("olle"), Conditions()) == "Locked", "without its token"
+    if "lock" not in name:
+        assert outcome(ON_DOCUMENT[name], world.drive("olle"), stolen) == "ok"
+
+
+@pytest.mark.parametrize("name", IN_FOLDER)
+@pytest.mark.parametrize("is_deep", [False, True])
+def test_a_folder_that_another_has_locked(world: World, name: str, is_deep: bool) -> None:
+    lock, _ = world.drive("olle").lock(FOLDER, is_deep=is_deep, is_shared=False, owner="", seconds=60)
+    assert outcome(IN_FOLDER[name], world.drive("eva"), Conditions()) == "Locked"
+    own = Conditions(tokens=frozenset({lock.token}))
+    if name != "lock a new name" or not is_deep:
+        assert outcome(IN_FOLDER[name], world.drive("olle"), own) == "ok"
+
+
+def test_a_flat_lock_on_a_folder_leaves_its_documents_alone(world: World) -> None:
+    world.drive("olle").lock(FOLDER, is_deep=False, is_shared=False, owner="", seconds=60)
+    assert outcome(ON_DOCUMENT["put"], world.drive("eva"), Conditions()) == "ok"
+
+
+def test_shared_locks_stand_together_and_against_exclusive_ones(world: World) -> None:
+    eva, olle = world.drive("eva"), world.drive("olle")
+    first, _ = eva.lock(DOCUMENT, is_deep=False, is_shared=True, owner="", seconds=60)
+    olle.lock(DOCUMENT, is_deep=False, is_shared=True, owner="", seconds=60)
+    assert outcome(ON_DOCUMENT["lock"], eva, Conditions()) == "Locked"
+    assert outcome(ON_DOCUMENT["put"], eva, Conditions(tokens=frozenset({first.token}))) == "ok"
+    assert outcome(ON_DOCUMENT["put"], eva, Conditions()) == "Locked"
+
+
+@pytest.mark.parametrize("name", ["put", "edit", "delete", "move", "set a property", "lock", "copy"])
+def test_what_the_client_demands_of_it_must_hold(world: World, name: str) -> None:
+    eva, act = world.drive("eva"), {**ON_DOCUMENT, **ON_DOCUMENT_READ}[name]
+    etag = eva.stat(DOCUMENT).etag
+    assert outcome(act, eva, Conditions(if_match=('"other"',))) == "PreconditionFailed"
+    assert outcome(act, eva, Conditions(if_none_match=("*",))) == "PreconditionFailed"
+    assert outcome(act, eva, Conditions(if_match=(etag,))) == "ok"
+
+
+@pytest.mark.parametrize("name", ["put", "make a folder", "lock a new name"])
+def test_what_must_not_be_there_yet(world: World, name: str) -> None:
+    eva = world.drive("eva")
+    assert outcome(IN_FOLDER[name], eva, Conditions(if_match=("*",))) == "PreconditionFailed"
+    assert outcome(IN_FOLDER[name], eva, Conditions(if_none_match=("*",))) == "ok"
+
+
+def test_conditions_are_asked_again_when_the_upload_is_done(world: World) -> None:
+    eva, olle = world.drive("eva"), world.drive("olle")
+    upload = eva.put(DOCUMENT, declared=3, conditions=Conditions(if_match=(eva.stat(DOCUMENT).etag,)))
+    upload.write(b"eva")
+    store(olle, DOCUMENT, b"olle")
+    assert outcome(lambda d, c: upload.commit(), eva, Conditions()) == "PreconditionFailed"
+    assert fetch(eva, DOCUMENT) == b"olle"
+
+
+def test_locks_and_rights_are_asked_again_when_the_upload_is_done(world: World) -> None:
+    eva, olle = world.drive("eva"), world.drive("olle")
+    upload = eva.put(DOCUMENT, declared=3)
+    upload.write(b"eva")
+    lock, _ = olle.lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60)
+    assert outcome(lambda d, c: upload.commit(), eva, Conditions()) == "Locked"
+    olle.unlock(DOCUMENT, lock.token)
+    late = eva.put(DOCUMENT, declared=3)
+    late.write(b"eva")
+    world.installation.directory.end_person(world.people["eva"].id)
+    assert outcome(lambda d, c: late.commit(), eva, Conditions()) == "Revoked"
+    assert fetch(olle, DOCUMENT) == b"a.txt"
+
+
+def test_a_frozen_space_is_read_and_nothing_else(world: World) -> None:
+    operator, space = world.installation.operator(), world.spaces["Rum"].id
+    world.installation.spaces.set_state(operator, space, FROZEN)
+    eva = world.drive("eva")
+    assert fetch(eva, DOCUMENT) == b"a.txt"
+    for act in (*ON_DOCUMENT.values(), *IN_FOLDER.values()):
+        with pytest.raises((Frozen, Forbidden)):
+            act(eva, Conditions())
+    world.installation.spaces.set_state(operator, space, ARCHIVED)
+    assert [item.name for item in world.drive("eva").listing(Path())[1]] == ["Archive"]
+    assert fetch(world.drive("eva"), "/Archive/Rum/Mapp/a.txt") == b"a.txt"
+
+
+def test_a_quota_holds_at_once_and_at_the_end(world: World) -> None:
+    used = world.drive("eva").quota(parse("/Rum"))
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 100_000)
+    eva = world.drive("eva")
+    with pytest.raises(QuotaExceeded):
+        eva.put(NEW, declared=200_000)
+    upload = eva.put(NEW, declared=None)
+    upload.write(os.urandom(200_000))
+    with pytest.raises(QuotaExceeded):
+        upload.commit()
+    held = eva.put(NEW, declared=60_000)
+    with pytest.raises(QuotaExceeded):
+        world.drive("olle").put(FOLDER.joined("also"), declared=60_000)
+    held.discard()
+    world.drive("olle").put(FOLDER.joined("also"), declared=60_000).discard()
+    assert used is None or used.used < 100_000
+    with pytest.raises(NotFound):
+        eva.stat(NEW)
+
+
+@pytest.mark.parametrize(
+    ("options", "act", "error"),
+    [
+        ({"read_only": True}, lambda d: store(d, NEW, b"x"), Forbidden),
+        ({"spaces": [b"\1" * 16]}, lambda d: d.stat(DOCUMENT), NotFound),
+    ],
+)
+def test_what_one_credential_is_good_for(
+    world: World, options: dict[str, Any], act: Callable[[Drive], object], error: type[Exception]
+) -> None:
+    _, password = world.installation.directory.add_device(world.people["eva"].id, "narrow", **options)
+    signed_in = world.installation.authenticator.basic("eva", password, via=Via.WEBDAV, address="192.0.2.9")
+    with pytest.raises(error):
+        act(world.installation.drive(signed_in))
+
+
+def test_a_folder_goes_neither_into_itself_nor_onto_what_holds_it(world: World) -> None:
+    eva = world.drive("eva")
+    for goal in (FOLDER, FOLDER.joined("x"), parse("/Rum")):
+        with pytest.raises((SameResource, Forbidden)):
+            eva.move(FOLDER, goal, overwrite=True)
+        with pytest.raises((SameResource, Forbidden)):
+            eva.copy(FOLDER, goal, overwrite=True)
+
+
+def test_the_lock_goes_with_what_it_was_on(world: World) -> None:
+    eva, olle = world.drive("eva"), world.drive("olle")
+    lock, _ = eva.lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60)
+    own = Conditions(tokens=frozenset({lock.token}))
+    eva.move(DOCUMENT, NEW, overwrite=False, conditions=own)
+    assert eva.locks(NEW) == []
+    store(olle, NEW, b"olle's turn")
+    store(olle, DOCUMENT, b"and here")
+
+
+def test_a_group_reaches_its_members_while_they_are_in_it(world: World) -> None:
+    directory, operator = world.installation.directory, world.installation.operator()
+    world.person("lisa", "Kund AB")
+    group = directory.add_group("Styrelsen")
+    world.installation.spaces.grant(
+        operator, world.spaces["Rum"].id, parse("/"), group.id, GranteeKind.GROUP, Role.VIEWER, history=False
+    )
+    with pytest.raises(NotFound):
+        fetch(world.drive("lisa"), DOCUMENT)
+    directory.add_member(group.id, world.people["lisa"].id)
+    drive = world.drive("lisa")
+    assert fetch(drive, DOCUMENT) == b"a.txt"
+    directory.remove_member(group.id, world.people["lisa"].id)
+    with pytest.raises(NotFound):
+        fetch(drive, DOCUMENT)

@@ -1,0 +1,142 @@
+"""Two rival buyers in a deal room: lanes, walls, and what each party's stream tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+import pytest
+
+from auth.roles import Role
+from providers.errors import Forbidden, NotFound, RivalsWouldMeet
+from providers.paths import parse
+from tests.worlds import World, fetch, store
+
+
+@pytest.fixture
+def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = World.create(data_folder, **engine)
+    made.person("mia", "Byrån AB")
+    made.person("alba", "Köpare A")
+    made.person("kenji", "Köpare B")
+    made.space("Affären", "Säljaren AB", ("/Underlag", "/Bud"))
+    made.grant("mia", "Affären", Role.MANAGER, history=True)
+    for login in ("alba", "kenji"):
+        made.grant(login, "Affären", Role.VIEWER, "/Underlag")
+        made.grant(login, "Affären", Role.UPLOADER, "/Bud")
+    yield made
+    made.installation.close()
+
+
+def names(world: World, login: str, path: str) -> list[str]:
+    return [item.name for item in world.drive(login).listing(parse(path))[1]]
+
+
+def stream(world: World, login: str) -> list[tuple[str, str]]:
+    """Return kind and path of each event in the stream of the person's party."""
+    world.installation.tick()
+    audit = world.installation.audit
+    with world.installation.database.read() as connection:
+        log = audit.find(connection, world.spaces["Affären"].id, world.people[login].organisation)
+        entries = list(audit.entries(connection, log))
+    return [(e.event["kind"], e.personal["path"].value or "") for e in entries if "path" in e.personal]
+
+
+def test_both_send_a_bid_by_the_same_name_and_neither_learns_of_the_other(world: World) -> None:
+    first = store(world.drive("alba"), "/Affären/Bud/Bud.pdf", b"A: 10")
+    second = store(world.drive("kenji"), "/Affären/Bud/bud.pdf", b"B: 12")
+    assert first.id != second.id and second.version == 1
+    assert names(world, "alba", "/Affären/Bud") == ["Bud.pdf"]
+    assert names(world, "kenji", "/Affären/Bud") == ["bud.pdf"]
+    assert fetch(world.drive("kenji"), "/Affären/Bud/Bud.pdf") == b"B: 12"
+    seen = "/Säljaren AB – Affären/Bud"
+    assert names(world, "mia", seen) == ["Bud (Köpare A).pdf", "bud (Köpare B).pdf"]
+    assert fetch(world.drive("mia"), f"{seen}/Bud (Köpare A).pdf") == b"A: 10"
+    with pytest.raises(NotFound):
+        world.drive("alba").stat(parse("/Affären/Bud/bud (Köpare B).pdf"))
+
+
+def test_each_stream_tells_its_own_party_alone(world: World) -> None:
+    store(world.drive("mia"), "/Säljaren AB – Affären/Underlag/Bokslut.pdf", b"x")
+    store(world.drive("alba"), "/Affären/Bud/Bud.pdf", b"A: 10")
+    fetch(world.drive("kenji"), "/Affären/Underlag/Bokslut.pdf")
+    with pytest.raises(Forbidden):
+        store(world.drive("kenji"), "/Affären/Underlag/Falskt.pdf", b"x")
+    own = {login: stream(world, login) for login in ("alba", "kenji")}
+    assert [event for event in own["alba"] if event[0] != "grant"] == [
+        ("add", "/Underlag/Bokslut.pdf"),
+        ("add", "/Bud/Bud.pdf"),
+    ]
+    assert [event for event in own["kenji"] if event[0] != "grant"] == [
+        ("add", "/Underlag/Bokslut.pdf"),
+        ("refused", "/Underlag"),
+        ("read", "/Underlag/Bokslut.pdf"),
+    ]
+    assert {path for kind, path in own["alba"] if kind == "grant"} == {"/Underlag", "/Bud"}
+    assert len([event for event in own["alba"] if event[0] == "grant"]) == 2
+
+
+def test_nobody_may_write_where_a_rival_reads(world: World) -> None:
+    for role in (Role.CONTRIBUTOR, Role.EDITOR, Role.MANAGER):
+        for path in ("/Underlag", "/"):
+            with pytest.raises(RivalsWouldMeet):
+                world.grant("alba", "Affären", role, path)
+    world.grant("alba", "Affären", Role.UPLOADER, "/Underlag")
+
+
+def test_nobody_may_read_where_a_rival_writes(world: World) -> None:
+    world.space("Eget", "Köpare A", ("/Inre",))
+    world.grant("alba", "Eget", Role.EDITOR)
+    for path in ("/", "/Inre"):
+        with pytest.raises(RivalsWouldMeet):
+            world.grant("kenji", "Eget", Role.VIEWER, path)
+
+
+def test_a_broken_inheritance_parts_them_and_mending_it_is_refused(world: World) -> None:
+    world.space("Delat", "Köpare A", ("/A", "/B"))
+    spaces, operator = world.installation.spaces, world.installation.operator()
+    broken = spaces.break_inheritance(operator, world.spaces["Delat"].id, parse("/B"))
+    world.grant("alba", "Delat", Role.EDITOR)
+    world.grant("kenji", "Delat", Role.VIEWER, "/B")
+    assert names(world, "alba", "/Delat") == ["A"]
+    assert names(world, "kenji", "/Delat") == ["B"]
+    with pytest.raises(RivalsWouldMeet):
+        spaces.revoke(operator, world.spaces["Delat"].id, broken.id)
+
+
+def test_a_folder_moved_where_rivals_would_meet_stays(world: World) -> None:
+    world.space("Delat", "Köpare A", ("/A/Eget", "/B"))
+    world.grant("mia", "Delat", Role.MANAGER)
+    world.grant("alba", "Delat", Role.EDITOR, "/A/Eget")
+    world.grant("kenji", "Delat", Role.VIEWER, "/B")
+    shown = "/Köpare A – Delat"
+    with pytest.raises(RivalsWouldMeet):
+        world.drive("mia").move(parse(f"{shown}/A/Eget"), parse(f"{shown}/B/Eget"), overwrite=False)
+    assert names(world, "kenji", "/Delat/B") == []
+
+
+def test_spaces_of_one_name_are_told_apart_within_what_one_party_sees(world: World) -> None:
+    world.space("Dokument", "Köpare A")
+    first = world.spaces["Dokument"]
+    world.grant("alba", "Dokument", Role.VIEWER)
+    world.space("Dokument", "Köpare B")
+    world.grant("kenji", "Dokument", Role.VIEWER)
+    assert names(world, "kenji", "/") == ["Affären", "Dokument"], "another party's space moved a name"
+    world.grant("alba", "Dokument", Role.VIEWER)
+    assert names(world, "alba", "/") == ["Affären", "Dokument", "Dokument (2)"]
+    operator = world.installation.operator()
+    for _, grant in world.installation.spaces.grants(first.id):
+        world.installation.spaces.revoke(operator, first.id, grant.id)
+    assert names(world, "alba", "/") == ["Affären", "Dokument (2)"], "a suffix once given is kept"
+
+
+def test_what_something_unseen_holds_can_be_taken_all_the_same(world: World) -> None:
+    world.space("Delat", "Köpare A", ("/Hemligt",))
+    operator, spaces = world.installation.operator(), world.installation.spaces
+    spaces.break_inheritance(operator, world.spaces["Delat"].id, parse("/Hemligt"))
+    world.grant("alba", "Delat", Role.EDITOR)
+    alba = world.drive("alba")
+    assert names(world, "alba", "/Delat") == []
+    alba.make_folder(parse("/Delat/hemligt"))
+    store(alba, "/Delat/hemligt/x.txt", b"mine")
+    assert names(world, "alba", "/Delat") == ["hemligt"]
