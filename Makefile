@@ -15,7 +15,7 @@ BIN := .venv/bin
 SETUP := @$(PYTHON) deploy/dev/setup.py
 export MELLANRUM_PROOF ?= full
 
-.PHONY: demo run test check proof bench format settings first-migration pins clean
+.PHONY: demo run test check proof bench format settings commands first-migration pins clean
 
 demo:
 	$(SETUP) run
@@ -52,6 +52,11 @@ format:
 settings:
 	$(SETUP) test
 	$(BIN)/python deploy/dev/settings_text.py
+
+# docs/CLI.md, from the command line itself and the errors
+commands:
+	$(SETUP) test
+	$(BIN)/python deploy/dev/cli_text.py
 
 # migration 0001 of both chains, from the tables; until the first release
 first-migration:

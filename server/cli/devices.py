@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from auth.errors import UnknownName
 from auth.people import Device, Person
 from auth.roles import Via
 from config.ids import id_from_text, id_text
 from server.cli import find
-from server.cli.errors import Nameless
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import moment, parse_moment, table, yes
 
@@ -95,4 +95,4 @@ def remove(desk: Desk, options: argparse.Namespace) -> Answer:
             if device.id == identity:
                 directory.revoke_device(device.id, actor=desk.actor)
                 return Answer({"id": options.id, "revoked": True}, [f"Revoked {device.label} of {person.login}."])
-    raise Nameless(kind="device", name=options.id)
+    raise UnknownName(kind="device", name=options.id)

@@ -47,12 +47,6 @@ class NotUnique(MellanrumError):
     exit_code = 66
 
 
-class Nameless(MellanrumError):
-    """There is no {kind} {name} here. "mellanrum {kind} list" shows those that stand."""
-
-    exit_code = 66
-
-
 class DamageFound(MellanrumError):
     """What is stored does not hold in {count} places, named above. Keep the folder as it is and restore a backup."""
 

@@ -6,42 +6,43 @@ import argparse
 import os
 from pathlib import Path as File
 
+from auth.errors import UnknownName
 from auth.people import Group, Organisation, Person
 from auth.roles import GranteeKind, Role
 from config.errors import MellanrumError
 from config.ids import id_from_text, id_text
 from providers.model import SpaceInfo
 from providers.paths import Path, fold, parse
-from server.cli.errors import InputUnreadable, Misused, Nameless, NotUnique, OutputTaken, OutputUnwritable
+from server.cli.errors import InputUnreadable, Misused, NotUnique, OutputTaken, OutputUnwritable
 from server.cli.frame import Desk, Parser
 
 ROLES = {role.name.lower(): role for role in Role if role is not Role.BREAK}
 
 
 def organisation(desk: Desk, text: str) -> Organisation:
-    """Return the organisation. Raises Nameless."""
+    """Return the organisation. Raises UnknownName."""
     identity = id_from_text(text)
     for found in desk.installation.directory.organisations():
         if found.id == identity or fold(found.name) == fold(text):
             return found
-    raise Nameless(kind="org", name=text)
+    raise UnknownName(kind="org", name=text)
 
 
 def person(desk: Desk, text: str) -> Person:
-    """Return the person who signs in by that name. Raises Nameless."""
+    """Return the person who signs in by that name. Raises UnknownName."""
     directory, identity = desk.installation.directory, id_from_text(text)
     try:
         return directory.find_person(text) if identity is None else directory.person(identity)
     except MellanrumError:
-        raise Nameless(kind="person", name=text) from None
+        raise UnknownName(kind="person", name=text) from None
 
 
 def group(desk: Desk, text: str) -> Group:
-    """Return the group. Raises Nameless, NotUnique."""
+    """Return the group. Raises UnknownName, NotUnique."""
     identity = id_from_text(text)
     found = [g for g in desk.installation.directory.groups() if g.id == identity or fold(g.name) == fold(text)]
     if not found:
-        raise Nameless(kind="group", name=text)
+        raise UnknownName(kind="group", name=text)
     if len(found) > 1:
         raise NotUnique(name=text, found=", ".join(id_text(each.id) for each in found), option="its id")
     return found[0]
@@ -50,7 +51,7 @@ def group(desk: Desk, text: str) -> Group:
 def space(desk: Desk, text: str) -> SpaceInfo:
     """Return the space of that name, `CUSTOMER/NAME` where several have it, or of that id.
 
-    Raises Nameless, NotUnique.
+    Raises UnknownName, NotUnique.
     """
     identity = id_from_text(text.removeprefix("~"))
     customer, _, name = text.rpartition("/")
@@ -61,7 +62,7 @@ def space(desk: Desk, text: str) -> SpaceInfo:
         if info.id == identity or (fold(info.name) == fold(name) and (named is None or info.customer == named))
     ]
     if not found:
-        raise Nameless(kind="space", name=text)
+        raise UnknownName(kind="space", name=text)
     if len(found) > 1:
         shown = ", ".join(f'"{full_name(desk, info)}"' for info in found)
         raise NotUnique(name=text, found=shown, option="CUSTOMER/NAME")

@@ -110,7 +110,7 @@ def _deal() -> Iterator[Paper]:
 
 
 def _housing() -> Iterator[Paper]:
-    room = customer = world.HOUSING
+    room, customer = "Föreningen", world.HOUSING
     call = ["Tid: 15 december 2026 kl. 18.30", "Plats: tvättstugan", "Fika från kl. 18 ☕"]
     drafts = tuple(forms.document("Kallelse till föreningsstämma", call[:count]) for count in (1, 2, 3))
     yield Paper(customer, room, "/Stämma 2026/Kallelse.docx", "birgitta", drafts)

@@ -119,7 +119,7 @@ ROOMS: tuple[Room, ...] = (
         (Let(Role.MANAGER, person="priya"), Let(Role.CONTRIBUTOR, organisation="Watanabe Industri", history=False)),
     ),
     Room(
-        HOUSING,
+        "Föreningen",
         HOUSING,
         ("Stämma 2026", "Styrelsen", "Medlemmar", "Stadgar"),
         (

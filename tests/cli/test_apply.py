@@ -1,0 +1,197 @@
+"""`apply`: the difference first, then it is done, and done twice there is none."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shop import Shop, process
+from tests.tools import ROOT
+
+EXAMPLES = ("apply.example.toml", "apply.example.csv")
+
+
+def written(folder: Path, text: str, name: str = "wanted.toml") -> Path:
+    """Write a file for `apply`."""
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_is_applied_once(shop: Shop, name: str) -> None:
+    file = ROOT / "deploy" / name
+    shown = shop.ok("apply", file, "--dry-run")
+    assert shown["steps"] and not shown["done"]
+    assert len(shop.ok("org", "list")) == 1
+    done = shop.ok("apply", file, "--yes")
+    assert done["done"] and done["steps"] == shown["steps"]
+    again = shop.ok("apply", file, "--yes")
+    assert (again["steps"], again["notes"], again["done"]) == ([], [], False)
+    assert shop.run("apply", file).out == "No difference.\n"
+    assert shop.ok("verify")["whole"]
+
+
+def test_members_have_folders_of_their_own(shop: Shop) -> None:
+    shop.ok("apply", ROOT / "deploy" / "apply.example.toml", "--yes")
+    grants = shop.ok("grant", "list", "Föreningen")
+    own = {(each["role"], each["for"]) for each in grants if each["path"] == "/Medlemmar/Åsa Nguyễn"}
+    assert own == {("editor", "Åsa Nguyễn"), ("viewer", "Styrelsen"), ("break", "(nobody inherits)")}
+
+
+def test_it_asks_before_it_does_anything(shop: Shop, tmp_path: Path) -> None:
+    file = written(tmp_path, '[[organisation]]\nname = "Kund"\n')
+    ran = process("--data", shop.data, "apply", file)
+    assert ran.code == 7
+    assert "+ organisation Kund" in ran.out
+    assert len(shop.ok("org", "list")) == 1
+
+
+def test_changes_are_told_from_what_is_new(shop: Shop, tmp_path: Path) -> None:
+    text = """
+[[organisation]]
+name = "Kund"
+[[person]]
+login = "bo"
+name = "Bo Alm"
+organisation = "Kund"
+[[space]]
+name = "Akten"
+customer = "Kund"
+grants = [{ role = "viewer", person = "bo" }]
+"""
+    shop.ok("apply", written(tmp_path, text), "--yes")
+    changed = text.replace('name = "Kund"\n[[', 'name = "Kund"\nsecond_factor = true\n[[').replace("viewer", "editor")
+    changed = changed.replace("Bo Alm", "Bo Almqvist").replace(
+        '"Kund"\ngrants', '"Kund"\nquota_bytes = 1000000\ngrants'
+    )
+    steps = shop.ok("apply", written(tmp_path, changed), "--yes")["steps"]
+    assert [(step["sign"], step["what"]) for step in steps] == [
+        ("~", "organisation"), ("~", "person"), ("~", "space"), ("~", "grant"),
+    ]  # fmt: skip
+    assert [each["role"] for each in shop.ok("grant", "list", "Akten")] == ["editor"]
+    assert shop.ok("space", "show", "Akten")["quota_bytes"] == 1_000_000
+    assert shop.ok("person", "show", "bo")["name"] == "Bo Almqvist"
+    assert shop.ok("apply", tmp_path / "wanted.toml", "--yes")["steps"] == []
+
+
+def test_nothing_goes_that_the_file_does_not_name(shop: Shop, tmp_path: Path) -> None:
+    shop.ok("org", "add", "Kvar")
+    shop.ok("space", "create", "Akten")
+    shop.ok("grant", "add", "Akten", "manager", "--person", "agnes")
+    shop.ok("apply", written(tmp_path, '[[space]]\nname = "Akten"\n[[organisation]]\nname = "Ny"\n'), "--yes")
+    assert {each["name"] for each in shop.ok("org", "list")} >= {"Kvar", "Ny"}
+    assert len(shop.ok("grant", "list", "Akten")) == 1
+
+
+def test_two_of_one_name_get_a_folder_each_and_keep_it(shop: Shop, tmp_path: Path) -> None:
+    def listing(*logins: str) -> Path:
+        rows = [f"Brf,{login},Eva Ek,Huset,/M" for login in logins]
+        return written(tmp_path, "\n".join(["organisation,login,name,space,private_below", *rows]), "m.csv")
+
+    shop.ok("apply", listing("eva1"), "--yes")
+    shop.ok("apply", listing("eva1", "eva2"), "--yes")
+    paths = {each["path"] for each in shop.ok("grant", "list", "Huset") if each["kind"] == "person"}
+    assert paths == {"/M/Eva Ek", "/M/Eva Ek (eva2)"}
+    assert shop.ok("apply", listing("eva2", "eva1"), "--yes")["steps"] == []
+
+
+def test_all_that_is_wrong_is_named_at_once(shop: Shop, tmp_path: Path) -> None:
+    text = """
+[[organisation]]
+nam = "Kund"
+[[person]]
+login = 7
+name = "Bo"
+[[space]]
+name = "a/b"
+grants = [{ role = "king", person = "bo" }, { role = "viewer" }]
+[[sapce]]
+name = "x"
+"""
+    ran = shop.run("apply", written(tmp_path, text))
+    assert ran.code == 65
+    for part in (
+        "Did you mean name?",
+        "name is missing",
+        "login must be text",
+        "a/b",
+        "king",
+        "name one of",
+        "[[sapce]]",
+    ):
+        assert part in ran.err, part
+    rows = (
+        "organisation,login,name,space,role\n"
+        "Kund,bo,,,\n"  # row 2
+        ",,,Akten,viewer\n"
+        "Kund,,,Akten,editr\n"
+    )
+    ran = shop.run("apply", written(tmp_path, rows, "w.csv"))
+    assert ran.code == 65
+    for part in ("row 2: bo has no name", "row 3: role needs", "row 4: there is no role editr"):
+        assert part in ran.err, part
+    ran = shop.run("apply", written(tmp_path, "organisation,spaec\nKund,x\n", "w.csv"))
+    assert "Did you mean space?" in ran.err
+
+
+def test_names_that_lead_nowhere_keep_it_from_beginning(shop: Shop, tmp_path: Path) -> None:
+    text = """
+[[organisation]]
+name = "Ny"
+[[person]]
+login = "bo"
+name = "Bo"
+organisation = "Ingen"
+[[space]]
+name = "Akten"
+grants = [{ role = "viewer", group = "Inga" }, { role = "viewer", person = "eva", expires = "snart" }]
+"""
+    ran = shop.run("apply", written(tmp_path, text), "--yes")
+    assert ran.code == 65
+    assert all(part in ran.err for part in ("Ingen", "Inga", "eva"))
+    assert len(shop.ok("org", "list")) == 1
+
+
+def test_half_way_is_told_and_gone_on_from(shop: Shop, tmp_path: Path) -> None:
+    text = """
+[[organisation]]
+name = "Ett"
+[[organisation]]
+name = "Två"
+[[space]]
+name = "Rummet"
+grants = [{ role = "viewer", organisation = "Ett" }, { role = "editor", organisation = "Två" }]
+"""
+    ran = shop.run("apply", written(tmp_path, text), "--yes")
+    assert ran.code == 8
+    assert "where another customer reads" in ran.err
+    again = shop.ok("apply", written(tmp_path, text.replace("editor", "uploader")), "--yes")
+    assert [step["what"] for step in again["steps"]] == ["grant"]
+
+
+def test_new_people_get_device_passwords_in_a_list(shop: Shop, tmp_path: Path) -> None:
+    listed = tmp_path / "devices.csv"
+    shop.ok("apply", ROOT / "deploy" / "apply.example.csv", "--yes", "--devices", listed)
+    assert listed.stat().st_mode & 0o777 == 0o600
+    rows = list(csv.DictReader(listed.read_text(encoding="utf-8").splitlines()))
+    assert {row["login"] for row in rows} == {"gunnar", "li", "lgh01", "lgh02"}
+    assert all(row["device_password"].startswith("mrd_") for row in rows)
+    assert shop.run("apply", ROOT / "deploy" / "apply.example.csv", "--devices", listed).code == 73
+
+
+def test_a_spreadsheet_of_any_country_is_read(shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "kunder.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + "Organisation;Space;Role\r\nKafé Blåbär;Akten;viewer\r\n;;\r\n".encode())
+    assert len(shop.ok("apply", file, "--yes")["steps"]) == 3
+
+
+def test_many_customers_at_once(shop: Shop, tmp_path: Path) -> None:
+    rows = [f"Kund {n},p{n},Person {n},Bokföring,A/B|C,viewer" for n in range(60)]
+    file = written(tmp_path, "\n".join(["organisation,login,name,space,folders,role", *rows]), "many.csv")
+    done = shop.ok("apply", file, "--yes")
+    assert len(done["steps"]) == 60 * (1 + 1 + 1 + 2 + 1)
+    assert len(shop.ok("space", "list")) == 60
+    assert shop.ok("apply", file, "--yes")["steps"] == []

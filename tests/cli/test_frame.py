@@ -1,0 +1,130 @@
+"""What holds of every command: options before and after, one document, one line, a code that says which kind it was."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from server.cli.main import main, parser
+from server.cli.progress import Progress, line
+from tests.cli.shop import SUPPLIER, Shop, process
+from tests.tools import ROOT
+
+
+def test_options_stand_before_a_command_or_after_it(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(shop.data)
+    for words in (
+        ["--data", data, "--json", "org", "list"],
+        ["org", "--data", data, "list", "--json"],
+        ["--json", "org", "list", "--data", data],
+    ):
+        assert main(words) == 0
+        assert [each["name"] for each in json.loads(capsys.readouterr().out)] == [SUPPLIER]
+
+
+def test_a_settings_file_says_which_installation(shop: Shop, tmp_path: Path) -> None:
+    settings = tmp_path / "mellanrum.toml"
+    settings.write_text('[installation]\ndata_folder = "data"\n')
+    assert process("--settings", settings, "key", "show", "--json").json["wraps"] == 2
+    assert process("key", "show", "--json", MELLANRUM_SETTINGS=str(settings)).json["wraps"] == 2
+    assert process("key", "show", "--json", MELLANRUM_INSTALLATION_DATA_FOLDER=str(shop.data)).json["wraps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["org"], 64, "required"),
+        (["no-such-noun"], 64, "invalid choice"),
+        (["org", "add"], 64, "NAME"),
+        (["org", "list", "--jso"], 64, "Unrecognized"),
+        (["--data", "/nonexistent/mellanrum", "org", "list"], 3, "init"),
+        (["--data", "/nonexistent/mellanrum", "upgrade"], 3, "init"),
+        (["audit", "verify", "/nonexistent/bundle"], 66, "/nonexistent/bundle"),
+        (["apply", "/nonexistent/list.toml"], 66, "/nonexistent/list.toml"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_a_code(words: list[str], code: int, says: str) -> None:
+    ran = process(*words)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("mellanrum: ")
+    assert ran.err.count("\n") == 1
+    assert says in ran.err
+
+
+def test_errors_are_a_document_too() -> None:
+    ran = process("--json", "--data", "/nonexistent/mellanrum", "person", "list")
+    assert ran.code == 3
+    assert ran.json["error"]["kind"] == "NotInitialised"
+    assert ran.json["error"]["exit_code"] == 3
+    assert ran.json["error"]["message"] in ran.err
+
+
+def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
+    settings = tmp_path / "wrong.toml"
+    settings.write_text("[http]\nport = 99999\nworkers = -1\n")
+    ran = process("--settings", settings, "doctor")
+    assert ran.code == 2
+    assert all(name in ran.err for name in ("http.port", "http.workers", "data folder"))
+
+
+def test_what_nobody_foresaw_is_one_line_and_says_where(shop: Shop) -> None:
+    (shop.data / "catalogue.db").write_bytes(b"no database at all, " * 500)
+    for suffix in ("-wal", "-shm"):
+        shop.data.with_name(f"catalogue.db{suffix}").unlink(missing_ok=True)
+    ran = process("--data", shop.data, "org", "list")
+    assert ran.code not in (0, 1, 2)
+    assert ran.err.count("\n") == 1
+    assert "Traceback" in process("--data", shop.data, "org", "list", MELLANRUM_TRACE="1").err or ran.code != 70
+
+
+def test_nothing_is_asked_without_a_terminal(shop: Shop) -> None:
+    shop.ok("org", "add", "Kund AB")
+    ran = process("--data", shop.data, "org", "remove", "Kund AB")
+    assert ran.code == 7
+    assert "--yes" in ran.err
+    assert "Kund AB" in shop.run("org", "list").out
+
+
+def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    for noun in ("org", "person", "group", "space", "grant", "device", "key", "audit"):
+        with pytest.raises(SystemExit):
+            parser().parse_args([noun, "--help"])
+        told = capsys.readouterr().out
+        assert "list" in told or noun == "key"
+
+
+def test_a_bar_shows_how_far_work_has_come() -> None:
+    assert line("applying", 5, 10) == f"applying [{'#' * 15}{'.' * 15}] 5 of 10"
+    assert line("verifying", 7, None) == "verifying … 7"
+
+    class Terminal:
+        text = ""
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            self.text += text
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+    shown = Terminal()
+    with Progress("applying", 2, shown) as bar:  # type: ignore[arg-type]
+        bar.step()
+    assert "1 of 2" in shown.text
+    assert shown.text.endswith("\x1b[K")
+
+
+def test_the_documentation_is_that_of_the_commands() -> None:
+    spec = importlib.util.spec_from_file_location("cli_text", ROOT / "deploy" / "dev" / "cli_text.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.text(), "run: make commands"
+    codes = {kind.exit_code for kind in module.errors()}
+    assert {1, 2, 3, 64, 66, 70} <= codes

@@ -1,0 +1,160 @@
+"""Each noun's commands, one after the other, as a keeper would use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth.errors import Revoked, SignInRefused
+from auth.roles import Via
+from config.settings import load
+from providers.installation import Installation
+from providers.paths import ROOT
+from tests.cli.shop import ADMIN, SUPPLIER, Shop
+
+
+def roots(shop: Shop, login: str, password: str) -> list[str]:
+    """Return the names of the spaces somebody sees."""
+    settings = load(data_folder=shop.data, environ={})
+    installation = Installation.open(shop.data, settings)
+    try:
+        principal = installation.authenticator.basic(login, password, via=Via.WEBDAV, address="192.0.2.1")
+        return [item.name for item in installation.drive(principal).listing(ROOT)[1]]
+    finally:
+        installation.close()
+
+
+def test_init_tells_all_that_is_needed_once(init: dict[str, Any], shop: Shop) -> None:
+    assert init["supplier"] == SUPPLIER
+    assert init["administrator"] == ADMIN
+    assert len(init["recovery_codes"]) == 10
+    assert Path(init["key_file"]).stat().st_mode & 0o777 == 0o600
+    assert Path(init["recovery_kit"]).stat().st_mode & 0o777 == 0o600
+    assert roots(shop, ADMIN, init["device_password"]) == []
+    again = shop.run("init", "--supplier", "Another", "--admin", "other")
+    assert again.code == 3
+
+
+def test_init_makes_nothing_of_a_weak_password(tmp_path: Path, shop: Shop) -> None:
+    weak = tmp_path / "weak"
+    weak.write_text("kort\n")
+    other = Shop(tmp_path / "other", shop.capture)
+    ran = other.run("init", "--supplier", "X", "--admin", "y", "--password-file", weak)
+    assert ran.code == 25
+    assert not other.data.exists()
+    assert not other.key.exists()
+
+
+def test_organisations(shop: Shop) -> None:
+    made = shop.ok("org", "add", "Kafé Blåbär")
+    assert shop.run("org", "add", "KAFÉ BLÅBÄR").code == 24
+    assert {each["name"] for each in shop.ok("org", "list")} == {SUPPLIER, "Kafé Blåbär"}
+    assert shop.ok("org", "set", "Kafé Blåbär", "--second-factor", "yes")["second_factor"]
+    assert shop.ok("org", "set", "Kafé Blåbär", "--name", "Kafé Lingon")["id"] == made["id"]
+    assert shop.ok("org", "show", made["id"])["name"] == "Kafé Lingon"
+    assert shop.run("org", "show", "Kafé Blåbär").code == 23
+    assert shop.run("org", "set", "Kafé Lingon").code == 64
+    shop.ok("org", "remove", "Kafé Lingon", "--yes")
+    assert [each["name"] for each in shop.ok("org", "list")] == [SUPPLIER]
+
+
+def test_people_their_secrets_and_their_end(shop: Shop, tmp_path: Path) -> None:
+    shop.ok("org", "add", "Kund")
+    added = shop.ok("person", "add", "åsa", "Åsa Ek", "--org", "Kund", "--mail", "asa@kund.example")
+    assert (added["password"], added["second_factor"], added["organisation"]) == (False, False, "Kund")
+    assert shop.run("person", "add", "ÅSA", "Someone Else").code == 24
+    secret = tmp_path / "secret"
+    secret.write_text("vilken himla lång fras 88\n")
+    assert shop.ok("person", "password", "åsa", "--password-file", secret)["password"]
+    assert roots(shop, "åsa", "vilken himla lång fras 88") == []
+    assert len(shop.ok("person", "totp", "åsa")["totp_secret"]) == 32
+    with pytest.raises(SignInRefused):
+        roots(shop, "åsa", "vilken himla lång fras 88")
+    assert len(shop.ok("person", "codes", "åsa")["recovery_codes"]) == 10
+    shop.ok("person", "no-totp", "åsa", "--yes")
+    assert shop.ok("person", "set", "åsa", "--name", "Åsa Ek-Berg", "--administrator", "yes")["name"] == "Åsa Ek-Berg"
+    assert [each["login"] for each in shop.ok("person", "list", "--org", "Kund")] == ["åsa"]
+    assert shop.ok("person", "show", "åsa")["administrator"]
+    shop.ok("person", "remove", "åsa", "--yes")
+    assert shop.run("person", "show", "åsa").code == 23
+
+
+def test_groups(shop: Shop) -> None:
+    shop.ok("person", "add", "bo", "Bo Alm")
+    assert shop.ok("group", "add", "Bokförare", "--member", ADMIN)["members"] == [ADMIN]
+    shop.ok("group", "join", "Bokförare", "bo")
+    assert shop.ok("group", "show", "bokförare")["members"] == [ADMIN, "bo"]
+    shop.ok("group", "leave", "Bokförare", ADMIN)
+    assert [each["members"] for each in shop.ok("group", "list")] == [["bo"]]
+    assert shop.run("group", "join", "Bokförare", "nobody").code == 23
+    shop.ok("group", "remove", "Bokförare", "--yes")
+    assert shop.ok("group", "list") == []
+
+
+def test_spaces_from_a_template_and_who_is_let_in(shop: Shop, tmp_path: Path, init: dict[str, Any]) -> None:
+    for folder in ("01 Ritningar/Äldre", "02 Avtal", ".git/objects"):
+        (tmp_path / "mall" / folder).mkdir(parents=True)
+    shop.ok("org", "add", "Kund")
+    shop.ok("person", "add", "åsa", "Åsa Ek", "--org", "Kund")
+    password = shop.ok("device", "add", "åsa", "laptop")["device_password"]
+    made = shop.ok(
+        "space", "create", "Bygget", "--customer", "Kund", "--template", tmp_path / "mall", "--quota", "2 GiB"
+    )
+    assert (made["folders"], made["quota_bytes"], made["customer"]) == (3, 2 * 2**30, "Kund")
+    assert roots(shop, "åsa", password) == []
+    granted = shop.ok("grant", "add", "Bygget", "editor", "--person", "åsa", "--path", "/01 Ritningar")
+    assert (granted["path"], granted["history"]) == ("/01 Ritningar", True)
+    assert not shop.ok("grant", "add", "Bygget", "uploader", "--org", "Kund", "--expires", "2030-12-31")["history"]
+    assert roots(shop, "åsa", password) == ["Bygget"]
+    shop.ok("grant", "break", "Bygget", "/02 Avtal")
+    assert {each["role"] for each in shop.ok("grant", "list", "Kund/Bygget")} == {"editor", "uploader", "break"}
+    for each in shop.ok("grant", "list", "Bygget"):
+        shop.ok("grant", "remove", "Bygget", each["id"])
+    assert shop.ok("space", "show", made["id"])["grants"] == []
+    assert roots(shop, "åsa", password) == []
+    assert shop.ok("space", "set", "Bygget", "--state", "frozen", "--quota", "none")["quota_bytes"] is None
+    assert shop.ok("space", "remove", "Bygget", "--yes")["state"] == "archived"
+
+
+def test_a_name_that_several_customers_have_needs_the_customer(shop: Shop) -> None:
+    for customer in ("Ett", "Två"):
+        shop.ok("org", "add", customer)
+        shop.ok("space", "create", "Akten", "--customer", customer)
+    ran = shop.run("space", "show", "Akten")
+    assert ran.code == 66
+    assert "Ett/Akten" in ran.err and "Två/Akten" in ran.err
+    assert shop.ok("space", "show", "Två/Akten")["customer"] == "Två"
+    assert len(shop.ok("space", "list", "--customer", "Ett")) == 1
+
+
+def test_rivals_are_kept_apart_at_the_command_line_too(shop: Shop) -> None:
+    for name in ("Köpare", "Rival"):
+        shop.ok("org", "add", name)
+    shop.ok("space", "create", "Rummet")
+    shop.ok("grant", "add", "Rummet", "viewer", "--org", "Köpare")
+    assert shop.run("grant", "add", "Rummet", "editor", "--org", "Rival").code == 19
+
+
+def test_devices_end_at_once(shop: Shop) -> None:
+    shop.ok("person", "add", "bo", "Bo Alm")
+    shop.ok("space", "create", "Ett")
+    made = shop.ok("device", "add", "bo", "skriptet", "--space", "Ett", "--read-only", "--protocol", "webdav")
+    assert made["device_password"].startswith("mrd_")
+    assert (made["spaces"], made["read_only"], made["protocols"]) == (["Ett"], True, ["webdav"])
+    roots(shop, "bo", made["device_password"])
+    (listed,) = shop.ok("device", "list", "bo")
+    assert "device_password" not in listed
+    assert listed["last_used"] is not None
+    shop.ok("device", "remove", made["id"])
+    with pytest.raises((SignInRefused, Revoked)):
+        roots(shop, "bo", made["device_password"])
+    assert shop.run("device", "remove", "00" * 16).code == 23
+
+
+def test_whoever_works_here_is_named_in_the_log(shop: Shop) -> None:
+    shop.ok("org", "add", "Kund")
+    events = shop.ok("audit", "list", "--last", "1")
+    assert events[0]["event"]["kind"] == "organisation_added"
+    assert "operator:" in str(events[0]["personal"])
