@@ -17,10 +17,11 @@ from auth.rights import NO_RIGHTS, Grant, Kind, Principal, Rights, Scope, Standi
 from auth.roles import Role, Via
 from config.clock import now_us
 from config.ids import NOBODY
+from config.queries import Query
 
 RIGHTS_MAX = 10_000
 
-_EPOCH = select(tables.epoch.c.value)
+_EPOCH = Query(select(tables.epoch.c.value))
 _LIVE_PERSON = (
     select(
         tables.person,
@@ -66,7 +67,8 @@ class Loader:
 
     def epoch(self, connection: Connection) -> int:
         """Return the epoch of rights. Ask before anything that is to hold for it, or what is loaded may be older."""
-        return int(connection.execute(_EPOCH).scalar_one())
+        [(value,)] = _EPOCH.rows(connection)
+        return int(value)
 
     def by_login(self, connection: Connection, lookup: bytes) -> Any:
         """Return the row of the person of that login, unless they or their organisation have ended."""

@@ -381,8 +381,10 @@ def _sqlite_engine(path: Path, synchronous: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("mellanrum_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("mellanrum_write", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:  # it takes no lock before the first statement, so nothing can go wrong that wants translating
+            cast(Any, connection.connection.dbapi_connection).execute("BEGIN").close()
 
     return engine
 

@@ -6,15 +6,16 @@ They live in the transient tables: a lock lost with the machine's power is a loc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auth.keyring import Keyring
-from sqlalchemy import Row, bindparam, delete, select, tuple_, update
+from sqlalchemy import bindparam, delete, select, tuple_, update
 
+from auth.keyring import Keyring
 from config.clock import SECOND_US, now_us
 from config.database import Database
+from config.queries import Query
 from providers import tables
 from providers.catalogue.nodes import Node
 
@@ -61,12 +62,14 @@ class HeldLock:
 
 _LOCK = tables.lock
 _COLUMNS = _LOCK.c
-_ON_SLOTS = select(_LOCK).where(
-    tuple_(_COLUMNS.parent, _COLUMNS.lane, _COLUMNS.folded).in_(bindparam("slots", expanding=True)),
-    _COLUMNS.expires_at > bindparam("now"),
+_ON_SLOTS = Query(
+    select(_LOCK).where(
+        tuple_(_COLUMNS.parent, _COLUMNS.lane, _COLUMNS.folded).in_(bindparam("slots", expanding=True)),
+        _COLUMNS.expires_at > bindparam("now"),
+    )
 )
-_IN_SPACE = select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now"))
-_IN_FOLDER = select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now"))
+_IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now")))
+_IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now")))
 _REFRESH = (
     update(_LOCK)
     .where(_COLUMNS.token == bindparam("b_token"))
@@ -85,17 +88,17 @@ class Locks:
         """Return the locks that were taken on these very slots."""
         keys = [(slot.parent, slot.lane, slot.folded) for slot in slots]
         with self._database.transient_read() as connection:
-            return self._held(connection.execute(_ON_SLOTS, {"slots": keys, "now": now_us()}))
+            return self._held(_ON_SLOTS.mappings(connection, slots=keys, now=now_us()))
 
     def inside(self, space: bytes) -> list[HeldLock]:
         """Return all locks of a space."""
         with self._database.transient_read() as connection:
-            return self._held(connection.execute(_IN_SPACE, {"space": space, "now": now_us()}))
+            return self._held(_IN_SPACE.mappings(connection, space=space, now=now_us()))
 
     def in_folder(self, parent: bytes) -> list[HeldLock]:
         """Return the locks on names directly in a folder."""
         with self._database.transient_read() as connection:
-            return self._held(connection.execute(_IN_FOLDER, {"parent": parent, "now": now_us()}))
+            return self._held(_IN_FOLDER.mappings(connection, parent=parent, now=now_us()))
 
     def add(self, lock: HeldLock) -> None:
         """Keep a lock. The caller has seen, and keeps others from changing, that nothing stands against it."""
@@ -133,21 +136,21 @@ class Locks:
     def _sealer(self) -> Any:
         return self._keyring.installation().general
 
-    def _held(self, found: Iterable[Row[Any]]) -> list[HeldLock]:
+    def _held(self, found: Iterable[Mapping[str, Any]]) -> list[HeldLock]:
         return [
             HeldLock(
-                token=row.token,
-                space=row.space,
-                slot=Slot(row.parent, row.lane, row.folded),
-                node=row.node,
-                principal=row.principal,
-                organisation=row.organisation,
-                device=row.device,
-                is_deep=row.is_deep,
-                is_shared=row.is_shared,
-                owner=self._sealer.open(b"lock" + row.token, row.owner).decode("utf-8"),
-                seconds=row.seconds,
-                expires_at=row.expires_at,
+                token=row["token"],
+                space=row["space"],
+                slot=Slot(row["parent"], row["lane"], row["folded"]),
+                node=row["node"],
+                principal=row["principal"],
+                organisation=row["organisation"],
+                device=row["device"],
+                is_deep=row["is_deep"],
+                is_shared=row["is_shared"],
+                owner=self._sealer.open(b"lock" + row["token"], row["owner"]).decode("utf-8"),
+                seconds=row["seconds"],
+                expires_at=row["expires_at"],
             )
             for row in found
         ]

@@ -7,27 +7,34 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auth.keyring import Keyring
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
+from auth.keyring import Keyring
 from config.database import Database
+from config.queries import Query
 from providers import tables
 from providers.catalogue.change import version_mac
 from providers.vault.vault import ChunkRecord, Location
 
 _CHUNK = tables.chunk.c
-_KNOWN = select(_CHUNK.cid).where(
-    _CHUNK.space == bindparam("space"),
-    _CHUNK.cid.in_(bindparam("cids", expanding=True)),
-    _CHUNK.condemned_at.is_(None),
+_KNOWN = Query(
+    select(_CHUNK.cid).where(
+        _CHUNK.space == bindparam("space"),
+        _CHUNK.cid.in_(bindparam("cids", expanding=True)),
+        _CHUNK.condemned_at.is_(None),
+    )
 )
-_LOCATE = select(_CHUNK.cid, _CHUNK.pack, _CHUNK.offset, _CHUNK.length).where(
-    _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
+_LOCATE = Query(
+    select(_CHUNK.cid, _CHUNK.pack, _CHUNK.offset, _CHUNK.length).where(
+        _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
+    )
 )
 _VERSION = tables.version
 _ONE = select(_VERSION).where(_VERSION.c.node == bindparam("node"), _VERSION.c.number == bindparam("number"))
-_PAIR = select(_VERSION).where(
-    _VERSION.c.node == bindparam("node"), _VERSION.c.number.between(bindparam("number") - 1, bindparam("number"))
+_PAIR = Query(
+    select(_VERSION).where(
+        _VERSION.c.node == bindparam("node"), _VERSION.c.number.between(bindparam("before"), bindparam("number"))
+    )
 )
 _ALL = select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number)
 
@@ -46,12 +53,12 @@ class ChunkIndex:
     def known(self, cids: Sequence[bytes]) -> set[bytes]:
         """Return those of `cids` that may be relied on instead of being stored again."""
         with self.database.read() as connection:
-            return set(connection.execute(_KNOWN, {"space": self.space, "cids": list(cids)}).scalars())
+            return {cid for (cid,) in _KNOWN.rows(connection, space=self.space, cids=cids)}
 
     def locate(self, cids: Sequence[bytes]) -> Mapping[bytes, Location]:
         """Return where each of `cids` lies; those the catalogue lacks are missing from the answer."""
         with self.database.read() as connection:
-            rows = connection.execute(_LOCATE, {"space": self.space, "cids": list(cids)})
+            rows = _LOCATE.rows(connection, space=self.space, cids=cids)
             return {cid: Location(pack, offset, length) for cid, pack, offset, length in rows}
 
 
@@ -71,13 +78,13 @@ def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bo
     ordered = list(wanted)
     for start in range(0, len(ordered), 1000):
         part = ordered[start : start + 1000]
-        wanted.difference_update(connection.execute(_KNOWN, {"space": space, "cids": part}).scalars())
+        wanted.difference_update(cid for (cid,) in _KNOWN.rows(connection, space=space, cids=part))
     return not wanted
 
 
-def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes, number: int) -> RowMapping:
+def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes, number: int) -> Mapping[str, Any]:
     """Return a version's row, its MAC checked against the version before. Raises ForgedVersion."""
-    found = {row["number"]: row for row in connection.execute(_PAIR, {"node": node, "number": number}).mappings()}
+    found = {row["number"]: row for row in _PAIR.mappings(connection, node=node, before=number - 1, number=number)}
     row = found.get(number)
     if row is None or row["space"] != space:
         raise ForgedVersion(node, number)

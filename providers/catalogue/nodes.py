@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from auth.keyring import Keyring
 from config.ids import NOBODY
+from config.queries import Query
 from providers import tables
 from providers.paths import DEPTH_MAX, fold
 
@@ -97,18 +98,22 @@ COLUMNS = (
     _ENTRY.has_properties,
 )
 
-_BY_NODE = select(*COLUMNS).where(_ENTRY.node == bindparam("node"))
-_BY_NAME = select(*COLUMNS).where(
-    _ENTRY.parent == bindparam("parent"),
-    _ENTRY.lane.in_([bindparam("common"), bindparam("own")]),
-    _ENTRY.folded == bindparam("folded"),
+_BY_NODE = Query(select(*COLUMNS).where(_ENTRY.node == bindparam("node")))
+_BY_NAME = Query(
+    select(*COLUMNS).where(
+        _ENTRY.parent == bindparam("parent"),
+        _ENTRY.lane.in_([bindparam("common"), bindparam("own")]),
+        _ENTRY.folded == bindparam("folded"),
+    )
 )
-_BY_LANE = select(*COLUMNS).where(
-    _ENTRY.parent == bindparam("parent"), _ENTRY.lane == bindparam("lane"), _ENTRY.folded == bindparam("folded")
+_BY_LANE = Query(
+    select(*COLUMNS).where(
+        _ENTRY.parent == bindparam("parent"), _ENTRY.lane == bindparam("lane"), _ENTRY.folded == bindparam("folded")
+    )
 )
-_CHILDREN = select(*COLUMNS).where(_ENTRY.parent == bindparam("parent"))
+_CHILDREN = Query(select(*COLUMNS).where(_ENTRY.parent == bindparam("parent")))
 _LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
-_PARENT_OF = select(_ENTRY.parent).where(_ENTRY.node == bindparam("node"))
+_PARENT_OF = Query(select(_ENTRY.parent).where(_ENTRY.node == bindparam("node")))
 
 
 class Tree:
@@ -123,21 +128,19 @@ class Tree:
 
     def by_id(self, connection: Connection, node: bytes) -> Node | None:
         """Return the node if it stands anywhere."""
-        row = connection.execute(_BY_NODE, {"node": node}).first()
+        row = _BY_NODE.first(connection, node=node)
         return None if row is None else self.names.node(row)
 
     def named(self, connection: Connection, parent: Node, name: str, own_lane: bytes) -> list[Node]:
         """Return what stands under `name` in `parent`: in the common lane, then in `own_lane` (at most two nodes)."""
         folded = self.names.folded(parent.space, parent.id, name)
-        rows = connection.execute(
-            _BY_NAME, {"parent": parent.id, "common": NOBODY, "own": own_lane, "folded": folded}
-        ).all()
+        rows = _BY_NAME.rows(connection, parent=parent.id, common=NOBODY, own=own_lane, folded=folded)
         return sorted((self.names.node(row) for row in rows), key=lambda node: node.lane)
 
     def in_lane(self, connection: Connection, parent: Node, lane: bytes, name: str) -> Node | None:
         """Return what stands under `name` in that very lane of `parent`."""
         folded = self.names.folded(parent.space, parent.id, name)
-        row = connection.execute(_BY_LANE, {"parent": parent.id, "lane": lane, "folded": folded}).first()
+        row = _BY_LANE.first(connection, parent=parent.id, lane=lane, folded=folded)
         return None if row is None else self.names.node(row)
 
     def lanes(self, connection: Connection, parent: Node) -> list[bytes]:
@@ -147,7 +150,7 @@ class Tree:
     def children(self, connection: Connection, parent: Node) -> list[Node]:
         """Return all that stands in `parent`, in every lane, in no promised order."""
         node = self.names.node
-        return [node(row) for row in connection.execute(_CHILDREN, {"parent": parent.id})]
+        return [node(row) for row in _CHILDREN.rows(connection, parent=parent.id)]
 
     def ancestry(self, connection: Connection, node: Node) -> tuple[Node, ...]:
         """Return the nodes from the root of the space down to `node`, itself included."""
@@ -166,12 +169,12 @@ class Tree:
             here: bytes | None = start
             path: list[bytes] = []
             while here and here not in found:
-                parent = connection.execute(_PARENT_OF, {"node": here}).scalar_one_or_none()
-                if parent is None:
+                row = _PARENT_OF.first(connection, node=here)
+                if row is None:
                     path.clear()
                     break
                 path.append(here)
-                here = parent
+                here = row[0]
             found.update(path)
         return frozenset(found)
 

@@ -6,10 +6,9 @@ to another is sealed anew before the transaction begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-
-from sqlalchemy import RowMapping
+from typing import Any
 
 from auth.roles import Action
 from config.clock import now_us
@@ -124,7 +123,7 @@ def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepa
 
 
 def _prepare_one(
-    session: Session, ready: Prepared, source: Place, found: Target, row: RowMapping, lands_on: Node | None
+    session: Session, ready: Prepared, source: Place, found: Target, row: Mapping[str, Any], lands_on: Node | None
 ) -> None:
     storage, node, space = session.storage, source.node, found.space.id
     content = row["content"]

@@ -31,16 +31,29 @@ def statements(database: Database) -> Iterator[list[str]]:
     """Collect what is asked of the database meanwhile."""
     seen: list[str] = []
 
-    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement != "BEGIN":
+    def note(statement: str) -> None:
+        if statement not in ("BEGIN", "COMMIT", "ROLLBACK"):
             seen.append(statement)
 
+    def executed(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        note(statement)
+
+    def taken(raw: Any, *_: Any) -> None:
+        raw.set_trace_callback(note)  # what the driver itself is told: queries go past SQLAlchemy there
+
+    def given_back(raw: Any, *_: Any) -> None:
+        raw.set_trace_callback(None)
+
+    is_sqlite = database.dialect == "sqlite"
+    listeners = {"checkout": taken, "checkin": given_back} if is_sqlite else {"before_cursor_execute": executed}
     engines = {database.durable_engine, database.transient_engine}
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+        for name, listener in listeners.items():
+            event.listen(engine, name, listener)
     yield seen
     for engine in engines:
-        event.remove(engine, "before_cursor_execute", note)
+        for name, listener in listeners.items():
+            event.remove(engine, name, listener)
 
 
 @pytest.fixture
