@@ -1,0 +1,165 @@
+"""The demo as others' scripts use it: one line of JSON once everything answers, then it serves until SIGTERM."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyotp
+import pytest
+
+from server.demo import show
+from server.demo.plant import Access
+from server.processes import ReadyInfo
+from tests.cli.shop import process, serving
+
+READY_SECONDS_MAX = 20
+
+
+def ask(
+    url: str,
+    person: dict[str, Any],
+    method: str,
+    body: bytes | None = None,
+    *,
+    secret: str = "device_password",
+    context: ssl.SSLContext | None = None,
+) -> tuple[int, bytes]:
+    """Return status and body of a request as a person."""
+    token = base64.b64encode(f"{person['user']}:{person[secret]}".encode()).decode()
+    request = urllib.request.Request(url, body, {"Authorization": f"Basic {token}", "Depth": "1"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
+            return int(response.status), response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "data"
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the demo printed; it serves while the tests of this module run."""
+    started = time.monotonic()
+    with serving("demo", "--data", folder, "--http-port", "0", "--sftp-port", "0", "--workers", "2") as (told, _):
+        told["seconds"] = time.monotonic() - started
+        yield told
+
+
+def person(demo: dict[str, Any], user: str) -> dict[str, Any]:
+    return next(each for each in demo["people"] if each["user"] == user)
+
+
+def test_the_line_has_the_shape_that_scripts_expect(demo: dict[str, Any], folder: Path) -> None:
+    assert demo.keys() - {"seconds"} == {"http", "dav", "sftp", "data", "people"}
+    assert demo["dav"] == demo["http"] + "dav/"
+    assert demo["sftp"] is None
+    assert Path(demo["data"]) == folder
+    for each in demo["people"]:
+        assert each.keys() == {"user", "name", "organisation", "password", "totp_secret", "device_password", "spaces"}
+        assert all(isinstance(each[key], str) and each[key] for key in ("user", "name", "organisation", "password"))
+        assert each["device_password"].startswith("mrd_")
+        assert all(space.keys() == {"name", "role"} for space in each["spaces"])
+    assert len(demo["people"]) == 90
+
+
+def test_one_edits_an_empty_sandbox_another_views_it_and_a_third_has_none(demo: dict[str, Any]) -> None:
+    roles = {
+        each["user"]: space["role"] for each in demo["people"] for space in each["spaces"] if space["name"] == "Sandbox"
+    }
+    assert roles == {"oskar": "editor", "gunnar": "viewer"}
+    url = f"{demo['dav']}Sandbox/"
+    status, listed = ask(url, person(demo, "oskar"), "PROPFIND")
+    assert (status, listed.count(b"<D:response>")) == (207, 1)
+    assert ask(f"{url}a.txt", person(demo, "oskar"), "PUT", b"hej")[0] == 201
+    assert ask(f"{url}a.txt", person(demo, "gunnar"), "GET") == (200, b"hej")
+    assert ask(f"{url}b.txt", person(demo, "gunnar"), "PUT", b"nej")[0] == 403
+    assert ask(f"{url}a.txt", person(demo, "alba"), "GET")[0] == 404
+    assert ask(f"{url}a.txt", person(demo, "oskar"), "DELETE")[0] == 204
+
+
+def test_everybody_sees_the_spaces_that_are_named(demo: dict[str, Any]) -> None:
+    for each in [*demo["people"][:10], demo["people"][-1]]:
+        status, listed = ask(demo["dav"], each, "PROPFIND")
+        assert status == 207
+        for space in each["spaces"]:
+            assert f"<D:href>/dav/{quote(space['name'])}/</D:href>".encode() in listed, space
+        assert listed.count(b"<D:response>") == 1 + len(each["spaces"])
+
+
+def test_two_buyers_know_nothing_of_each_other(demo: dict[str, Any]) -> None:
+    for user, rival in (("alba", b"Watanabe"), ("kenji", b"Ferrer")):
+        own = f"{demo['dav']}{quote('Projekt Norrsken')}/Bud/"
+        status, listed = ask(own, person(demo, user), "PROPFIND")
+        assert status == 207 and b"Bid.docx" in listed
+        assert rival not in listed + ask(demo["dav"], person(demo, user), "PROPFIND")[1]
+    common = f"{demo['dav']}{quote('Projekt Norrsken – gemensamt')}/"
+    assert ask(common, person(demo, "alba"), "PROPFIND")[0] == 207
+
+
+def test_a_member_sees_their_own_folder_alone(demo: dict[str, Any]) -> None:
+    member = person(demo, "lgh07")
+    status, listed = ask(f"{demo['dav']}{quote('Föreningen')}/Medlemmar/", member, "PROPFIND")
+    assert (status, listed.count(b"<D:response>")) == (207, 2)
+    assert quote(member["name"]).encode() in listed
+
+
+def test_own_passwords_hold_where_no_code_is_demanded(demo: dict[str, Any]) -> None:
+    assert ask(demo["dav"], person(demo, "lgh80"), "PROPFIND", secret="password")[0] == 207
+    helena = person(demo, "helena")
+    assert ask(demo["dav"], helena, "PROPFIND", secret="password")[0] == 401
+    assert len(pyotp.TOTP(helena["totp_secret"]).now()) == 6
+
+
+def test_it_is_ready_soon(demo: dict[str, Any]) -> None:
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert demo["seconds"] < READY_SECONDS_MAX * max(1.0, crowd)
+
+
+def test_a_second_start_goes_on_with_the_first(tmp_path: Path) -> None:
+    data = tmp_path / "again"
+    with serving("demo", "--data", data, "--http-port", "0", "--workers", "1") as (first, running):
+        assert ask(f"{first['dav']}Sandbox/kept.txt", person(first, "oskar"), "PUT", b"kept")[0] == 201
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+    with serving("demo", "--data", data, "--http-port", "0", "--tls", "--workers", "1") as (second, _):
+        assert second["dav"].startswith("https://")
+        assert second["people"] == first["people"]
+        context = ssl.create_default_context(cafile=str(data / "tls" / "self-signed.pem"))
+        got = ask(f"{second['dav']}Sandbox/kept.txt", person(second, "gunnar"), "GET", context=context)
+        assert got == (200, b"kept")
+    whole = process("--data", data, "verify", "--json")
+    assert whole.json == {"whole": True, "findings": []}
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("dear")
+    ran = process("demo", "--data", tmp_path / "letters", "--http-port", "0")
+    assert ran.code == 3
+    assert [each.name for each in (tmp_path / "letters").iterdir()] == ["dear.txt"]
+
+
+def test_people_are_told_how_to_mount(demo: dict[str, Any], folder: Path) -> None:
+    people = [Access(**each, what="…") for each in demo["people"]]
+    plain = "\n".join(show.as_text(ReadyInfo(demo["http"], demo["dav"], None), folder, people))
+    for each in demo["people"]:
+        assert each["user"] in plain and each["device_password"] in plain
+    for client in ("osascript -e", "gio mount dav://", "mount -t davfs", "rclone mount", "net use", "BasicAuthLevel"):
+        assert client in plain
+    secure = "\n".join(show.as_text(ReadyInfo("https://x/", "https://x/dav/", "AB:CD"), folder, people))
+    for part in ("AB:CD", "certutil -addstore", "davs://", "--no-check-certificate", "distrusts"):
+        assert part in secure
