@@ -19,17 +19,29 @@ from typing import NamedTuple
 
 from tests.tools import need
 
-#: The calls by which a process changes what lies on disk, or makes it last.
+#: The calls by which a process changes what lies on disk, makes it last, or answers a client.
 WRITING = (
     *("write", "pwrite64", "writev", "pwritev", "pwritev2", "fsync", "fdatasync", "ftruncate", "fallocate"),
-    *("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "openat"),
+    *(
+        "rename",
+        "renameat",
+        "renameat2",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+        "mkdir",
+        "mkdirat",
+        "openat",
+        "sendto",
+    ),
 )
 ATTACH_SECONDS_MAX = 20
 _LINE = re.compile(rb"(\d+) +(\w+)\((.*)$")
 _HEX = re.compile(rb"\\x([0-9a-f]{2})")
 _FILE = re.compile(rb"^\d+<([^>]*)>")
 _QUOTED = re.compile(rb'"([^"]*)"')
-_WRITTEN = re.compile(rb'^\d+<[^>]*>, "([^"]*)", \d+(?:, (\d+))?\)')
+_WRITTEN = re.compile(rb'^\d+<[^>]*>, "([^"]*)", \d+(?:, (\d+)\))?')
 
 
 class Call(NamedTuple):
@@ -67,7 +79,7 @@ def calls(log: Path) -> list[Call]:
         thread, name, rest = int(match[1]), match[2].decode(), match[3]
         counted[thread, name] += 1
         path = _FILE.match(rest) or _QUOTED.search(rest)
-        written = _WRITTEN.match(rest) if name in ("write", "pwrite64") else None
+        written = _WRITTEN.match(rest) if name in ("write", "pwrite64", "sendto") else None
         found.append(
             Call(
                 thread,
@@ -129,7 +141,7 @@ def _await_attached(pid: int) -> None:
 def _is_alive(pid: int) -> bool:
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

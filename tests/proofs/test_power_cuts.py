@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
 
 DISK_BYTES = 64 << 20
 OPERATIONS = 60
-CUTS, CUTS_SHORT, CUTS_RED = 120, 20, 20
+CUTS, CUTS_SHORT, CUTS_RED = 120, 20, 12
 SESSION_SECONDS_MAX = 120
 
 
