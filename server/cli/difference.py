@@ -211,16 +211,15 @@ class Comparison:
         if wanted.customer and fold(wanted.customer) == fold(self._supplier_name()):
             key = ("", key[1])
         standing = self.spaces.get(key)
-        if standing is None:
-            yield Step("+", "space", shown, self._making(key, wanted))
-        else:
-            yield from self._changes(standing, wanted, shown)
         granted = [] if standing is None else self._installation.spaces.grants(standing.id)
         private = list(self._private(wanted, granted))
         folders = _unique([*wanted.folders, *(p.path for p in private), *(g.path for g in wanted.grants)])
-        missing = folders if standing is None else self._installation.spaces.missing(standing.id, folders)
-        if missing:
-            yield from self._planting(key, shown, missing)
+        if standing is None:
+            yield Step("+", "space", shown, self._making(key, wanted, folders))
+            yield from (Step("+", "folder", f"{shown}{path}", _done_already) for path in folders)
+        else:
+            yield from self._changes(standing, wanted, shown)
+            yield from self._planting(key, shown, self._installation.spaces.missing(standing.id, folders))
         breaks = {fold(str(path)) for path, grant in granted if grant.role is Role.BREAK}
         for each in private:
             if fold(str(each.path)) not in breaks:
@@ -231,7 +230,9 @@ class Comparison:
     def _supplier_name(self) -> str:
         return self._directory.organisation_name(self._directory.supplier_id)
 
-    def _making(self, key: tuple[str, str], wanted: WantedSpace) -> Act:
+    def _making(self, key: tuple[str, str], wanted: WantedSpace, folders: list[Path]) -> Act:
+        """The space and its folders are one change."""
+
         def add() -> None:
             quota = wanted.quota_bytes
             if quota is None:
@@ -240,6 +241,7 @@ class Comparison:
                 self._desk.operator,
                 wanted.name,
                 customer=self.organisations[key[0]].id if key[0] else None,
+                template=tuple(folders),
                 is_open=wanted.is_open,
                 quota_bytes=quota or None,
             )
@@ -432,4 +434,4 @@ def _unique(paths: Iterable[Path]) -> list[Path]:
 
 
 def _done_already() -> None:
-    """The first folder's step made all."""
+    """An earlier step made it, together with others."""
