@@ -355,6 +355,11 @@ class _GroupCommit:
             self._pool = None
 
 
+def writes(connection: Connection) -> bool:
+    """Return whether this is a writer's connection, which sees what is not committed yet."""
+    return bool(connection.get_execution_options().get("mellanrum_write", False))
+
+
 def _snapshot(connection: Connection) -> Connection:
     if connection.dialect.name == "postgresql":
         return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -381,7 +386,7 @@ def _sqlite_engine(path: Path, synchronous: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("mellanrum_write", False):
+        if writes(connection):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:  # it takes no lock before the first statement, so nothing can go wrong that wants translating
             cast(Any, connection.connection.dbapi_connection).execute("BEGIN").close()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from providers.paths import Path
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A folder or document as one principal sees it. Times are microseconds UTC, sizes bytes.
 
     `etag` is quoted, a keyed digest of the version's id, and empty for folders. `space` is None for the containers

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -170,8 +170,7 @@ class Change:
     def move(self, node: Node, parent: Node, lane: bytes, name: str) -> Node:
         """Let the node stand elsewhere, with all that it holds: one entry closes, one opens."""
         self.close(node)
-        moved = replace(
-            node,
+        moved = node._replace(
             parent=parent.id,
             lane=lane,
             name=name,
@@ -182,7 +181,7 @@ class Change:
 
     def reopen(self, node: Node) -> Node:
         """Let a node that stood before stand again, as described."""
-        return self._open(replace(node, from_change=self.number, revision=self.number))
+        return self._open(node._replace(from_change=self.number, revision=self.number))
 
     def _open(self, node: Node) -> Node:
         given = self._names.given(self.space, node.parent, node.name) if node.parent else None
@@ -240,7 +239,7 @@ class Change:
         self._touched.add(node.parent)
         if node.has_properties:
             self.set_property(node, MODIFIED, None)
-        return replace(node, version=number, version_id=new.id, size=new.size, modified=self.at)
+        return node._replace(version=number, version_id=new.id, size=new.size, modified=self.at)
 
     # --- properties
 
@@ -250,11 +249,12 @@ class Change:
         self._connection.execute(
             update(tables.entry).where(tables.entry.c.node == node.id).values(modified=modified, has_properties=True)
         )
-        return replace(node, modified=modified, has_properties=True)
+        return node._replace(modified=modified, has_properties=True)
 
     def set_property(self, node: Node, name: str, value: str | None) -> None:
         """Let the property hold `value` from now on, or nothing."""
         key = self._keys.names.seal_name(node.id, name)
+        self._touched.add(node.parent)
         standing = self._connection.execute(_OPEN_PROPERTY, {"node": node.id, "key": key}).mappings().first()
         if standing is not None:
             self._close_property(standing)

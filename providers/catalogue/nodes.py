@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
 from auth.keyring import Keyring
+from config.database import writes
 from config.ids import NOBODY
 from config.queries import Query
 from providers import tables
@@ -16,10 +17,11 @@ from providers.paths import DEPTH_MAX, fold
 
 #: How many opened names a process remembers; about 32 MB.
 NAMES_MAX = 150_000
+#: How many nodes of folders lately listed a process remembers; about 12 MB.
+LISTED_MAX = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A folder or document where it stands. `id` of a space's root is the space's own; its `parent` is empty.
 
     `version` is 0 for folders and for documents that have had no content yet. Times are microseconds.
@@ -75,8 +77,8 @@ class Names:
 
     def node(self, row: Any) -> Node:
         """Return the node that a row of `entry` describes."""
-        parent, lane, folded, given, space, *rest = row
-        return Node(space, parent, lane, folded, rest[0], self.opened(space, parent, folded, given), *rest[1:])
+        parent, lane, folded, given, space, identity, *rest = row
+        return Node(space, parent, lane, folded, identity, self.opened(space, parent, folded, given), *rest)
 
 
 _ENTRY = tables.entry.c
@@ -121,6 +123,9 @@ class Tree:
 
     def __init__(self, names: Names) -> None:
         self.names = names
+        self._guard = threading.Lock()
+        self._listed: dict[tuple[bytes, int], tuple[Node, ...]] = {}
+        self._listed_count = 0
 
     def root(self, connection: Connection, space: bytes) -> Node | None:
         """Return the node at the root of the space."""
@@ -151,6 +156,30 @@ class Tree:
         """Return all that stands in `parent`, in every lane, in no promised order."""
         node = self.names.node
         return [node(row) for row in _CHILDREN.rows(connection, parent=parent.id)]
+
+    def listed(self, connection: Connection, parent: Node) -> Sequence[Node]:
+        """Return what `children` does, remembered for as long as the folder's revision stays."""
+        if writes(connection):
+            return self.children(connection, parent)  # it changes children before it changes the revision
+        key = (parent.id, parent.revision)
+        kept = self._listed.get(key)
+        if kept is None:
+            kept = tuple(self.children(connection, parent))
+            self._remember(key, kept)
+        return kept
+
+    def _remember(self, key: tuple[bytes, int], nodes: tuple[Node, ...]) -> None:
+        if len(nodes) > LISTED_MAX:
+            return
+        with self._guard:
+            self._forget(key)
+            while self._listed_count + len(nodes) > LISTED_MAX:
+                self._forget(next(iter(self._listed)))
+            self._listed[key] = nodes
+            self._listed_count += len(nodes)
+
+    def _forget(self, key: tuple[bytes, int]) -> None:
+        self._listed_count -= len(self._listed.pop(key, ()))
 
     def ancestry(self, connection: Connection, node: Node) -> tuple[Node, ...]:
         """Return the nodes from the root of the space down to `node`, itself included."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,8 +32,7 @@ _STREAM_HOURS = (
 def versioned(node: Node, row: Mapping[Any, Any]) -> Node:
     """Return the node as it was with one of its versions newest."""
     current = row["number"] == node.version
-    return replace(
-        node,
+    return node._replace(
         version=row["number"],
         version_id=row["id"],
         size=row["size"],

@@ -171,12 +171,12 @@ class Resolver:
 
     def children(self, place: Place) -> list[tuple[str, Node]]:
         """Return what is seen in a folder, with the names shown, in the order of folded names."""
-        nodes = place.tree.children(self.connection, place.node)
         if place.moment is None:
             seen = self.sight.sees_below(place.chain, self.at)
-            nodes = [node for node in nodes if seen(node)]
+            nodes = [node for node in self.tree.listed(self.connection, place.node) if seen(node)]
         else:
-            nodes = [node for node in nodes if self._seen((*place.chain, node), place.moment)]
+            then = place.tree.children(self.connection, place.node)
+            nodes = [node for node in then if self._seen((*place.chain, node), place.moment)]
         named = [(self.shown_name(node), node) for node in nodes]
         named.sort(key=lambda pair: fold(pair[0]))
         return named

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from auth.authenticator import Authenticator
 from auth.directory import Directory
@@ -18,6 +19,10 @@ from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
 from providers.reservations import Reservations
 from providers.vault.vault import Vault
+
+
+#: How many entity tags a process remembers; about 8 MB.
+ETAGS_MAX = 32_768
 
 
 @dataclass
@@ -40,9 +45,15 @@ class Storage:
     zone: tzinfo
 
     @cached_property
-    def _etag_key(self) -> bytes:
-        return self.keyring.installation().digests
+    def _etags(self) -> Callable[[bytes], str]:
+        key = self.keyring.installation().digests
+
+        @lru_cache(maxsize=ETAGS_MAX)
+        def made(version_id: bytes) -> str:
+            return f'"{hashlib.blake2b(version_id, key=key, digest_size=16).hexdigest()}"'
+
+        return made
 
     def etag(self, version_id: bytes) -> str:
         """Return the quoted entity tag of a version: a keyed digest of its id."""
-        return f'"{hashlib.blake2b(version_id, key=self._etag_key, digest_size=16).hexdigest()}"'
+        return self._etags(version_id)

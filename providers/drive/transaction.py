@@ -148,19 +148,10 @@ class Look:
     def item_of(self, path: Path, name: str, node: Node, *, is_past: bool = False) -> Item:
         """Return what adapters see of a node shown under `name`."""
         return Item(
-            path=path,
-            name=name,
-            is_folder=node.is_folder,
-            size=node.size,
-            created=node.created,
-            modified=node.modified,
-            etag="" if node.is_folder else self.storage.etag(node.version_id),
-            id=node.id,
-            space=node.space,
-            version=node.version,
-            has_properties=node.has_properties,
-            is_past=is_past,
-        )
+            path, name, node.is_folder, node.size, node.created, node.modified,
+            "" if node.is_folder else self.storage.etag(node.version_id),
+            node.id, node.space, node.version, node.has_properties, is_past,
+        )  # fmt: skip
 
     def container(self, path: Path) -> Item:
         """Return what adapters see of a folder above spaces."""
