@@ -6,6 +6,7 @@ is gone. One line on standard output says that requests are answered.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -30,6 +31,8 @@ from server.webdav.app import WebDav
 
 READY = "ready"
 TICK_SECONDS = 0.5
+#: A listing of thousands makes as many objects, none of them garbage; the default (700) would search them every time.
+GARBAGE_THRESHOLD = 20_000
 _log = get_log("worker")
 
 
@@ -62,6 +65,7 @@ def main() -> int:
     settings = settings_from_plain(task["settings"])
     house_logging.set_up(settings.process.log_level)
     _raise_descriptor_limit()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         installation = Installation.open(Path(task["folder"]), settings)
     except MellanrumError as error:
