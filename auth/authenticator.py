@@ -189,6 +189,14 @@ class Authenticator:
         except UnknownKey as error:
             raise Revoked from error
 
+    def holder(self, person: bytes, device: bytes, connection: Connection) -> Principal:
+        """Return who holds something by a device (empty: by an own password) as of now. Raises Revoked."""
+        row = self._loader.by_id(connection, person)
+        found = self._loader.device(connection, device) if device else None
+        if row is None or (device and (found is None or not stands(found))):
+            raise Revoked
+        return self._loader.principal(connection, row, found, self.epoch(connection), via=Via.WEBDAV, address="")
+
     # --- devices
 
     def _by_device(self, key: bytes, login: str, password: str, via: Via, address: str) -> Principal:

@@ -29,6 +29,7 @@ from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive
+from providers.drive.locking import release_lost
 from providers.drive.sight import Audiences, Sights
 from providers.drive.storage import Storage
 from providers.locks import Locks
@@ -78,6 +79,7 @@ class Installation:
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
         self._next_sweep = 0.0
+        self._seen_epoch = 0
 
     # --- beginning
 
@@ -150,9 +152,18 @@ class Installation:
             self.audit.flush_unseen()
             self.journal.drain()
             self.checkpoints.advance()
+            self._free_locks()
             self._sweep()
         finally:
             self._ticking.release()
+
+    def _free_locks(self) -> None:
+        """Once rights have changed, free the locks of those who lost theirs."""
+        with self.database.read() as connection:
+            epoch = self.authenticator.epoch(connection)
+        if epoch != self._seen_epoch:
+            release_lost(self.storage)
+            self._seen_epoch = epoch
 
     def _sweep(self) -> None:
         if time.monotonic() < self._next_sweep:

@@ -69,6 +69,7 @@ _ON_SLOTS = Query(
     )
 )
 _IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now")))
+_STANDING = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")))
 _IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now")))
 _REFRESH = (
     update(_LOCK)
@@ -126,11 +127,10 @@ class Locks:
             with self._database.transient_write() as connection:
                 connection.execute(delete(_LOCK).where(_COLUMNS.token.in_(wanted)))
 
-    def remove_of(self, *, principal: bytes | None = None, device: bytes | None = None) -> None:
-        """Let go all locks of a person, or of one device."""
-        chosen = _COLUMNS.principal == principal if device is None else _COLUMNS.device == device
-        with self._database.transient_write() as connection:
-            connection.execute(delete(_LOCK).where(chosen))
+    def all(self) -> list[HeldLock]:
+        """Return every lock that has not run out."""
+        with self._database.transient_read() as connection:
+            return self._held(_STANDING.mappings(connection, now=now_us()))
 
     @property
     def _sealer(self) -> Any:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sqlalchemy import Connection
+
+from auth.errors import Revoked
 from auth.roles import Action
 from config.clock import SECOND_US, now_us
 from providers.catalogue.change import ChangeKind
@@ -18,6 +21,7 @@ from providers.drive.guards import (
 )
 from providers.drive.places import Container, Place
 from providers.drive.session import Session
+from providers.drive.storage import Storage
 from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import Forbidden, Locked, LockNotFound, NotFound, ParentMissing
@@ -166,6 +170,24 @@ def refresh_lock(session: Session, path: Path, tokens: Iterable[str], seconds: i
             raise LockNotFound
         session.storage.locks.refresh(mine.token, seconds)
         return next(found for found in locks(look, path) if token_of(found.token) == mine.token)
+
+
+def release_lost(storage: Storage) -> int:
+    """Free the locks of those whose credential was revoked, or who may no longer lock; return how many."""
+    with storage.database.read() as connection:
+        lost = [held.token for held in storage.locks.all() if _is_lost(storage, connection, held)]
+    storage.locks.remove(lost)
+    return len(lost)
+
+
+def _is_lost(storage: Storage, connection: Connection, held: HeldLock) -> bool:
+    try:
+        look = Look(storage, connection, storage.authenticator.holder(held.principal, held.device, connection))
+    except Revoked:
+        return True
+    node = storage.tree.by_id(connection, held.node)
+    chain = () if node is None else storage.tree.ancestry(connection, node)
+    return bool(chain) and not look.may(Action.LOCK, chain)
 
 
 def unlock(session: Session, path: Path, token: str) -> None:

@@ -67,8 +67,8 @@ def outcome(act: Act, drive: Drive, conditions: Conditions) -> str:
 
 
 @pytest.fixture
-def world(data_folder: FilePath) -> Iterator[World]:
-    made = World.create(data_folder)
+def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = World.create(data_folder, **engine)
     for login in ("eva", "olle"):
         made.person(login, "Kund AB")
     made.space("Rum", "Kund AB", ("/Mapp", "/Tom"))
@@ -220,6 +220,24 @@ def test_the_lock_goes_with_what_it_was_on(world: World) -> None:
     assert eva.locks(NEW) == []
     store(olle, NEW, b"olle's turn")
     store(olle, DOCUMENT, b"and here")
+
+
+@pytest.mark.parametrize("way", ["the device is revoked", "the person leaves", "the grant is taken back"])
+def test_whoever_loses_the_right_loses_the_lock(world: World, way: str) -> None:
+    spaces, operator, directory = world.installation.spaces, world.installation.operator(), world.installation.directory
+    world.drive("olle").lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60)
+    world.installation.tick()
+    assert outcome(ON_DOCUMENT["put"], world.drive("eva"), Conditions()) == "Locked"
+    if way == "the device is revoked":
+        directory.revoke_device(world.devices["olle"])
+    elif way == "the person leaves":
+        directory.end_person(world.people["olle"].id)
+    else:
+        space = world.spaces["Rum"].id
+        (own,) = [grant for _, grant in spaces.grants(space) if grant.grantee == world.people["olle"].id]
+        spaces.revoke(operator, space, own.id)
+    world.installation.tick()
+    assert outcome(ON_DOCUMENT["put"], world.drive("eva"), Conditions()) == "ok"
 
 
 def test_a_group_reaches_its_members_while_they_are_in_it(world: World) -> None:

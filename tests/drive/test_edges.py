@@ -1,0 +1,232 @@
+"""Refusals at the edges: before the first byte, above spaces, in the past, and beyond one's own power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+
+import pytest
+
+from auth.roles import GranteeKind, Role
+from config.clock import SECOND_US, iso_utc, now_us
+from config.ids import new_id
+from providers.drive import Drive
+from providers.errors import (
+    Forbidden,
+    IsAFolder,
+    Locked,
+    LockNotFound,
+    NotAFolder,
+    NotFound,
+    ParentMissing,
+    PreconditionFailed,
+    ReadOnlyPast,
+    SameResource,
+    TargetExists,
+)
+from providers.model import ConditionList, Conditions, ConditionTerm
+from providers.paths import parse
+from tests.worlds import World, fetch, store
+
+ROOT, SPACE, DOCUMENT, FOLDER = parse("/"), parse("/Rum"), parse("/Rum/Mapp/a.txt"), parse("/Rum/Mapp")
+
+
+@pytest.fixture
+def world(data_folder: FilePath) -> Iterator[World]:
+    made = World.create(data_folder)
+    made.person("mia", "Byrån AB")
+    for login in ("eva", "olle", "vera"):
+        made.person(login, "Kund AB")
+    made.person("rival", "Rival AB")
+    made.space("Rum", "Kund AB", ("/Mapp/Inre",))
+    made.grant("mia", "Rum", Role.MANAGER, history=True)
+    made.grant("eva", "Rum", Role.MANAGER)
+    made.grant("olle", "Rum", Role.EDITOR)
+    made.grant("vera", "Rum", Role.VIEWER)
+    store(made.drive("eva"), DOCUMENT, b"text")
+    yield made
+    made.installation.close()
+
+
+def locked(drive: Drive, **options: bool) -> str:
+    flags = {"is_deep": False, "is_shared": False, **options}
+    return drive.lock(DOCUMENT, owner="", seconds=60, **flags)[0].token
+
+
+def test_an_upload_is_refused_before_its_first_byte(world: World) -> None:
+    with pytest.raises(Forbidden):
+        world.drive("vera").put(DOCUMENT, declared=1)
+    with pytest.raises(PreconditionFailed):
+        world.drive("eva").put(DOCUMENT, declared=1, conditions=Conditions(if_none_match=("*",)))
+    locked(world.drive("olle"))
+    with pytest.raises(Locked):
+        world.drive("eva").put(DOCUMENT, declared=1)
+    with pytest.raises(Locked):
+        world.drive("eva").edit(DOCUMENT, create=False, truncate=False)
+    with pytest.raises(IsAFolder):
+        world.drive("eva").put(FOLDER, declared=1)
+
+
+def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.drive("eva").edit(FOLDER.joined("ny"), create=False, truncate=False)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda d: d.delete(SPACE),
+        lambda d: d.move(SPACE, parse("/Rum 2"), overwrite=False),
+        lambda d: d.move(SPACE, parse("/Rum/Mapp/Inre/Rum"), overwrite=False),
+        lambda d: d.delete(ROOT),
+        lambda d: d.copy(ROOT, FOLDER.joined("allt"), overwrite=False),
+        lambda d: d.copy(DOCUMENT, parse("/a.txt"), overwrite=False),
+        lambda d: d.make_folder(parse("/Nytt rum")),
+        lambda d: d.make_folder(ROOT),
+        lambda d: d.put(ROOT, declared=1),
+        lambda d: d.lock(ROOT, is_deep=True, is_shared=False, owner="", seconds=60),
+        lambda d: d.change_properties(ROOT, [("{urn:x}a", "1")]),
+        lambda d: d.break_inheritance(ROOT),
+    ],
+)
+def test_spaces_and_what_is_above_them_stay_as_they_are(world: World, act: Callable[[Drive], object]) -> None:
+    with pytest.raises(Forbidden):
+        act(world.drive("eva"))
+    assert fetch(world.drive("eva"), DOCUMENT) == b"text"
+
+
+def test_a_space_itself_can_be_locked_by_those_who_may_lock(world: World) -> None:
+    options = {"is_deep": True, "is_shared": False, "owner": "", "seconds": 60}
+    with pytest.raises(Forbidden):
+        world.drive("vera").lock(SPACE, **options)  # type: ignore[arg-type]
+    with pytest.raises(PreconditionFailed):
+        world.drive("olle").lock(SPACE, conditions=Conditions(if_none_match=("*",)), **options)  # type: ignore[arg-type]
+    world.drive("olle").lock(SPACE, **options)  # type: ignore[arg-type]
+    with pytest.raises(Locked):
+        store(world.drive("eva"), DOCUMENT, b"x")
+
+
+def test_documents_hold_nothing_and_folders_are_not_read(world: World) -> None:
+    eva = world.drive("eva")
+    with pytest.raises(NotAFolder):
+        eva.stat(DOCUMENT.joined("x"))
+    with pytest.raises(NotAFolder):
+        eva.put(DOCUMENT.joined("x"), declared=1)
+    with pytest.raises(IsAFolder):
+        eva.read(FOLDER)
+    with pytest.raises(TargetExists):
+        eva.make_folder(FOLDER)
+    with pytest.raises(SameResource):
+        eva.move(DOCUMENT, DOCUMENT, overwrite=True)
+    with pytest.raises(NotFound):
+        world.drive("mia").read_version(parse("/Kund AB – Rum/Mapp/a.txt"), 2)
+
+
+def test_a_case_is_changed_and_nothing_else(world: World) -> None:
+    eva = world.drive("eva")
+    before = eva.stat(DOCUMENT)
+    item, created = eva.move(DOCUMENT, parse("/Rum/Mapp/A.TXT"), overwrite=False)
+    assert (item.id, created) == (before.id, True)
+    assert [child.name for child in eva.listing(FOLDER)[1]] == ["A.TXT", "Inre"]
+
+
+def test_a_lock_is_let_go_by_its_holder_or_by_who_may_break_it(world: World) -> None:
+    token = locked(world.drive("olle"))
+    for login, wrong in (("vera", token), ("olle", "urn:uuid:6a1c6c0a-1111-4222-8333-444444444444"), ("olle", "x")):
+        with pytest.raises(LockNotFound):
+            world.drive(login).unlock(DOCUMENT, wrong)
+    with pytest.raises(LockNotFound):
+        world.drive("olle").unlock(FOLDER.joined("Inre"), token)
+    world.drive("eva").unlock(DOCUMENT, token)
+    assert world.drive("olle").locks(DOCUMENT) == []
+    with pytest.raises(LockNotFound):
+        world.drive("olle").refresh_lock(DOCUMENT, [token], 60)
+
+
+def test_a_lock_is_refreshed_by_its_holder_alone(world: World) -> None:
+    token = locked(world.drive("olle"))
+    with pytest.raises(LockNotFound):
+        world.drive("eva").refresh_lock(DOCUMENT, [token], 600)
+    lock = world.drive("olle").refresh_lock(DOCUMENT, [token], 600)
+    assert (lock.token, lock.seconds) == (token, 600)
+
+
+def term(value: str, *, negated: bool = False, is_token: bool = False) -> ConditionTerm:
+    return ConditionTerm(negated, is_token, value)
+
+
+def test_lists_of_an_if_header(world: World) -> None:
+    olle = world.drive("olle")
+    etag, token = olle.stat(DOCUMENT).etag, locked(olle)
+    own, other = parse("/Rum/Mapp/a.txt"), FOLDER
+    tokens = frozenset({token})
+    holds = [
+        [ConditionList(None, (term(etag),))],
+        [ConditionList(None, (term(token, is_token=True), term(etag)))],
+        [ConditionList(None, (term('"x"'),)), ConditionList(own, (term(token, is_token=True),))],
+        [ConditionList(None, (term("DAV:no-lock", negated=True, is_token=True),))],
+        [ConditionList(other, (term(token, negated=True, is_token=True),))],
+    ]
+    fails = [
+        [ConditionList(None, (term('"x"'),))],
+        [ConditionList(None, (term(etag, negated=True),))],
+        [ConditionList(None, (term(etag), term("urn:uuid:6a1c6c0a-1111-4222-8333-444444444444", is_token=True)))],
+        [ConditionList(other, (term(token, is_token=True),))],
+        [ConditionList(FOLDER.joined("finns inte"), (term(etag),))],
+    ]
+    for lists in holds:
+        conditions = Conditions(lists=tuple(lists), tokens=tokens)
+        olle.change_properties(DOCUMENT, [("{urn:x}a", str(len(repr(lists))))], conditions=conditions)
+    for lists in fails:
+        with pytest.raises(PreconditionFailed):
+            conditions = Conditions(lists=tuple(lists), tokens=tokens)
+            olle.change_properties(DOCUMENT, [("{urn:x}a", "no")], conditions=conditions)
+
+
+def test_unmodified_since_counts_in_seconds(world: World) -> None:
+    eva = world.drive("eva")
+    modified = eva.stat(DOCUMENT).modified
+    with pytest.raises(PreconditionFailed):
+        store(eva, DOCUMENT, b"x", conditions=Conditions(unmodified_since=modified - SECOND_US))
+    store(eva, DOCUMENT, b"x", conditions=Conditions(unmodified_since=modified // SECOND_US * SECOND_US))
+
+
+def test_the_past_is_for_those_who_were_given_it(world: World) -> None:
+    now = iso_utc(now_us()).replace(":", "")
+    seen = f"/Kund AB – Rum/.history/{now}/Mapp/a.txt"
+    assert fetch(world.drive("mia"), seen) == b"text"
+    for path in (f"/Rum/.history/{now}/Mapp/a.txt", "/Rum/.history", f"/.history/{now}/Rum"):
+        with pytest.raises(NotFound):
+            world.drive("eva").stat(parse(path))
+    with pytest.raises(ReadOnlyPast):
+        world.drive("eva").make_folder(parse("/Rum/.history"))
+
+
+@pytest.mark.parametrize("name", ["2099-01-01", "2099-01-01T000000Z", "1999-01-01", "nonsense", "2026-02-30"])
+def test_no_moment_before_the_first_or_after_now(world: World, name: str) -> None:
+    with pytest.raises(NotFound):
+        world.drive("mia").stat(parse(f"/Kund AB – Rum/.history/{name}"))
+    with pytest.raises((NotFound, ParentMissing, ReadOnlyPast)):
+        world.drive("mia").make_folder(parse(f"/Kund AB – Rum/.history/{name}/x"))
+
+
+def test_a_customers_manager_lets_in_its_own_people_alone(world: World) -> None:
+    eva, rival = world.drive("eva"), world.people["rival"].id
+    with pytest.raises(Forbidden):
+        eva.grant(FOLDER, rival, GranteeKind.PERSON, Role.UPLOADER, history=False)
+    with pytest.raises(Forbidden):
+        eva.grant(FOLDER, world.people["vera"].id, GranteeKind.PERSON, Role.VIEWER, history=True)
+    eva.grant(FOLDER, world.people["vera"].id, GranteeKind.PERSON, Role.EDITOR, history=False)
+    store(world.drive("vera"), DOCUMENT, b"by vera")
+    with pytest.raises(NotFound):
+        eva.revoke(FOLDER, new_id())
+
+
+def test_a_space_is_found_by_its_id_too(world: World) -> None:
+    identity = world.spaces["Rum"].id.hex()
+    assert fetch(world.drive("eva"), f"/~{identity}/Mapp/a.txt") == b"text"
+    for path in (f"/~{'0' * 32}", "/~x", f"/~{identity}0"):
+        with pytest.raises(NotFound):
+            world.drive("eva").stat(parse(path))
+    with pytest.raises(NotFound):
+        world.drive("rival").stat(parse(f"/~{identity}"))
