@@ -212,9 +212,16 @@ def is_short() -> bool:
 
 
 def need_root() -> None:
-    """Skip where we may not mount, and fail in CI."""
+    """Skip by name where we may not mount or have nothing to mount from, and fail in CI."""
     if os.geteuid() != 0:
-        reason = "mounting needs root"
-        if is_ci():
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        unable("mounting needs root")
+    for device in ("/dev/loop-control", "/dev/fuse"):
+        if not Path(device).exists():
+            unable(f"{device} is missing on this machine")
+
+
+def unable(reason: str) -> None:
+    """Skip a proof that this machine cannot do; in CI, fail."""
+    if is_ci():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

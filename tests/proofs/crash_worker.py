@@ -4,7 +4,8 @@ Reads its task as one line of JSON from standard input. Prints `READY`, waits fo
 `ACK number place` once it is acknowledged (`place` being how far the block device had logged by then, 0 without one),
 or `REFUSED number error`; at last `DONE`.
 
-`fault` plants what the proofs must see: `no-pack-sync`, `no-database-sync`, `acknowledged-early`.
+With `folds`, every commit goes through SQLite's checkpoint. `fault` plants what the proofs must see: `no-pack-sync`,
+`no-database-sync`, `acknowledged-early`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine, event
 
 from config import database
 from config.errors import MellanrumError
@@ -36,6 +39,18 @@ def plant(fault: str) -> None:
         assert fault in ("", "acknowledged-early"), fault
 
 
+def fold_each_commit() -> None:
+    """Let SQLite carry each commit from its log into the database at once, as it otherwise does now and then."""
+    real = database._sqlite_engine
+
+    def folding(path: Path, synchronous: str) -> Engine:
+        engine = real(path, synchronous)
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA wal_autocheckpoint=1").close())
+        return engine
+
+    database._sqlite_engine = folding
+
+
 def say(*words: object) -> None:
     """Print one line with one system call."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
@@ -45,6 +60,8 @@ def main() -> None:
     """Do the task."""
     task: dict[str, Any] = json.loads(sys.stdin.readline())
     plant(task.get("fault", ""))
+    if task.get("folds"):
+        fold_each_commit()
     place = partial(place_now, Path(task["log"])) if task.get("log") else int
     data = Path(task["data"])
     installation = Installation.open(data, settings_for(data))

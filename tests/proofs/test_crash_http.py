@@ -15,9 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.proofs.crash_site import is_short, quick_folder
-from tests.proofs.crash_strace import Call, attached, calls
+from tests.proofs.crash_strace import Call, attached, calls, need_tracing
 from tests.serving import Dav, Served, populate, space_path, start
-from tests.tools import need
 from tests.worlds import World
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
@@ -45,7 +44,7 @@ class Struck(NamedTuple):
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    need("strace")
+    need_tracing()
     with quick_folder() as folder:
         made = World.create(folder / "data")
         populate(made)

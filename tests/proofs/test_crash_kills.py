@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.proofs.crash_site import ROOM, Operation, Site, is_short, quick_folder, states
-from tests.proofs.crash_strace import Call, attached, calls, tear
-from tests.tools import ROOT, need
+from tests.proofs.crash_strace import Call, attached, calls, need_tracing, tear
+from tests.tools import ROOT
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
 
@@ -37,16 +37,19 @@ CASES = {
     "a small document replaced": Operation("put", f"{ROOM}/A/Litet.txt", seed=12, size=SMALL),
     "a move": Operation("move", f"{ROOM}/A/Litet.txt", f"{ROOM}/B/Flyttat.txt"),
     "a move over another": Operation("move", f"{ROOM}/A/Litet.txt", f"{ROOM}/B/Annat.txt"),
+    "a move folded in": Operation("move", f"{ROOM}/A/Litet.txt", f"{ROOM}/B/Flyttat.txt"),
     "a new large document": Operation("put", f"{ROOM}/A/Nytt.bin", seed=13, size=LARGE),
     "a large document replaced": Operation("put", f"{ROOM}/A/Stort.bin", seed=14, size=LARGE),
 }
+#: The log of the database is folded into it at once: SQLite's checkpoint is what gets killed.
+FOLDING_CASES = {"a move folded in"}
 #: In the short form these are sampled, with a fixed seed.
-SAMPLED_CASES = {"a new large document", "a large document replaced"}
+SAMPLED_CASES = {"a move folded in", "a new large document", "a large document replaced"}
 
 
 @pytest.fixture(scope="module")
 def template() -> Iterator[Site]:
-    need("strace")
+    need_tracing()
     with quick_folder() as folder:
         yield Site.build(folder / "site", STANDING)
 
@@ -60,8 +63,8 @@ class Run:
     calls: list[Call]
 
 
-def run(site: Site, operation: Operation, kill: Call | None) -> Run:
-    """Let a worker do the operation on the site, killed at a call or not at all."""
+def run(site: Site, case: str, kill: Call | None) -> Run:
+    """Let a worker do the operation of a case on the site, killed at a call or not at all."""
     log = site.folder.with_suffix(".strace")
     worker = subprocess.Popen(
         [sys.executable, "-P", str(Path(__file__).with_name("crash_worker.py"))],
@@ -71,7 +74,7 @@ def run(site: Site, operation: Operation, kill: Call | None) -> Run:
     )
     try:
         assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(json.dumps(site.task([operation])).encode() + b"\n")
+        worker.stdin.write(json.dumps(site.task([CASES[case]], folds=case in FOLDING_CASES)).encode() + b"\n")
         worker.stdin.flush()
         assert worker.stdout.readline() == b"READY\n"
         with attached(worker.pid, log, kill):
@@ -91,14 +94,14 @@ def points(seen: Sequence[Call]) -> list[Call]:
     return [call for call in seen[: last + 1] if call.changes]
 
 
-def faults_at(template: Site, operation: Operation, kill: Call, folder: Path) -> dict[str, list[str]]:
+def faults_at(template: Site, case: str, kill: Call, folder: Path) -> dict[str, list[str]]:
     """Kill a worker at a call; return what is wrong with the site as it was left, and with the call half done."""
     site = template.copied(folder / "site")
-    outcome = run(site, operation, kill)
+    outcome = run(site, case, kill)
     assert outcome.code == -9, f"{kill} was not reached: exit code {outcome.code}"
     died = outcome.calls[-1]
     torn = site.copied(folder / "torn")
-    before, after = states(template.tree, [operation])
+    before, after = states(template.tree, [CASES[case]])
     allowed = [after] if outcome.is_acknowledged else [before, after]
     found = {died.shown(site.folder): site.faults(allowed)}
     if tear(died, site.folder, torn.folder):
@@ -109,18 +112,17 @@ def faults_at(template: Site, operation: Operation, kill: Call, folder: Path) ->
 
 def kill_everywhere(template: Site, case: str, folder: Path) -> dict[str, list[str]]:
     """Kill one operation at each of its points, or at a sample of them; return the faults by point."""
-    operation = CASES[case]
     whole = template.copied(folder / "whole")
-    outcome = run(whole, operation, None)
+    outcome = run(whole, case, None)
     assert outcome.code == 0 and outcome.is_acknowledged
-    assert whole.faults([operation.after(template.tree)]) == []
+    assert whole.faults([CASES[case].after(template.tree)]) == []
     chosen = points(outcome.calls)
     if case in SAMPLED_CASES and is_short():
         chosen = sorted(random.Random(2).sample(chosen, min(SAMPLED, len(chosen))))
     found: dict[str, list[str]] = {}
     with ThreadPoolExecutor(2) as pool:
         tried = pool.map(
-            lambda numbered: faults_at(template, operation, numbered[1], folder / str(numbered[0])),
+            lambda numbered: faults_at(template, case, numbered[1], folder / str(numbered[0])),
             enumerate(chosen),
         )
         for each in tried:

@@ -77,7 +77,7 @@ class Day:
 
 
 def record(folder: Path, fault: str = "") -> Day:
-    """Work for a day on a logged disk: three processes one after another, the second of which just ends."""
+    """Work for a day on a logged disk: three processes, the second just ends, the third folds each commit."""
     operations = workload(OPERATIONS, random.Random(7))
     third = OPERATIONS // 3
     with logged_device(folder, DISK_BYTES) as (device, log):
@@ -88,10 +88,10 @@ def record(folder: Path, fault: str = "") -> Day:
             began = place_now(log)
             told: list[int] = []
             for number in range(3):
-                task = site.task(
-                    operations[number * third : (number + 1) * third], log=str(log), fault=fault, close=number != 1
+                part = operations[number * third : (number + 1) * third]
+                told += _session(
+                    site.task(part, log=str(log), fault=fault, close=number != 1, folds=number == 2),
                 )
-                told += _session(task)
     recording = Recording(log, DISK_BYTES)
     log.unlink()
     return Day(site, recording, recording.index(began), told, states(site.tree, operations))
