@@ -32,8 +32,8 @@ ROOT, SPACE, DOCUMENT, FOLDER = parse("/"), parse("/Rum"), parse("/Rum/Mapp/a.tx
 
 
 @pytest.fixture
-def world(data_folder: FilePath) -> Iterator[World]:
-    made = World.create(data_folder)
+def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = World.create(data_folder, **engine)
     made.person("mia", "Byrån AB")
     for login in ("eva", "olle", "vera"):
         made.person(login, "Kund AB")
