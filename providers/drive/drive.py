@@ -178,7 +178,7 @@ class Drive:
                 require_room(space, look.sealed_bytes(space.id), declared or 0, others)
                 reserved = self._storage.reservations.take(space.id, declared or 0)
         writer = writer_for(self._session, space.id, declared, previous)
-        return Upload(self._session, path, space.id, writer, declared, conditions, modified, reserved)
+        return Upload(self._session, path, space.id, writer, declared, conditions, modified, reserved, found)
 
     @operation(Action.ADD, Effect.CHANGE)
     def edit(self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS) -> Edit:

@@ -24,8 +24,9 @@ from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionR
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a version record was written for: the document, the number and id of the version about to be."""
+    """What a version record was written for: folder and document, the number and id of the version about to be."""
 
+    parent: bytes
     node: bytes
     number: int
     version_id: bytes
@@ -95,9 +96,11 @@ class Upload:
         conditions: Conditions,
         modified: int | None,
         reserved: bytes | None,
+        seen: Target,
     ) -> None:
         self._session = session
         self._path = path
+        self._seen = seen
         self._space = space
         self._reserved = reserved
         self._writer: ContentWriter | None = writer
@@ -135,7 +138,7 @@ class Upload:
         assert self._writer is not None
         sealed = self._writer.finish()
         self._writer = None
-        arrival = Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified)
+        arrival = Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified, self._seen)
         try:
             return arrival.commit()
         finally:
@@ -153,8 +156,10 @@ class Arrival:
         sealed: Sealed,
         conditions: Conditions,
         modified: int | None,
+        seen: Target | None = None,
     ) -> None:
         self._session = session
+        self._seen = seen
         self._storage = session.storage
         self._path = path
         self._space = space
@@ -165,10 +170,10 @@ class Arrival:
     def commit(self) -> tuple[Item, bool]:
         """Commit; plan anew while others change the same document between plan and transaction."""
         for _ in range(REPLANS_MAX):
-            plan, parent = self._plan()
+            plan = self._plan()
             needs, record_bytes = set(self._sealed.needs), 0
             if plan is not None:
-                record, more = self._storage.vault.version_record(self._space, self._record(plan, parent))
+                record, more = self._storage.vault.version_record(self._space, self._record(plan))
                 needs, record_bytes = needs | set(more), record.length
             try:
                 return self._session.commit(
@@ -180,28 +185,33 @@ class Arrival:
                 continue
         raise PreconditionFailed
 
-    def _record(self, plan: Plan, parent: bytes) -> VersionRecord:
+    def _record(self, plan: Plan) -> VersionRecord:
         return VersionRecord(
             node=plan.node,
             version_id=plan.version_id,
             number=plan.number,
-            parent=parent,
+            parent=plan.parent,
             name=self._path.name,
             content=self._sealed.content,
             size=self._sealed.size,
             at=now_us(),
         )
 
-    def _plan(self) -> tuple[Plan | None, bytes]:
-        """Tell which version this will be; None where it will be none: an empty new document."""
-        with self._session.look() as look:
-            found = target(look, self._path, Action.ADD)
+    def _plan(self) -> Plan | None:
+        """Tell which version this will be; None where it will be none: an empty new document.
+
+        The first plan is made for what stood there when the upload began: mostly it still does.
+        """
+        found, self._seen = self._seen, None
+        if found is None or (found.node is not None and not found.node.version):
+            with self._session.look() as look:
+                found = target(look, self._path, Action.ADD)
+        parent = found.parent.node.id
         if found.node is None or found.node.version == 0:
             if self._sealed.size == 0:
-                return None, found.parent.node.id
-            node = new_id() if found.node is None else found.node.id
-            return Plan(node, 1, new_id()), found.parent.node.id
-        return Plan(found.node.id, found.node.version + 1, new_id()), found.parent.node.id
+                return None
+            return Plan(parent, new_id() if found.node is None else found.node.id, 1, new_id())
+        return Plan(parent, found.node.id, found.node.version + 1, new_id())
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:
         found = target(tx, self._path, Action.ADD)
@@ -238,6 +248,8 @@ class Arrival:
     def _standing(self, found: Target, plan: Plan) -> Node | None:
         """Return the document that gets the version; raise Replan if it is not the one the plan was made for."""
         node = found.node
+        if found.parent.node.id != plan.parent:
+            raise Replan
         if node is None:
             if plan.number != 1:
                 raise Replan
