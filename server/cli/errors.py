@@ -74,7 +74,7 @@ class WrongPassphrase(MellanrumError):
 class Interrupted(MellanrumError):
     """Interrupted. What was done so far stands."""
 
-    exit_code = 130
+    exit_code = 9
 
 
 class Unexpected(MellanrumError):
