@@ -268,7 +268,7 @@ class Drive:
 def _contained(look: Look, container: Container) -> list[Item]:
     """Return what is seen in a folder above spaces."""
     if container.kind == "days":
-        return [look.container(container.path.joined(day)) for day in days_seen(look, container.space)]
+        return [look.item(look.find(container.path.joined(day))) for day in days_seen(look, container.space)]
     archived = container.kind == "archive"
     shown = sorted(look.sight.shown.items(), key=lambda pair: pair[1].casefold())
     items = []

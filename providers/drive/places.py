@@ -169,6 +169,13 @@ class Resolver:
             return node.name
         return _labelled(node.name, self.directory.organisation_name(node.lane))
 
+    def plain_name(self, name: str, lane: bytes) -> str:
+        """Return what `shown_name` made the name from; the name itself if it does not bear the lane's party."""
+        split = _unlabelled(name)
+        if split is None or fold(split[1]) != fold(self.directory.organisation_name(lane)):
+            return name
+        return split[0]
+
     def children(self, place: Place) -> list[tuple[str, Node]]:
         """Return what is seen in a folder, with the names shown, in the order of folded names."""
         if place.moment is None:

@@ -20,7 +20,6 @@ from providers.locks import Locks
 from providers.reservations import Reservations
 from providers.vault.vault import Vault
 
-
 #: How many entity tags a process remembers; about 8 MB.
 ETAGS_MAX = 32_768
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from auth.events import Actor
-from auth.rights import Principal
 from sqlalchemy import Connection, bindparam, func, select, union_all
 
+from auth.events import Actor
+from auth.rights import Principal
 from auth.roles import Action
 from config.ids import NOBODY, id_text
 from providers import tables
@@ -142,8 +142,15 @@ class Look:
     def item(self, place: Place | Container) -> Item:
         """Return what adapters see of a place."""
         if isinstance(place, Container):
-            return self.container(place.path)
-        return self.item_of(place.path, place.path.name, place.node, is_past=place.is_past)
+            return self.container(place.path, place.moment)
+        return self.item_of(place.path, self._shown_name(place), place.node, is_past=place.is_past)
+
+    def _shown_name(self, place: Place) -> str:
+        """Return the name as it is kept, however the path spells it."""
+        if len(place.chain) == 1:
+            # The root of a space in the past may stand under the name of a day.
+            return place.path.name if place.is_past else self.sight.shown[place.space.id]
+        return self.resolver.shown_name(place.node)
 
     def item_of(self, path: Path, name: str, node: Node, *, is_past: bool = False) -> Item:
         """Return what adapters see of a node shown under `name`."""
@@ -153,9 +160,11 @@ class Look:
             node.id, node.space, node.version, node.has_properties, is_past,
         )  # fmt: skip
 
-    def container(self, path: Path) -> Item:
-        """Return what adapters see of a folder above spaces."""
-        return Item(path, path.name, True, 0, 0, 0, "", NOBODY, None, 0, False, False)
+    def container(self, path: Path, moment: int | None = None) -> Item:
+        """Return what adapters see of a folder above spaces, as old as its moment or the newest space seen."""
+        newest = max((info.created_at for info in self.sight.spaces.values()), default=0)
+        at = newest if moment is None else min(moment, self.at)
+        return Item(path, path.name, True, 0, at, at, "", NOBODY, None, 0, False, False)
 
     # --- events
 

@@ -340,7 +340,9 @@ def _renamed(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
     name = found.path.name
     if name in (place.node.name, tx.resolver.shown_name(place.node)):
         raise SameResource
-    standing = tx.change(place.space.id).move(place.node, found.parent.node, place.node.lane, name)
+    standing = tx.change(place.space.id).move(
+        place.node, found.parent.node, place.node.lane, _own_name(tx, place, found)
+    )
     item, _ = _told(tx, found, standing, ChangeKind.MOVE, "rename", {"from": str(place.path)})
     return item, True
 
@@ -349,7 +351,7 @@ def _relocated(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool
     inner = has_inner_rights(tx, place.space.id)
     audience = tx.audience(place.space, place.chain)
     change = tx.change(place.space.id)
-    standing = change.move(place.node, found.parent.node, _lane_after(place, found), found.path.name)
+    standing = change.move(place.node, found.parent.node, _lane_after(place, found), _own_name(tx, place, found))
     after = found.placed(standing)
     if inner:
         tx.bump()
@@ -358,6 +360,12 @@ def _relocated(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool
     audience |= tx.audience(place.space, after.chain)
     tx.finish(ChangeKind.MOVE, after, told, personal={"from": str(place.path)}, audience=audience)
     return tx.item(after), found.node is None
+
+
+def _own_name(tx: Transaction, place: Place, found: Target) -> str:
+    """Return the name to be kept: within a foreign lane without the party that is shown with it."""
+    stays = _lane_after(place, found) not in (NOBODY, tx.principal.party)
+    return tx.resolver.plain_name(found.path.name, place.node.lane) if stays else found.path.name
 
 
 def _lane_after(place: Place, found: Target) -> bytes:

@@ -163,7 +163,9 @@ def test_the_past_can_be_walked(world):
     assert fetch(eva, f"/.history/{name}/Stämma/x.txt") == b"then"
     with pytest.raises(Forbidden):
         store(eva, f"/Stämma/.history/{name}/x.txt", b"never")
-    assert len(names(eva, "/Stämma/.history")) == 1
+    (day,) = names(eva, "/Stämma/.history")
+    assert day == iso_utc(moment)[:10]
+    assert names(eva, "/.history") == [day]
 
 
 def test_properties_stand_with_the_document(world):

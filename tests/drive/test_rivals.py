@@ -56,6 +56,17 @@ def test_both_send_a_bid_by_the_same_name_and_neither_learns_of_the_other(world:
         world.drive("alba").stat(parse("/Affären/Bud/bud (Köpare B).pdf"))
 
 
+def test_a_bid_renamed_by_the_supplier_stays_its_partys(world: World) -> None:
+    store(world.drive("alba"), "/Affären/Bud/Bud.pdf", b"A: 10")
+    seen, mia = "/Säljaren AB – Affären/Bud", world.drive("mia")
+    for given in ("Slutbud.pdf", "Slutbud 2 (Köpare A).pdf"):
+        (name,) = names(world, "mia", seen)
+        mia.move(parse(f"{seen}/{name}"), parse(f"{seen}/{given}"), overwrite=False)
+    assert names(world, "mia", seen) == ["Slutbud 2 (Köpare A).pdf"]
+    assert names(world, "alba", "/Affären/Bud") == ["Slutbud 2.pdf"]
+    assert names(world, "kenji", "/Affären/Bud") == []
+
+
 def test_each_stream_tells_its_own_party_alone(world: World) -> None:
     store(world.drive("mia"), "/Säljaren AB – Affären/Underlag/Bokslut.pdf", b"x")
     store(world.drive("alba"), "/Affären/Bud/Bud.pdf", b"A: 10")
