@@ -29,9 +29,9 @@ SAMPLED = 12
 STANDING = (
     Operation("put", f"{ROOM}/Stå kvar.txt", seed=1, size=2_000),
     Operation("put", f"{ROOM}/A/Litet.txt", seed=2, size=SMALL),
-    Operation("put", f"{ROOM}/A/Stort.bin", seed=3, size=LARGE),
     Operation("put", f"{ROOM}/B/Annat.txt", seed=4, size=SMALL),
 )
+STANDING_LARGE = Operation("put", f"{ROOM}/A/Stort.bin", seed=3, size=LARGE)
 CASES = {
     "a new small document": Operation("put", f"{ROOM}/A/Nytt.txt", seed=11, size=SMALL),
     "a small document replaced": Operation("put", f"{ROOM}/A/Litet.txt", seed=12, size=SMALL),
@@ -47,11 +47,12 @@ FOLDING_CASES = {"a move folded in"}
 SAMPLED_CASES = {"a move folded in", "a new large document", "a large document replaced"}
 
 
-@pytest.fixture(scope="module")
-def template() -> Iterator[Site]:
+@pytest.fixture
+def template(case: str) -> Iterator[Site]:
+    """What stands before the case."""
     need_tracing()
     with quick_folder() as folder:
-        yield Site.build(folder / "site", STANDING)
+        yield Site.build(folder / "site", (*STANDING, STANDING_LARGE) if "large" in case else STANDING)
 
 
 @dataclass(frozen=True)
