@@ -15,13 +15,16 @@ from cryptography.exceptions import InvalidTag
 from sqlalchemy import Connection, select
 
 from auth import tables as auth_tables
+from auth.errors import SealBroken, UnknownKey
+from auth.roles import Via
 from config.errors import MellanrumError
 from config.ids import NOBODY, id_text
 from providers import tables
 from providers.audit.errors import EntryDamaged
+from providers.audit.leaf import ACTOR_PERSON
 from providers.audit.verify import verify_logs
 from providers.catalogue import contents, rows
-from providers.catalogue.change import ChangeKind, version_mac
+from providers.catalogue.change import MODIFIED, ChangeKind, version_mac
 from providers.drive.storage import Storage
 
 Progress = Callable[[str, int], None]
@@ -35,13 +38,30 @@ class Finding:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the space's log says of a change. `principal` is None where it was erased."""
+
+    digest: bytes
+    is_settings: bool
+    at: int
+    organisation: str
+    via: str
+    principal: str | None
+
+    def fits(self, row: Any) -> bool:
+        """Return whether the row of the change says the same."""
+        principal = row["principal"].hex()
+        return (row["at"], row["organisation"].hex(), row["via"], row["kind"] == ChangeKind.SPACE, principal) == (
+            self.at, self.organisation, Via[self.via.upper()], self.is_settings, self.principal or principal,
+        )  # fmt: skip
+
+
 def verify(storage: Storage, progress: Progress = lambda stage, done: None) -> Iterator[Finding]:
     """Yield all that does not hold, in packs, versions, catalogue and logs. Reads everything; changes nothing."""
     with storage.database.read() as connection:
-        spaces = list(connection.execute(select(tables.space.c.id)).scalars())
-        orphans = set(connection.execute(select(tables.head.c.space)).scalars()) ^ set(spaces)
-        for orphan in sorted(orphans):
-            yield Finding(f"space {id_text(orphan)}", "its row, or that of its head, is missing")
+        spaces, lost = _spaces(storage, connection)
+        yield from lost
         for number, space in enumerate(spaces):
             progress("catalogue", number)
             yield from _Replay(storage, connection, space).findings()
@@ -52,6 +72,36 @@ def verify(storage: Storage, progress: Progress = lambda stage, done: None) -> I
         yield from _unreadable(storage, space)
     for found in verify_logs(storage.database, storage.keyring):
         yield Finding(found.where, found.what)
+
+
+def _spaces(storage: Storage, connection: Connection) -> tuple[list[bytes], list[Finding]]:
+    """Return the spaces that can be verified, and what is missing of others: rows, or the key.
+
+    A space that ended, its key destroyed, was erased: nothing of it can be verified, and nothing is missing.
+    """
+    rows_of = connection.execute(select(tables.space.c.id, tables.space.c.ended_at))
+    ended = {row.id: row.ended_at for row in rows_of}
+    heads = set(connection.execute(select(tables.head.c.space)).scalars())
+    told: set[bytes] = set()
+    for column in (tables.change.c.space, tables.entry.c.space, tables.version.c.space, tables.log.c.space):
+        told.update(connection.execute(select(column).distinct()).scalars())
+    told.discard(NOBODY)
+    whole, lost = [], []
+    for space in sorted(told | heads | ended.keys()):
+        where = f"space {id_text(space)}"
+        if space not in ended or space not in heads:
+            lost.append(Finding(where, "its row, or that of its head, is missing"))
+        try:
+            storage.keyring.space(space)
+        except UnknownKey:
+            if space not in ended or ended[space] is None:
+                lost.append(Finding(where, "its key is not in the keystore: nothing of it can be opened"))
+        except SealBroken:
+            lost.append(Finding(where, "its key is damaged: nothing of it can be opened"))
+        else:
+            if space in ended:
+                whole.append(space)
+    return whole, lost
 
 
 def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
@@ -137,43 +187,61 @@ class _Replay:
 
     def _changes(self) -> Iterator[Finding]:
         found = {row["number"]: row for row in self._rows(tables.change)}
-        head = self._connection.execute(select(tables.head.c.number).where(tables.head.c.space == self._space)).scalar()
         logged = self._logged()
-        newest = max([head or 0, *found, *logged], default=0)
-        if head != newest:
-            yield Finding(self._where, f"its head says change {head}, the newest known is {newest}")
-        settled = max((n for n, row in found.items() if row["kind"] == ChangeKind.SPACE), default=0)
+        newest = max([*found, *logged], default=0)
+        yield from self._head(newest, found.get(newest))
+        settled = max((number for number, told in logged.items() if told.is_settings), default=0)
         self._settings(settled)
         for number in range(1, newest + 1):
             where = f"{self._where} change {number}"
-            row = found.get(number)
-            if number not in logged:
+            row, told = found.get(number), logged.get(number)
+            if told is None:
                 yield Finding(where, "the log has no event of it")
             if row is None:
                 yield Finding(where, "its row is missing")
                 continue
-            if row["kind"] == ChangeKind.SPACE and number != settled:
-                written = row["rows_digest"]  # what was settled then has been settled anew since
+            if told is not None and not told.fits(row):
+                yield Finding(where, "its row does not say who made it, when and how as its event does")
+            if told is not None and told.is_settings and number != settled:
+                written = told.digest  # what was settled then has been settled anew since
             else:
                 written = rows.digest(self._written.get(number, []))
-            if written != row["rows_digest"] or written != logged.get(number, written):
+            if written != row["rows_digest"] or (told is not None and written != told.digest):
                 yield Finding(where, "the rows it wrote are not the rows that stand: changed, removed or added")
         for number in sorted(set(self._written) - set(found)):
             yield Finding(f"{self._where} change {number}", "rows stand of a change that never was")
 
-    def _logged(self) -> dict[int, bytes]:
-        """Return the digest that the space's log has of each change. What cannot be opened, `verify_logs` tells of."""
+    def _head(self, newest: int, row: Any) -> Iterator[Finding]:
+        chosen = select(tables.head.c.number, tables.head.c.at).where(tables.head.c.space == self._space)
+        head = self._connection.execute(chosen).first()
+        if head is None:
+            return
+        if head.number != newest:
+            yield Finding(self._where, f"its head says change {head.number}, the newest known is {newest}")
+        elif row is not None and head.at != row["at"]:
+            yield Finding(self._where, f"its head does not say when change {newest} was made")
+
+    def _logged(self) -> dict[int, _Told]:
+        """Return what the space's log says of each change. What cannot be opened, `verify_logs` tells of."""
         audit = self._storage.audit
         info = next((log for log in audit.logs(self._connection, self._space) if log.party == NOBODY), None)
-        found: dict[int, bytes] = {}
+        found: dict[int, _Told] = {}
         start = 0
         while info is not None and start < info.size:
             try:
                 for entry in audit.entries(self._connection, info, start):
                     start = entry.number + 1
-                    number, digest = entry.event["facts"].get("change"), entry.event.get("rows_digest")
+                    event, person = entry.event, entry.personal.get(ACTOR_PERSON)
+                    number, digest = event["facts"].get("change"), event.get("rows_digest")
                     if isinstance(number, int) and digest:
-                        found[number] = bytes.fromhex(digest)
+                        found[number] = _Told(
+                            digest=bytes.fromhex(digest),
+                            is_settings=event["kind"] == "space_changed",
+                            at=event["at"],
+                            organisation=event["actor"]["organisation"],
+                            via=event["actor"]["via"],
+                            principal=None if person is None else person.value,
+                        )
             except EntryDamaged:
                 start += 1
         return found
@@ -183,31 +251,60 @@ class _Replay:
         self._written[number].append(rows.space_set(row))
 
     def _live(self) -> Iterator[Finding]:
-        """The live tree repeats what the newest version says, and hangs together."""
+        """The live tree repeats what the newest version and the properties say, and hangs together."""
         newest: dict[bytes, Any] = {}
-        ordered = select(
-            tables.version.c.node, tables.version.c.number, tables.version.c.id, tables.version.c.size
-        ).where(tables.version.c.space == self._space)
+        columns = (tables.version.c.node, tables.version.c.number, tables.version.c.id, tables.version.c.size)
+        ordered = select(*columns, tables.version.c.at).where(tables.version.c.space == self._space)
         for row in self._connection.execute(ordered.order_by(tables.version.c.number)):
             newest[row.node] = row
+        shown = self._shown_times()
         live = {row["node"]: row for row in self._rows(tables.entry)}
         gone = {row["node"] for row in self._rows(tables.closed_entry)}  # what lay in them went with them
         for node, row in live.items():
             where = f"{self._where} node {id_text(node)}"
-            version = newest.get(node)
-            held = (
-                (row["version"], row["size"]) if version is None else (row["version"], row["size"], row["version_id"])
-            )
-            expected = (0, 0) if version is None else (version.number, version.size, version.id)
-            if held != expected:
+            if not _shows(row, newest.get(node)):
                 yield Finding(where, "its entry does not show its newest version")
+            if node in shown and not row["has_properties"]:
+                yield Finding(where, "its entry hides its properties")
+            elif row["modified"] != _modified(row, newest.get(node), shown.get(node)):
+                yield Finding(where, "its entry shows another time of modification than was recorded")
             if row["parent"] and row["parent"] not in live and row["parent"] not in gone:
                 yield Finding(where, "the folder it stands in never stood")
             elif row["parent"]:
                 yield from self._name(where, row)
+
+    def _shown_times(self) -> dict[bytes, int | None]:
+        """Return, for each node with a property, the time of modification that a client set, or None."""
+        names = self._storage.keyring.space(self._space).names
+        found: dict[bytes, int | None] = {}
+        for row in self._rows(tables.property):
+            if row["to_change"] is not None:
+                continue
+            node, key = row["node"], row["key"]
+            found.setdefault(node, None)
+            if key == names.seal_name(node, MODIFIED):
+                try:
+                    found[node] = int(names.open(b"property" + node + key, row["value"]))
+                except (SealBroken, ValueError):
+                    continue  # the change that wrote it tells of it
+        return found
 
     def _name(self, where: str, row: Any) -> Iterator[Finding]:
         try:
             self._storage.names.opened(self._space, row["parent"], row["folded"], row["name"])
         except (MellanrumError, InvalidTag, ValueError):
             yield Finding(where, "its name was sealed for another place, or is damaged")
+
+
+def _shows(row: Any, version: Any) -> bool:
+    """Return whether an entry repeats its newest version; a folder, and what has no content yet, has none."""
+    if version is None:
+        return (row["version"], row["size"]) == (0, 0) and not (row["is_folder"] and row["version_id"])
+    return bool((row["version"], row["size"], row["version_id"]) == (version.number, version.size, version.id))
+
+
+def _modified(row: Any, version: Any, shown: int | None) -> int:
+    """Return the time of modification that an entry must show: as a client set it, else of the content, in µs."""
+    if shown is not None:
+        return shown
+    return int(row["created"] if version is None else version.at)
