@@ -97,17 +97,12 @@ class Desk:
         if sys.stdin.readline().strip().casefold() not in ("y", "yes", "j", "ja"):
             raise NotConfirmed(hint="You said no.")
 
-    def release(self) -> None:
-        """Hold the folder no longer, so that it can be held alone."""
-        if self._hold is not None:
-            self._hold.close()
-            self._hold = None
-
     def close(self) -> None:
         """Let go of the installation."""
         for found in self._opened:
             found.close()
-        self.release()
+        if self._hold is not None:
+            self._hold.close()
 
 
 Command = Callable[[Desk, argparse.Namespace], Answer]

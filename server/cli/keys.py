@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from auth.keyring import RootKey
+from auth.keyring import Keyring, RootKey
+from auth.keystore import FileKeystore
 from config.clock import now_us
+from config.errors import NotInitialised
 from config.settings import Settings
 from providers.audit.events import Event
+from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
 from server.cli import find, kit
 from server.cli.errors import Misused, OutputTaken
@@ -122,42 +125,65 @@ def recover(desk: Desk, options: argparse.Namespace) -> Answer:
 def rewrap(desk: Desk, options: argparse.Namespace) -> Answer:
     """Wrap every key with a new root key. Interrupted, it goes on where it stopped when run again."""
     settings = desk.settings
-    folder = settings.folder
-    installation = desk.installation
-    desk.release()
-    hold = Hold.alone(folder)
+    if not (settings.folder / "keystore").is_dir():
+        raise NotInitialised(folder=settings.folder)
+    hold = Hold.alone(settings.folder)
     try:
-        return _rewrap(desk, installation, settings, options)
+        return _rewrap(desk, settings, options)
     finally:
         hold.close()
 
 
-def _rewrap(desk: Desk, installation: Installation, settings: Settings, options: argparse.Namespace) -> Answer:
-    is_file = settings.key.source == "file"
-    if options.new is None and not is_file:
+def _rewrap(desk: Desk, settings: Settings, options: argparse.Namespace) -> Answer:
+    takes_place = settings.key.source == "file" and options.new is None
+    if options.new is None and not takes_place:
         raise Misused(problem="Say with --new where the new root key goes.", command="mellanrum key rewrap")
     fresh: Path = options.new or settings.key_file.with_name(settings.key_file.name + ".new")
+    old = root_key(settings)
     if fresh.exists():
         new = RootKey.from_file(fresh, data_folder=settings.folder)
     else:
         new = RootKey.create_file(fresh, data_folder=settings.folder)
-    old_id = installation.keyring.root_id
-    desk.confirm(f"Wrap all keys with the root key {new.id.hex()} in place of {old_id}?")
-    count = installation.keyring.rewrap(new)
-    event = Event("key_rewrapped", now_us(), desk.actor, facts={"old": old_id, "new": new.id.hex(), "count": count})
-    installation.database.apply(lambda connection: installation.audit.record(connection, event, {}))
-    document: dict[str, Any] = {"root_id": new.id.hex(), "old_root_id": old_id, "rewrapped": count}
-    lines = [f"Wrapped {count} keys with the root key {new.id.hex()}."]
-    if is_file and options.new is None:
+    old_id, new_id = old.id.hex(), new.id.hex()
+    desk.confirm(f"Wrap all keys with the root key {new_id} in place of {old_id}?")
+    # The keyring alone: cut off half way, an installation opens under neither root.
+    count = Keyring(old, FileKeystore(settings.folder / "keystore")).rewrap(new)
+    _record(settings, new, {"old": old_id, "new": new_id, "count": count})
+    document: dict[str, Any] = {"root_id": new_id, "old_root_id": old_id, "rewrapped": count}
+    lines = [f"Wrapped {count} keys with the root key {new_id}."]
+    if takes_place:
         kept = settings.key_file.with_name(f"{settings.key_file.name}.{old_id}.old")
-        os.replace(settings.key_file, kept)
-        os.replace(fresh, settings.key_file)
+        _put_in_place(fresh, settings.key_file, kept)
         lines.append(f"It stands in {settings.key_file}; the old one is {kept}: keep it as long as old backups.")
         document |= {"file": str(settings.key_file), "old_file": str(kept)}
     else:
         lines.append(f"It stands in {fresh}. Let the settings lead to it before you start the server.")
         document["file"] = str(fresh)
     return Answer(document, [*lines, "Make a new recovery kit: mellanrum key kit FILE"])
+
+
+def _record(settings: Settings, root: RootKey, facts: dict[str, str | int]) -> None:
+    """Record it in the installation's log, which opens under the new root already."""
+    installation = Installation(settings.folder, settings, root)
+    try:
+        actor = actor_of(installation.storage, installation.operator())
+        event = Event("key_rewrapped", now_us(), actor, facts=facts)
+        installation.database.apply(lambda connection: installation.audit.record(connection, event, {}))
+    finally:
+        installation.close()
+
+
+def _put_in_place(fresh: Path, file: Path, kept: Path) -> None:
+    """Let `file` be what `fresh` is, and `kept` what `file` was. At no moment is there no key file."""
+    if not kept.exists():
+        os.link(file, kept)
+    os.replace(fresh, file)
+    for folder in {fresh.parent, file.parent}:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _first_line(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import auth
@@ -21,6 +22,7 @@ def parser() -> Parser:
     """Return the parser of the whole command line."""
     made = Parser(prog=PROGRAM, description=DESCRIPTION)
     add_everywhere(made)
+    made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
     for module in (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, keys, audit):
         module.add_to(nouns)

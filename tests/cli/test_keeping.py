@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from auth.keyring import INSTALLATION, RootKey
+from auth.keystore import FileKeystore
 from server.cli import kit
 from server.cli.errors import InputWrong, WrongPassphrase
 from tests.cli.shop import Shop, process, serving
@@ -149,13 +151,18 @@ def test_rewrapping_puts_a_new_root_key_in_place(shop: Shop) -> None:
     assert done["root_id"] in refused.err
 
 
-def test_rewrapping_goes_on_where_it_stopped(shop: Shop) -> None:
+def test_rewrapping_goes_on_where_it_was_cut_off(shop: Shop) -> None:
+    stored(shop)
     fresh = shop.key.with_name("data.key.new")
-    fresh.write_text("ab" * 32 + "\n")  # an earlier run that was cut off left its key
-    fresh.chmod(0o600)
-    shop.ok("key", "rewrap", "--yes")
-    assert shop.key.read_text().strip() == "ab" * 32
+    new, old = RootKey.create_file(fresh, data_folder=shop.data), RootKey.from_file(shop.key, data_folder=shop.data)
+    keystore = FileKeystore(shop.data / "keystore")
+    keystore.replace(INSTALLATION, new.wrap(INSTALLATION, old.unwrap(INSTALLATION, keystore.get(INSTALLATION))))
+    assert shop.run("org", "list").code == 30  # half way, it opens under neither
+    done = shop.ok("key", "rewrap", "--yes")
+    assert done["rewrapped"] == len(keystore.list()) - 1
+    assert shop.key.read_text().strip() == new.text()
     assert not fresh.exists()
+    assert shop.ok("verify")["whole"]
 
 
 def test_a_bundle_is_verified_without_the_installation(shop: Shop, tmp_path: Path) -> None:
