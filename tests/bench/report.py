@@ -20,7 +20,8 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 def text(sizes: Sizes, plain: Measured, tls: Measured, folder: Path) -> str:
     """Return the tables as Markdown."""
-    parts = [_facts(folder, sizes), _table("Plain HTTP", sizes, plain)]
+    rounds = max((len(found) for of in plain.values() for found in of.values()), default=0)
+    parts = [_facts(folder, rounds), _table("Plain HTTP", sizes, plain)]
     if tls:
         parts.append(_table("TLS", sizes, tls))
     return "\n\n".join(parts)
@@ -86,12 +87,12 @@ def _ratio(by_server: dict[str, list[Sample]], peer: str) -> str:
     return f"{theirs / ours:.2f}"
 
 
-def _facts(folder: Path, sizes: Sizes) -> str:
+def _facts(folder: Path, rounds: int) -> str:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
     kind = _first(["stat", "-f", "-c", "%T", str(folder)])
     facts = {
-        "measured": f"{datetime.now(UTC):%Y-%m-%d}, {sizes.rounds} rounds",
+        "measured": f"{datetime.now(UTC):%Y-%m-%d}, {rounds} rounds; load of the machine {os.getloadavg()[2]:.1f}",
         "processor": f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{int(memory[1]) / 1e6:.0f} GB" if memory else "?",
         "kernel": platform.release().split("-")[0],

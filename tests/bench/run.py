@@ -64,14 +64,7 @@ def measure(
         for server in running:
             for children in sizes.listings if {works.listings, works.locks} & set(chosen) else ():
                 servers.fill(server, f"listed-{children}", children, 100)
-        for number in range(sizes.rounds):
-            for work in chosen:
-                _show(f"round {number + 1} of {sizes.rounds}: {work.__name__}{' over TLS' if is_tls else ''}")
-                if work is works.large:
-                    _fresh(source, sizes.large_bytes)
-                for server in random.sample(running, len(running)):
-                    for name, sample in work(server, sizes, number, source).items():
-                        measured.setdefault(name, {}).setdefault(server.name, []).append(sample)
+        _rounds(running, sizes, chosen, source, measured)
         for server in running:
             peak = works.Sample(servers.memory_peak_mb(server), 0.0, 1.0)
             measured.setdefault(report.MEMORY, {})[server.name] = [peak]
@@ -79,6 +72,23 @@ def measure(
         for server in running:
             server.stop()
     return measured
+
+
+def _rounds(
+    running: list[servers.Server], sizes: works.Sizes, chosen: list[works.Work], source: Path, measured: report.Measured
+) -> None:
+    """Go through all rounds; an interrupt ends them, and what was measured so far counts."""
+    try:
+        for number in range(sizes.rounds):
+            for work in chosen:
+                _show(f"round {number + 1} of {sizes.rounds}: {work.__name__}")
+                if work is works.large:
+                    _fresh(source, sizes.large_bytes)
+                for server in random.sample(running, len(running)):
+                    for name, sample in work(server, sizes, number, source).items():
+                        measured.setdefault(name, {}).setdefault(server.name, []).append(sample)
+    except KeyboardInterrupt:
+        _show("interrupted; what was measured so far follows")
 
 
 def _fresh(file: Path, size: int) -> None:
