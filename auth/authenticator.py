@@ -138,7 +138,9 @@ class Authenticator:
         with self._database.read() as connection:
             epoch = self.epoch(connection)
         name = f"operator:{os_user}"
-        identity = hashlib.blake2b(name.encode("utf-8"), digest_size=16).digest()
+        # Keyed, for this id stands in the clear beside changes, and users' names are easily guessed.
+        key = self._keyring.installation().digests
+        identity = hashlib.blake2b(name.encode("utf-8"), key=key, digest_size=16, person=b"operator").digest()
         return Principal(
             identity, Kind.OPERATOR, supplier, supplier, True, True, name, name, NOBODY, Scope(), Standing.FULL,
             frozenset(), NO_RIGHTS, epoch, "", Via.CLI,

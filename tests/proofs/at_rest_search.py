@@ -83,7 +83,11 @@ def _digests(raw: bytes) -> Iterator[bytes]:
     """Yield digests that anybody can make: of a guessable text they are as good as the text."""
     for name in ("md5", "sha1", "sha256", "sha512", "blake2b", "blake2s"):
         found = hashlib.new(name, raw).digest()
-        yield from (found, found.hex().encode())
+        yield found[:16]
+        yield found.hex().encode()
+    for size in (16, 32):  # short ones serve as ids
+        yield hashlib.blake2b(raw, digest_size=size).digest()
+        yield hashlib.shake_128(raw).digest(size)
     yield base64.b64encode(hashlib.sha256(raw).digest())
 
 

@@ -70,6 +70,7 @@ def sow_people(world: World, sown: Field) -> None:
     space = world.space(sown.word("space"), None, (f"/{sown.word('template folder')}",))
     world.spaces["own"] = space
     operator, spaces = world.installation.operator(), world.installation.spaces
+    sown.needles["operator"] = operator.login
     for grantee, kind in ((made.id, GranteeKind.PERSON), (group.id, GranteeKind.GROUP)):
         spaces.grant(operator, space.id, ROOT, grantee, kind, Role.EDITOR, history=True)
     gone = directory.add_person(customer, sown.word("login that ended"), sown.word("person who left"))
