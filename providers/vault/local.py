@@ -50,6 +50,7 @@ class LocalPack:
 
     def __init__(self, path: Path, space: bytes, pack: int, root: Path) -> None:
         self.id = pack
+        self._path = path
         self._space = space
         self._guard = threading.Lock()
         self._syncing = threading.Lock()
@@ -106,6 +107,9 @@ class LocalPack:
         log.error("pack_abandoned", error, space=self._space, pack=self.id, offset_bytes=self._size)
         try:
             os.ftruncate(self._fd, self._size)
+            if not self._entries:
+                # Whoever tries again on a full disk would leave one of these each time, until the last block is gone.
+                self._path.unlink(missing_ok=True)
         except OSError:
             pass  # a torn tail is known for what it is when read
         return self._full

@@ -106,6 +106,18 @@ def test_a_full_disk_keeps_the_old_version(disk: Path) -> None:
     assert set(outcomes.values()) == {"in a pack", "in a commit", "kept"}
 
 
+def test_clients_that_try_again_leave_nothing_on_a_full_disk(disk: Path) -> None:
+    """Each refused PUT once left a pack with nothing in it, until the last block was gone."""
+    site = Site.build(disk / "site", [STANDING])
+    with site.opened() as (_, drive), filled(disk, 16):
+        for _ in range(10):
+            with pytest.raises(StorageFull):
+                store(drive, PATH, os.urandom(SIZE))
+        os.sync()
+        assert {pack.stat().st_size > BLOCK for pack in site.data.rglob("*.pack")} == {True}
+        assert os.statvfs(disk).f_bavail >= 12
+
+
 def test_a_full_disk_is_told_over_webdav(disk: Path) -> None:
     # A read is journalled before its first byte leaves, in a file that each worker makes, whole, at its first read.
     with serving(disk / "data", **{"http.workers": 1}) as server:
