@@ -72,7 +72,8 @@ def mounts(dav: str, person: Access) -> Iterator[tuple[str, str]]:
     yield "davfs2", f"printf '%s\\n' {secret} | sudo mount -t davfs -o username={user},uid=$(id -u) {dav} /mnt"
     yield (
         "rclone",
-        f'rclone mount{insecure} --webdav-url {dav} --webdav-user {user} --webdav-pass "$(rclone obscure {secret})" '
+        f"mkdir -p ~/mellanrum && rclone mount{insecure} --webdav-url {dav} --webdav-user {user} "
+        f'--webdav-pass "$(rclone obscure {secret})" '
         ":webdav: ~/mellanrum",
     )
     yield "Windows", f"net use M: {dav} /user:{person.user} {person.device_password}"

@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +21,8 @@ import pytest
 from server.demo import show
 from server.demo.plant import Access
 from server.processes import ReadyInfo
-from tests.cli.shop import process, serving
+from tests.cli.shop import PROGRAM, process, serving
+from tests.tools import need
 
 READY_SECONDS_MAX = 20
 
@@ -163,3 +165,30 @@ def test_people_are_told_how_to_mount(demo: dict[str, Any], folder: Path) -> Non
     secure = "\n".join(show.as_text(ReadyInfo("https://x/", "https://x/dav/", "AB:CD"), folder, people))
     for part in ("AB:CD", "certutil -addstore", "davs://", "--no-check-certificate", "distrusts"):
         assert part in secure
+
+
+def test_a_start_that_was_cut_off_begins_anew(tmp_path: Path) -> None:
+    data = tmp_path / "cut"
+    with subprocess.Popen(
+        [str(PROGRAM), "demo", "--data", str(data), "--http-port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        until = time.monotonic() + 60
+        while not (data / "catalogue.db").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        running.kill()
+    assert (data / "demo.begun").exists()
+    with serving("demo", "--data", data, "--http-port", "0", "--workers", "1") as (told, _):
+        assert len(told["people"]) == 90
+    assert not (data / "demo.begun").exists()
+
+
+def test_the_command_for_rclone_leads_in(demo: dict[str, Any]) -> None:
+    rclone = need("rclone")
+    oskar = Access(**person(demo, "oskar"), what="…")
+    command = dict(show.mounts(demo["dav"], oskar))["rclone"].partition("&& ")[2]
+    listing = command.replace("rclone mount", f"{rclone} lsf").replace("rclone obscure", f"{rclone} obscure")
+    ran = subprocess.run(["sh", "-c", listing.removesuffix("~/mellanrum")], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert "Sandbox/" in ran.stdout.splitlines()
