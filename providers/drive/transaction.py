@@ -102,8 +102,11 @@ class Look:
             raise IsAFolder
         return found
 
-    def may(self, action: Action, chain: Chain) -> bool:
-        """Return whether the action is permitted on the last node of `chain`, its maker's grace included."""
+    def may(self, action: Action, chain: Chain, *, within_grace: bool = False) -> bool:
+        """Return whether the action is permitted on the last node of `chain`, its maker's grace included.
+
+        `within_grace` asks as if that had not run out yet: may what was begun in it stand?
+        """
         if self.sight.decide(action, chain, self.at).allowed:
             return True
         if action not in GRACE:
@@ -111,7 +114,9 @@ class Look:
         node = chain[-1]
         number = self.connection.execute(_FIRST, {"node": node.id}).scalar_one()
         maker = self.connection.execute(_MAKER, {"space": node.space, "number": number}).scalar_one_or_none()
-        first = self.connection.execute(_FIRST_CONTENT, {"node": node.id}).scalar_one_or_none()
+        first = None
+        if not within_grace:
+            first = self.connection.execute(_FIRST_CONTENT, {"node": node.id}).scalar_one_or_none()
         return self.sight.decide(action, chain, self.at, creator=maker, first_content_at=first).allowed
 
     def allow(self, action: Action, place: Place) -> None:

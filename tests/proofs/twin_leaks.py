@@ -63,7 +63,7 @@ def count_in_a_listing(patch: pytest.MonkeyPatch) -> None:
         with self._storage.database.read() as connection:
             chosen = select(func.count()).where(tables.entry.c.parent == item.id)
             count = connection.execute(chosen).scalar_one()
-        return replace(item, name=f"{item.name} ({count})"), children
+        return item._replace(name=f"{item.name} ({count})"), children
 
     patch.setattr(providers.drive.drive.Drive, "listing", leaky)
 
@@ -131,7 +131,7 @@ def dates_of_folders(patch: pytest.MonkeyPatch) -> None:
 
     def leaky(self: Look, path: Any, name: str, node: Any, *, is_past: bool = False) -> Item:
         item = item_of(self, path, name, node, is_past=is_past)
-        return replace(item, modified=item.modified + node.revision * SECOND_US) if node.is_folder else item
+        return item._replace(modified=item.modified + node.revision * SECOND_US) if node.is_folder else item
 
     patch.setattr(Look, "item_of", leaky)
 
