@@ -60,7 +60,7 @@ class Call(NamedTuple):
 
     def shown(self, top: Path) -> str:
         """Return the call in words, paths below `top` without what differs from one run to the next."""
-        path = self.path.removeprefix(f"{top}/")
+        path = self.path.removeprefix(f"{top.parent}/").removeprefix(f"{top.name}/")
         path = re.sub(r"[0-9a-f]{32}", "<id>", re.sub(r"[0-9a-f]{16}\.pack", "<pack>", path))
         path = re.sub(r"journal/[^/]+", "journal/<journal>", re.sub(r"(pipe|socket):\[\d+\]", r"<\1>", path))
         return f"{self.name} #{self.ordinal} {path}" + (f" {len(self.data)} bytes" if self.data else "")
