@@ -24,6 +24,15 @@ __all__ = ["SYSTEM", "Directory", "bump", "grant_of"]
 _ORGANISATIONS = select(tables.organisation).where(tables.organisation.c.ended_at.is_(None))
 _SUPPLIER = select(tables.installation.c.supplier)
 _GROUP = select(tables.group).where(tables.group.c.id == bindparam("group"))
+_SPACES_OF = (
+    select(tables.grants.c.space)
+    .distinct()
+    .where(
+        tables.grants.c.grantee == bindparam("grantee"),
+        tables.grants.c.grantee_kind == bindparam("kind"),
+        tables.grants.c.to_change.is_(None),
+    )
+)
 _GRANTS = select(tables.grants).where(tables.grants.c.space == bindparam("space"), tables.grants.c.to_change.is_(None))
 _MEMBER_ORGANISATIONS = (
     select(tables.membership.c.group_id, tables.person.c.organisation)
@@ -325,6 +334,10 @@ class Directory(Groups, Devices):
     def grants_of_space(self, connection: Connection, space: bytes) -> list[Grant]:
         """Return the grants in force in a space, breaks of inheritance included."""
         return [grant_of(row) for row in connection.execute(_GRANTS, {"space": space})]
+
+    def spaces_of(self, connection: Connection, kind: GranteeKind, grantee: bytes) -> list[bytes]:
+        """Return the spaces in which something is granted to a grantee."""
+        return list(connection.execute(_SPACES_OF, {"kind": int(kind), "grantee": grantee}).scalars())
 
     def parties_of(self, connection: Connection, grant: Grant) -> frozenset[bytes]:
         """Return the parties (organisations, or a link) of which somebody is reached by a grant."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -25,6 +26,9 @@ _MEMBERS = (
 
 class Groups(Records):
     """The part of the directory that keeps groups."""
+
+    #: Asked within the transaction once a group reaches somebody new, by the group's id; refuses by raising.
+    membership_guard: Callable[[Connection, bytes], None] | None = None
 
     def add_group(self, name: str, organisation: bytes | None = None, *, actor: Actor = SYSTEM) -> Group:
         """Add a group of one organisation, or across several. Raises NameTaken, UnknownName, UnusableText."""
@@ -95,6 +99,8 @@ class Groups(Records):
             fresh = self._database.insert_ignore(tables.membership).returning(tables.membership.c.person)
             if connection.execute(fresh, row).first() is None:
                 return
+            if self.membership_guard is not None:
+                self.membership_guard(connection, group)
             self._tell(
                 connection, actor, "member_added", found.organisation, {"group": group.hex(), "person": person.hex()}
             )

@@ -7,6 +7,7 @@ import pwd
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import delete, insert, select
@@ -30,6 +31,7 @@ from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive
 from providers.drive.locking import release_lost
+from providers.drive.rivals import require_walls_around
 from providers.drive.sight import Audiences, Sights
 from providers.drive.storage import Storage
 from providers.locks import Locks
@@ -75,6 +77,7 @@ class Installation:
             audiences=Audiences(self.directory),
             zone=settings.zone,
         )
+        self.directory.membership_guard = partial(require_walls_around, self.storage)
         self.spaces = Spaces(self.storage)
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()

@@ -66,7 +66,7 @@ def record_grant(tx: Transaction, place: Place, made: Grant) -> None:
     tx.change(place.space.id).add_grant(made)
     tx.bump()
     if made.role is not Role.BREAK:  # which only narrows what others reach
-        require_walls(tx, place.space)
+        require_walls(tx.storage, tx.connection, place.space)
     told = "break_inheritance" if made.role is Role.BREAK else "grant"
     _tell(tx, place, made, told, before)
 
@@ -111,7 +111,7 @@ def record_revoke(tx: Transaction, place: Place, grant_id: bytes) -> None:
     before = tx.audience(place.space, place.chain)
     tx.change(place.space.id).close_grant(made)
     tx.bump()
-    require_walls(tx, place.space)
+    require_walls(tx.storage, tx.connection, place.space)
     _tell(tx, place, made, "revoke", before)
 
 

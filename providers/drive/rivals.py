@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from auth.roles import Role
-from providers.drive.transaction import Look
+from sqlalchemy import Connection
+
+from auth.roles import GranteeKind, Role
+from providers.drive.storage import Storage
 from providers.errors import RivalsWouldMeet
 from providers.model import SpaceInfo
 
@@ -23,15 +25,15 @@ class _Standing:
     writes: bool
 
 
-def require_walls(look: Look, space: SpaceInfo) -> None:
+def require_walls(storage: Storage, connection: Connection, space: SpaceInfo) -> None:
     """Raise RivalsWouldMeet if, by the grants as they stand now, one customer may write where another reads."""
     if space.is_open:
         return
-    directory = look.storage.directory
+    directory, at = storage.directory, storage.database.now_us(connection)
     standing: list[_Standing] = []
     breaks: set[bytes] = set()
-    grants = directory.grants_of_space(look.connection, space.id)
-    reached = directory.parties_reached(look.connection, grants)
+    grants = directory.grants_of_space(connection, space.id)
+    reached = directory.parties_reached(connection, grants)
     if len(frozenset().union(*reached.values()) - {directory.supplier_id}) < 2:
         return  # one customer has no rival, however many people it has
     for grant in grants:
@@ -39,17 +41,25 @@ def require_walls(look: Look, space: SpaceInfo) -> None:
             breaks.add(grant.node)
             continue
         customers = reached[grant.id] - {directory.supplier_id}
-        expired = grant.expires_at is not None and grant.expires_at <= look.at
+        expired = grant.expires_at is not None and grant.expires_at <= at
         if grant.role is Role.UPLOADER or not customers or expired:
             continue
-        node = look.storage.tree.by_id(look.connection, grant.node)
+        node = storage.tree.by_id(connection, grant.node)
         if node is None:
             continue
-        path = tuple(step.id for step in look.storage.tree.ancestry(look.connection, node))
+        path = tuple(step.id for step in storage.tree.ancestry(connection, node))
         standing.append(_Standing(path, customers, grant.role >= Role.CONTRIBUTOR))
     for writer in standing:
         if writer.writes:
             _require_alone(writer, standing, breaks)
+
+
+def require_walls_around(storage: Storage, connection: Connection, group: bytes) -> None:
+    """Raise RivalsWouldMeet if, by whom a group reaches now, the wall would fall in any space it was let into."""
+    spaces = storage.sights.space_infos(connection, storage.authenticator.epoch(connection))
+    for space in storage.directory.spaces_of(connection, GranteeKind.GROUP, group):
+        if space in spaces:
+            require_walls(storage, connection, spaces[space])
 
 
 def _require_alone(writer: _Standing, standing: Iterable[_Standing], breaks: set[bytes]) -> None:

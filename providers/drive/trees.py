@@ -355,7 +355,7 @@ def _relocated(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool
     after = found.placed(standing)
     if inner:
         tx.bump()
-        require_walls(tx, place.space)
+        require_walls(tx.storage, tx.connection, place.space)
     told = "rename" if place.node.parent == found.parent.node.id else "move"
     audience |= tx.audience(place.space, after.chain)
     tx.finish(ChangeKind.MOVE, after, told, personal={"from": str(place.path)}, audience=audience)

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from auth.roles import Role
+from auth.roles import GranteeKind, Role
 from providers.errors import Forbidden, NotFound, RivalsWouldMeet
 from providers.paths import parse
 from tests.worlds import World, fetch, store
@@ -101,6 +101,19 @@ def test_nobody_may_read_where_a_rival_writes(world: World) -> None:
     for path in ("/", "/Inre"):
         with pytest.raises(RivalsWouldMeet):
             world.grant("kenji", "Eget", Role.VIEWER, path)
+
+
+def test_a_rival_does_not_slip_in_by_a_group(world: World) -> None:
+    directory, spaces, operator = world.installation.directory, world.installation.spaces, world.installation.operator()
+    world.space("Eget", "Köpare A")
+    group = directory.add_group("Rådgivare")
+    directory.add_member(group.id, world.people["alba"].id)
+    spaces.grant(operator, world.spaces["Eget"].id, parse("/"), group.id, GranteeKind.GROUP, Role.EDITOR, history=False)
+    with pytest.raises(RivalsWouldMeet):
+        directory.add_member(group.id, world.people["kenji"].id)
+    assert [person.login for person in directory.members(group.id)] == ["alba"]
+    assert names(world, "kenji", "/") == ["Affären"]
+    directory.add_member(group.id, world.people["mia"].id)
 
 
 def test_a_broken_inheritance_parts_them_and_mending_it_is_refused(world: World) -> None:
