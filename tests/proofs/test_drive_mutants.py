@@ -108,8 +108,10 @@ def survives(tree: Path) -> bool:
     """Run the drive's tests on SQLite in a copy of the tree; return whether they pass."""
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CI": ""}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not postgresql"]
+    # The table of operations takes longest, and most mutants are dead before it.
+    files = sorted((tree / "tests" / "drive").glob("test_*.py"), key=lambda path: path.stem == "test_operations")
     ran = subprocess.run(
-        [*command, "tests/drive"], cwd=tree, env=environ, capture_output=True, text=True, timeout=600, check=False
+        [*command, *map(str, files)], cwd=tree, env=environ, capture_output=True, text=True, timeout=600, check=False
     )
     assert ran.returncode in (0, 1), ran.stdout[-2000:]
     return ran.returncode == 0
