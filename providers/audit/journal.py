@@ -9,6 +9,7 @@ dead process goes once it is drained. A frame torn by a crash was never acknowle
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -54,6 +55,15 @@ class ReadJournal:
         self._state = _State()
         self._file: JournalFile | None = None
         self._pid = 0
+
+    def prepare(self) -> None:
+        """Make this process's file ahead of its first read, so that reading goes on when the disk fills up.
+
+        Where there is no room for it now, the first read tries again.
+        """
+        with contextlib.suppress(OSError):
+            self._file = JournalFile.create(self.folder, self._audit.keyring.installation().audit, 0)
+            self._pid = os.getpid()
 
     def note(self, event: Event, version: bytes, audience: Mapping[bytes, Projection]) -> None:
         """Return once the read of a version is durable, or is part of a durable event of the last ten minutes.

@@ -72,6 +72,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     try:
+        installation.journal.prepare()
         _serve(task, installation, settings, stop)
     finally:
         installation.close()
