@@ -586,7 +586,7 @@ def test_rights_change_for_who_is_signed_in(house: House) -> None:
 
 def test_while_nothing_changes_a_refresh_costs_one_question(house: House) -> None:
     held = house.basic("anna", house.secret)
-    with house.database.read() as connection, statements(house.database) as asked:
+    with statements(house.database) as asked, house.database.read() as connection:
         assert house.authenticator.refresh(held, connection) is held
     assert len(asked) == 1
 

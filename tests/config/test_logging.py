@@ -83,9 +83,9 @@ def test_an_error_shows_its_class_and_place(written: io.StringIO) -> None:
 
 
 def test_libraries_are_heard_but_not_quoted(written: io.StringIO) -> None:
-    logging.getLogger("wsgidav.app").warning("GET /dav/%s", CANARY)
-    logging.getLogger("wsgidav.app").info("hello")
-    assert "log=wsgidav.app event=library_message at=test_logging:" in written.getvalue()
+    logging.getLogger("library.app").warning("GET /dav/%s", CANARY)
+    logging.getLogger("library.app").info("hello")
+    assert "log=library.app event=library_message at=test_logging:" in written.getvalue()
     assert "bud" not in written.getvalue()
     assert written.getvalue().count("\n") == 1
 
