@@ -331,7 +331,6 @@ def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | No
             return None
         same_folder = found.parent.node.id == place.node.parent
         look.allow(Action.RENAME if same_folder else Action.MOVE, place)
-        look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
     return _prepare(session, source, goal, deep=True)
 
 
