@@ -63,13 +63,22 @@ class ChunkIndex:
 
 
 def publish(database: Database, connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:
-    """Let the catalogue know of new chunks. One that came to be known meanwhile stays where it was first."""
+    """Let the catalogue know of new chunks. One that came to be known meanwhile stays where it was first, unless it is
+    condemned: then the new copy takes its place.
+    """
     rows = [
         {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
         for r in records
     ]
     if rows:
-        connection.execute(database.insert_ignore(tables.chunk), rows)
+        statement = database.insert(tables.chunk)
+        fresh = {name: statement.excluded[name] for name in ("pack", "offset", "length", "condemned_at")}
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["space", "cid"], set_=fresh, where=tables.chunk.c.condemned_at.is_not(None)
+            ),
+            rows,
+        )
 
 
 def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import pytest
+from sqlalchemy import select, update
 
 from auth.roles import GranteeKind, Role
 from config.clock import SECOND_US, iso_utc, now_us
 from config.ids import new_id
+from providers import tables
 from providers.drive import Drive
 from providers.errors import (
     Forbidden,
@@ -23,6 +26,7 @@ from providers.errors import (
     ReadOnlyPast,
     SameResource,
     TargetExists,
+    UploadIncomplete,
 )
 from providers.model import ConditionList, Conditions, ConditionTerm
 from providers.paths import parse
@@ -65,6 +69,21 @@ def test_an_upload_is_refused_before_its_first_byte(world: World) -> None:
         world.drive("eva").edit(DOCUMENT, create=False, truncate=False)
     with pytest.raises(IsAFolder):
         world.drive("eva").put(FOLDER, declared=1)
+
+
+def test_a_chunk_that_was_condemned_meanwhile_is_not_relied_on(world: World) -> None:
+    eva, content = world.drive("eva"), os.urandom(5_000_000)
+    store(eva, FOLDER.joined("first"), content)
+    upload = eva.put(FOLDER.joined("second"), declared=len(content))
+    upload.write(content)
+    with world.installation.database.write() as connection:
+        connection.execute(update(tables.chunk).values(condemned_at=now_us()))
+    with pytest.raises(UploadIncomplete):
+        upload.commit()
+    store(eva, FOLDER.joined("second"), content)
+    with world.installation.database.read() as connection:
+        assert connection.execute(select(tables.chunk.c.cid).where(tables.chunk.c.condemned_at.is_(None))).first()
+    assert fetch(eva, FOLDER.joined("second")) == content
 
 
 def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:

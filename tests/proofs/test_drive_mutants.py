@@ -39,6 +39,7 @@ SAMPLE = 8
 #: Checks behind which another stands, or that nobody can reach from outside: "file:function:what" and why.
 SPARED: dict[str, str] = {
     "places.py:parent_of:not found.node.is_folder": "who asks takes what lies below a document for absent either way",
+    "trees.py:work:isinstance(place, Container)": "preparing the copy has refused it before",
     "transaction.py:allow:not self.sight.sees(place.chain, self.at)": "a place was found, so it is seen",
 }
 
