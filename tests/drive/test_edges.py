@@ -28,7 +28,7 @@ from providers.errors import (
     TargetExists,
     UploadIncomplete,
 )
-from providers.model import ConditionList, Conditions, ConditionTerm
+from providers.model import ARCHIVED, ConditionList, Conditions, ConditionTerm
 from providers.paths import parse
 from tests.worlds import World, fetch, store
 
@@ -84,6 +84,18 @@ def test_a_chunk_that_was_condemned_meanwhile_is_not_relied_on(world: World) -> 
     with world.installation.database.read() as connection:
         assert connection.execute(select(tables.chunk.c.cid).where(tables.chunk.c.condemned_at.is_(None))).first()
     assert fetch(eva, FOLDER.joined("second")) == content
+
+
+def test_an_upload_does_not_end_in_another_space_than_it_began_in(world: World) -> None:
+    upload = world.drive("eva").put(FOLDER.joined("ny"), declared=4)
+    upload.write(b"text")
+    world.installation.spaces.set_state(world.installation.operator(), world.spaces["Rum"].id, ARCHIVED)
+    world.space("Rum", "Rival AB", ("/Mapp",))
+    world.grant("eva", "Rum", Role.EDITOR)
+    with pytest.raises(PreconditionFailed):
+        upload.commit()
+    with pytest.raises(NotFound):
+        world.drive("eva").stat(FOLDER.joined("ny"))
 
 
 def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:
