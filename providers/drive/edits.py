@@ -6,7 +6,7 @@ from auth.roles import Action
 from config.ids import new_id
 from providers.catalogue.contents import ChunkIndex
 from providers.drive.session import Session
-from providers.drive.targets import require_room, target
+from providers.drive.targets import target
 from providers.drive.uploads import Arrival, check_replaceable, open_content, reader_of, standing_content
 from providers.errors import NotFound
 from providers.model import Conditions, Item
@@ -86,7 +86,6 @@ def edit(session: Session, path: Path, *, create: bool, truncate: bool, conditio
         if found.node is None and not create:
             raise NotFound
         check_replaceable(look, found, conditions)
-        require_room(found.space, look.sealed_bytes(found.space.id), 0)
         standing = standing_content(look, found)
     base: ContentReader | None = None
     if standing is not None and not truncate:

@@ -24,7 +24,7 @@ from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import Forbidden, Locked, LockNotFound, NotFound, ParentMissing
+from providers.errors import Locked, LockNotFound, NotFound, ParentMissing
 from providers.locks import SECONDS_MAX, HeldLock, Slot, new_token, token_of
 from providers.model import Conditions, Lock
 from providers.paths import Path
@@ -124,8 +124,6 @@ def lock(
 
 def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[Place, bool]:
     """Return the place to be locked, made if need be."""
-    if path.is_root:
-        raise Forbidden
     try:
         found = tx.find(path.parent)
     except NotFound:

@@ -64,8 +64,6 @@ def target(look: Look, path: Path, action: Action) -> Target:
 
 
 def _parent(look: Look, path: Path) -> Place:
-    if path.is_root:
-        raise Forbidden
     try:
         above = look.find(path.parent)
     except NotFound:

@@ -98,6 +98,17 @@ def test_an_upload_does_not_end_in_another_space_than_it_began_in(world: World) 
         world.drive("eva").stat(FOLDER.joined("ny"))
 
 
+def test_to_see_a_document_is_not_to_read_it(world: World) -> None:
+    """An uploader's role on a document lets it be seen on the way; it stands in no lane of theirs."""
+    world.grant("rival", "Rum", Role.UPLOADER, "/Mapp/a.txt")
+    rival = world.drive("rival")
+    assert rival.stat(DOCUMENT).size == 4
+    with pytest.raises(Forbidden):
+        rival.read(DOCUMENT)
+    with pytest.raises(Forbidden):
+        rival.copy(DOCUMENT, FOLDER.joined("b.txt"), overwrite=False)
+
+
 def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:
     with pytest.raises(NotFound):
         world.drive("eva").edit(FOLDER.joined("ny"), create=False, truncate=False)

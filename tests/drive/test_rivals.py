@@ -164,3 +164,16 @@ def test_what_something_unseen_holds_can_be_taken_all_the_same(world: World) -> 
     alba.make_folder(parse("/Delat/hemligt"))
     store(alba, "/Delat/hemligt/x.txt", b"mine")
     assert names(world, "alba", "/Delat") == ["hemligt"]
+
+
+def test_a_name_that_is_hidden_twice_over_is_refused(world: World) -> None:
+    world.space("Delat", "Köpare A", ("/Hemligt",))
+    operator, spaces = world.installation.operator(), world.installation.spaces
+    spaces.break_inheritance(operator, world.spaces["Delat"].id, parse("/Hemligt"))
+    world.grant("alba", "Delat", Role.MANAGER)
+    alba = world.drive("alba")
+    alba.make_folder(parse("/Delat/hemligt"))
+    alba.break_inheritance(parse("/Delat/hemligt"))
+    assert names(world, "alba", "/Delat") == []
+    with pytest.raises(Forbidden):
+        alba.make_folder(parse("/Delat/hemligt"))
