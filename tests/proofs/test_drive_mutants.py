@@ -40,6 +40,16 @@ SAMPLE = 8
 SPARED: dict[str, str] = {
     "places.py:parent_of:not found.node.is_folder": "who asks takes what lies below a document for absent either way",
     "trees.py:work:isinstance(place, Container)": "preparing the copy has refused it before",
+    "trees.py:_prepare:isinstance(place, Container)": "the transaction refuses it again",
+    "trees.py:_prepare:look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)": (
+        "the transaction asks again; who may move may read"
+    ),
+    "trees.py:_ready_for_move:look.allow(Action.RENAME if same_folder else Action.MOVE, place)": (
+        "the transaction asks again"
+    ),
+    "trees.py:work:tx.allow(Action.LIST if place.node.is_folder else Action.READ, place)": (
+        "asked while preparing; here for rights taken back meanwhile"
+    ),
     "transaction.py:allow:not self.sight.sees(place.chain, self.at)": "a place was found, so it is seen",
 }
 
