@@ -203,6 +203,17 @@ def test_what_one_credential_is_good_for(
         act(world.installation.drive(signed_in))
 
 
+def test_a_quota_holds_for_copies_from_elsewhere(world: World) -> None:
+    world.space("Litet", "Kund AB", quota_bytes=50_000)
+    world.grant("eva", "Litet", Role.EDITOR)
+    eva = world.drive("eva")
+    store(eva, NEW, os.urandom(200_000))
+    for act in (eva.copy, eva.move):
+        with pytest.raises(QuotaExceeded):
+            act(NEW, parse("/Litet/ny"), overwrite=False)
+    assert eva.stat(NEW).size == 200_000
+
+
 def test_a_folder_goes_neither_into_itself_nor_onto_what_holds_it(world: World) -> None:
     eva = world.drive("eva")
     for goal in (FOLDER, FOLDER.joined("x"), parse("/Rum")):
