@@ -179,10 +179,6 @@ class Change:
         )
         return self._open(moved)
 
-    def reopen(self, node: Node) -> Node:
-        """Let a node that stood before stand again, as described."""
-        return self._open(node._replace(from_change=self.number, revision=self.number))
-
     def _open(self, node: Node) -> Node:
         given = self._names.given(self.space, node.parent, node.name) if node.parent else None
         row = {

@@ -226,10 +226,6 @@ class Resolver:
         grants = self.sight.principal.rights.grants.values()
         return any(grant.history and grant.space == space.id for found in grants for grant in found)
 
-    def may_look_back_anywhere(self) -> bool:
-        """Return whether any space shows its history to the principal."""
-        return any(self._may_look_back(space) for space in self.sight.spaces.values())
-
     def _moment(self, name: str) -> int:
         """Return the moment that a folder of `.history` names, in microseconds. The future is not found."""
         moment = parse_moment(name, self.zone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auth.roles import Action
@@ -102,8 +101,3 @@ def has_inner_rights(look: Look, space: bytes) -> bool:
     """Return whether rights stand anywhere but on the root of the space, so that moves change who sees what."""
     by_node, breaks = look.storage.audiences.readers(look.connection, look.principal.epoch, space)
     return bool(breaks) or any(node != space for node in by_node)
-
-
-def above_of(chain: Sequence[Node]) -> frozenset[bytes]:
-    """Return the ids of a chain's nodes."""
-    return frozenset(node.id for node in chain)

@@ -90,12 +90,17 @@ class Prepared:
 def walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
     """Yield a place and, where `deep`, every place below it that the principal sees and may read, folders first."""
     yield place
-    if not deep or not place.node.is_folder:
-        return
+    if deep and place.node.is_folder:
+        for below in _to_copy(look, place):
+            yield from walk(look, below, deep=True)
+
+
+def _to_copy(look: Look, place: Place) -> Iterator[Place]:
+    """Yield what goes along when a folder is copied: its children that are seen and, if documents, may be read."""
     for name, node in look.resolver.children(place):
         below = Place(place.path.joined(name), place.space, (*place.chain, node), place.tree, place.moment)
         if node.is_folder or look.sight.decide(Action.READ, below.chain, look.at).allowed:
-            yield from walk(look, below, deep=True)
+            yield below
 
 
 def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepared:
@@ -242,11 +247,8 @@ def _copy_below(
         return _fill(tx, change, node, fresh, ready)
     _copy_properties(tx, change, node, fresh)
     if deep:
-        for shown, child in tx.resolver.children(place):
-            chain = (*place.chain, child)
-            if child.is_folder or tx.sight.decide(Action.READ, chain, tx.at).allowed:
-                below = Place(place.path.joined(shown), place.space, chain, place.tree, place.moment)
-                _copy_below(tx, change, below, fresh, NOBODY, shown, ready, deep=True)
+        for below in _to_copy(tx, place):
+            _copy_below(tx, change, below, fresh, NOBODY, below.path.name, ready, deep=True)
     return fresh
 
 
