@@ -14,6 +14,7 @@ from auth.roles import Action
 from config.clock import now_us
 from config.database import Syncable
 from config.ids import NOBODY, new_id
+from providers.audit.events import Projection
 from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED, Change, ChangeKind, NewVersion
 from providers.catalogue.nodes import Node
@@ -271,11 +272,19 @@ def _copy_properties(tx: Transaction, change: Change, source: Node, goal: Node) 
 
 
 def _told(
-    tx: Transaction, found: Target, standing: Node, kind: ChangeKind, told: str, personal: dict[str, str]
+    tx: Transaction,
+    found: Target,
+    standing: Node,
+    kind: ChangeKind,
+    told: str,
+    personal: dict[str, str],
+    before: Mapping[bytes, Projection] | None = None,
 ) -> tuple[Item, bool]:
+    """Tell of what came to stand at `found`: those who see it there, and those who saw it `before`, elsewhere."""
     place = found.placed(standing)
     facts = {} if standing.is_folder else node_facts(standing)
-    tx.finish(kind, place, told, facts=facts, personal=personal)
+    audience = {**(before or {}), **tx.audience(place.space, place.chain)}
+    tx.finish(kind, place, told, facts=facts, personal=personal, audience=audience)
     return tx.item(place), found.node is None
 
 
@@ -386,4 +395,5 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared) -> t
         if has_inner_rights(tx, place.space.id):
             tx.bump()
         tx.finish(ChangeKind.MOVE, place, "move", audience=audience)
-    return _told(tx, found, standing, ChangeKind.MOVE, "move", {"from": str(place.path)})
+    personal = {"from": str(place.path)}
+    return _told(tx, found, standing, ChangeKind.MOVE, "move", personal, None if crosses else audience)

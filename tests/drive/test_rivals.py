@@ -87,6 +87,16 @@ def test_each_stream_tells_its_own_party_alone(world: World) -> None:
     assert len([event for event in own["alba"] if event[0] == "grant"]) == 2
 
 
+def test_a_party_hears_that_what_it_saw_went_over_something_it_does_not_see(world: World) -> None:
+    mia, seen = world.drive("mia"), "/Säljaren AB – Affären"
+    mia.make_folder(parse(f"{seen}/Internt"))
+    store(mia, f"{seen}/Internt/x.pdf", b"old")
+    store(mia, f"{seen}/Underlag/x.pdf", b"new")
+    mia.move(parse(f"{seen}/Underlag/x.pdf"), parse(f"{seen}/Internt/x.pdf"), overwrite=True)
+    assert stream(world, "alba")[-1][0] == "move"
+    assert names(world, "alba", "/Affären/Underlag") == []
+
+
 def test_nobody_may_write_where_a_rival_reads(world: World) -> None:
     for role in (Role.CONTRIBUTOR, Role.EDITOR, Role.MANAGER):
         for path in ("/Underlag", "/"):
