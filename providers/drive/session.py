@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from auth.rights import Principal
 from sqlalchemy import Connection
 
+from auth.rights import Principal
 from config.database import Syncable
 from providers.audit.events import Event
 from providers.drive.places import Container
