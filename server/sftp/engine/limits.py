@@ -1,0 +1,30 @@
+"""What one channel may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on one engine. Bytes and seconds, as the names say.
+
+    Attributes:
+        packet_bytes_max: the longest packet taken; a longer one ends the channel.
+        block_bytes_max: the most that one read or write carries; longer reads are answered short.
+        handles_max: open documents and folders.
+        queued_bytes_max: packets received and not yet begun, and writes not yet in a draft; beyond, reading pauses.
+        queued_packets_max: the same, counted.
+        unsent_bytes_max: answers not yet taken by the client; beyond, nothing more is begun.
+        reply_bytes_max: of a folder's listing in one answer; sshfs takes no more than 128 KiB.
+        valid_seconds: how long a check that rights still stand may serve reads and writes.
+    """
+
+    packet_bytes_max: int = 256 * 1024 + 1024
+    block_bytes_max: int = 255 * 1024
+    handles_max: int = 512
+    queued_bytes_max: int = 4 << 20
+    queued_packets_max: int = 4096
+    unsent_bytes_max: int = 1 << 20
+    reply_bytes_max: int = 96 * 1024
+    valid_seconds: float = 1.0
