@@ -6,13 +6,12 @@ They live in the transient tables: a lock lost with the machine's power is a loc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, tuple_, update
 
-from auth.keyring import Keyring
+from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.queries import Query
@@ -23,8 +22,7 @@ SECONDS_MAX = 3600
 TOKEN_PREFIX = "urn:uuid:"  # noqa: S105 (a scheme, no secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A name in a folder, whether or not anything stands there."""
 
     parent: bytes
@@ -37,9 +35,8 @@ class Slot:
         return cls(node.parent, node.lane, node.folded)
 
 
-@dataclass(frozen=True, slots=True)
-class HeldLock:
-    """A lock that has not run out. `expires_at` is in microseconds; `owner` is what the client said, as XML."""
+class HeldLock(NamedTuple):
+    """A lock that has not run out. `expires_at` is in microseconds; `owner` is what the client said, as XML, sealed."""
 
     token: bytes
     space: bytes
@@ -50,7 +47,7 @@ class HeldLock:
     device: bytes
     is_deep: bool
     is_shared: bool
-    owner: str
+    owner: bytes
     seconds: int
     expires_at: int
 
@@ -87,29 +84,23 @@ class Locks:
 
     def on(self, slots: Sequence[Slot]) -> list[HeldLock]:
         """Return the locks that were taken on these very slots."""
-        keys = [(slot.parent, slot.lane, slot.folded) for slot in slots]
         with self._database.transient_read() as connection:
-            return self._held(_ON_SLOTS.mappings(connection, slots=keys, now=now_us()))
+            return _held(_ON_SLOTS.rows(connection, slots=slots, now=now_us()))
 
     def inside(self, space: bytes) -> list[HeldLock]:
         """Return all locks of a space."""
         with self._database.transient_read() as connection:
-            return self._held(_IN_SPACE.mappings(connection, space=space, now=now_us()))
+            return _held(_IN_SPACE.rows(connection, space=space, now=now_us()))
 
     def in_folder(self, parent: bytes) -> list[HeldLock]:
         """Return the locks on names directly in a folder."""
         with self._database.transient_read() as connection:
-            return self._held(_IN_FOLDER.mappings(connection, parent=parent, now=now_us()))
+            return _held(_IN_FOLDER.rows(connection, parent=parent, now=now_us()))
 
     def add(self, lock: HeldLock) -> None:
         """Keep a lock. The caller has seen, and keeps others from changing, that nothing stands against it."""
-        row = {
-            "token": lock.token, "space": lock.space, "parent": lock.slot.parent, "lane": lock.slot.lane,
-            "folded": lock.slot.folded, "node": lock.node, "principal": lock.principal,
-            "organisation": lock.organisation, "device": lock.device, "is_deep": lock.is_deep,
-            "is_shared": lock.is_shared, "owner": self._sealer.seal(b"lock" + lock.token, lock.owner.encode("utf-8")),
-            "seconds": lock.seconds, "expires_at": lock.expires_at,
-        }  # fmt: skip
+        row = {**lock._asdict(), **lock.slot._asdict()}
+        del row["slot"]
         with self._database.transient_write() as connection:
             connection.execute(self._database.insert_ignore(_LOCK), row)
 
@@ -130,30 +121,24 @@ class Locks:
     def all(self) -> list[HeldLock]:
         """Return every lock that has not run out."""
         with self._database.transient_read() as connection:
-            return self._held(_STANDING.mappings(connection, now=now_us()))
+            return _held(_STANDING.rows(connection, now=now_us()))
+
+    def sealed_owner(self, token: bytes, owner: str) -> bytes:
+        """Return what a client said of the owner of a lock, as it is kept."""
+        return self._sealer.seal(b"lock" + token, owner.encode("utf-8"))
+
+    def owner(self, lock: HeldLock) -> str:
+        """Return what the client said of the lock's owner, as XML."""
+        return self._sealer.open(b"lock" + lock.token, lock.owner).decode("utf-8")
 
     @property
-    def _sealer(self) -> Any:
+    def _sealer(self) -> Sealer:
         return self._keyring.installation().general
 
-    def _held(self, found: Iterable[Mapping[str, Any]]) -> list[HeldLock]:
-        return [
-            HeldLock(
-                token=row["token"],
-                space=row["space"],
-                slot=Slot(row["parent"], row["lane"], row["folded"]),
-                node=row["node"],
-                principal=row["principal"],
-                organisation=row["organisation"],
-                device=row["device"],
-                is_deep=row["is_deep"],
-                is_shared=row["is_shared"],
-                owner=self._sealer.open(b"lock" + row["token"], row["owner"]).decode("utf-8"),
-                seconds=row["seconds"],
-                expires_at=row["expires_at"],
-            )
-            for row in found
-        ]
+
+def _held(rows: Iterable[tuple[Any, ...]]) -> list[HeldLock]:
+    """Return the locks of rows, whose columns stand in the order of the table."""
+    return [HeldLock(row[0], row[1], Slot(*row[2:5]), *row[5:]) for row in rows]
 
 
 def new_token() -> bytes:

@@ -43,7 +43,7 @@ def shown(look: Look, held: HeldLock, root: Path) -> Lock:
         root=root,
         is_deep=held.is_deep,
         is_shared=held.is_shared,
-        owner=held.owner if mine or may_know else "",
+        owner=look.storage.locks.owner(held) if mine or may_know else "",
         seconds=held.seconds if mine else max(0, (held.expires_at - now_us()) // SECOND_US),
         expires_at=held.expires_at,
         holder=directory.person_name(held.principal) if may_know else "",
@@ -108,7 +108,7 @@ def lock(
             device=me.device,
             is_deep=is_deep and place.node.is_folder,
             is_shared=is_shared,
-            owner=owner,
+            owner=session.storage.locks.sealed_owner(token, owner),
             seconds=seconds,
             expires_at=now_us() + seconds * SECOND_US,
         )

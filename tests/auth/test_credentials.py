@@ -60,7 +60,7 @@ def test_a_code_is_good_for_one_step_either_way() -> None:
         ("anna lundanna lund", False),
         ("1234561234561234", False),
         ("x" * 250 + "abcdefgh", False),
-        (credentials.new_device_password(), False),
+        pytest.param(credentials.new_device_password(), False, id="a device password"),
         ("hemlig ramsa\x00 som är lång", False),
         ("hemlig ramsa\ud800 som är lång", False),
     ],

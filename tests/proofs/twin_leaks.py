@@ -49,7 +49,9 @@ def owners_of_locks(patch: pytest.MonkeyPatch) -> None:
         held = [lock for lock in look.storage.locks.in_folder(above) if lock.slot.folded == place.node.folded]
         foreign = [lock for lock in held if lock.slot.lane != place.node.lane]
         told = providers.drive.locking.shown
-        return shown(look, path) + [replace(told(look, lock, path), owner=lock.owner) for lock in foreign]
+        return shown(look, path) + [
+            replace(told(look, lock, path), owner=look.storage.locks.owner(lock)) for lock in foreign
+        ]
 
     patch.setattr(providers.drive.locking, "locks", leaky)
 
