@@ -22,7 +22,7 @@ from types import FrameType
 from typing import IO, Any
 
 from config.errors import MellanrumError
-from config.logging import get_log
+from config.logging import Word, get_log
 from config.settings import Settings
 from server.http import tls
 from server.http.worker import READY, settings_to_plain
@@ -65,20 +65,21 @@ def serve(folder: Path, settings: Settings, *, on_ready: Callable[[ReadyInfo], N
     """Serve the installation in `folder` until SIGTERM or SIGINT; return the exit code.
 
     Blocks, and must run in the main thread. `on_ready` is called once, when every worker answers. If a worker cannot
-    start at all, returns that worker's exit code. Raises PortTaken, BadCertificate.
+    start at all, returns that worker's exit code. On SIGHUP, the certificate is read again and serves new connections;
+    one that is unusable is logged, and the old stays. Raises PortTaken, BadCertificate.
     """
-    certificate, key = _certificate(folder, settings)
+    pair = _certificate(folder, settings)
     sockets = list(_listen(settings.http.host, settings.http.port, settings.workers))
     host, port = sockets[0].getsockname()[:2]
-    url = f"http{'s' if certificate else ''}://{_shown_host(host)}:{port}/"
-    info = ReadyInfo(url, f"{url}dav/", tls.fingerprint(certificate) if certificate else None)
-    task = {
-        "folder": str(folder),
-        "settings": settings_to_plain(settings),
-        "certificate": str(certificate) if certificate else "",
-        "key": str(key) if key else "",
-    }
-    supervisor = _Supervisor([_Worker(each) for each in sockets], task, settings.process.drain_seconds)
+    url = f"http{'s' if pair else ''}://{_shown_host(host)}:{port}/"
+    info = ReadyInfo(url, f"{url}dav/", tls.fingerprint(pair) if pair else None)
+    task = {"folder": str(folder), "settings": settings_to_plain(settings), "tls": pair}
+    supervisor = _Supervisor(
+        [_Worker(each) for each in sockets],
+        task,
+        settings.process.drain_seconds,
+        lambda: _certificate(folder, settings),
+    )
     with supervisor.signals():
         try:
             return supervisor.run(lambda: on_ready(info))
@@ -89,11 +90,20 @@ def serve(folder: Path, settings: Settings, *, on_ready: Callable[[ReadyInfo], N
 
 
 class _Supervisor:
-    def __init__(self, workers: list[_Worker], task: dict[str, Any], drain_seconds: int) -> None:
+    def __init__(
+        self,
+        workers: list[_Worker],
+        task: dict[str, Any],
+        drain_seconds: int,
+        read_certificate: Callable[[], tls.Pair | None],
+    ) -> None:
         self._workers = workers
         self._task = task
         self._drain_seconds = drain_seconds
+        self._read_certificate = read_certificate
         self._stopping = False
+        self._must_reload = False
+        self._has_terminal = os.isatty(0)
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -102,8 +112,9 @@ class _Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Take SIGTERM, SIGINT and the deaths of children while we run."""
+        """Take SIGTERM, SIGINT, SIGHUP and the deaths of children while we run."""
         taken = {number: signal.signal(number, self._told) for number in (signal.SIGTERM, signal.SIGINT)}
+        taken[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._told_to_reload)
         taken[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
         before = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         try:
@@ -119,10 +130,34 @@ class _Supervisor:
     def _told(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
 
+    def _told_to_reload(self, number: int, frame: FrameType | None) -> None:
+        """A terminal that was closed says the same, but means the end."""
+        if self._has_terminal and not os.isatty(0):
+            self._stopping = True
+        self._must_reload = True
+
+    def _reload(self) -> None:
+        """Read the certificate again, and hand it to the workers if it serves."""
+        self._must_reload = False
+        try:
+            pair = self._read_certificate()
+        except tls.BadCertificate as error:
+            _log.error("certificate_refused", why=Word(str(error.facts["why"]).replace(" ", "-")))
+            return
+        if pair is None or pair == self._task["tls"]:
+            return
+        self._task["tls"] = pair
+        for worker in self._workers:
+            if worker.process is not None:
+                _tell(worker.process, {"tls": pair})
+        _log.info("certificate_replaced")
+
     def run(self, on_ready: Callable[[], None]) -> int:
         """Keep the workers alive until told to stop."""
         announced = False
         while not self._stopping:
+            if self._must_reload:
+                self._reload()
             for worker in self._workers:
                 code = self._look_after(worker)
                 if code is not None and not announced:
@@ -159,14 +194,10 @@ class _Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(descriptor,),
+            env=os.environ | tls.environment() if self._task["tls"] else None,
         )
-        line = json.dumps({**self._task, "descriptor": descriptor}) + "\n"
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(line.encode("utf-8"))
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died already; the next look sees it
+        _tell(process, {**self._task, "descriptor": descriptor})
+        assert process.stdout is not None
         worker.process, worker.started_at, worker.is_ready = process, time.monotonic(), False
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
 
@@ -223,16 +254,25 @@ class _Supervisor:
             self._forget(worker)
 
 
-def _certificate(folder: Path, settings: Settings) -> tuple[Path | None, Path | None]:
-    """Return the certificate and key to serve with, checked; (None, None) for plain HTTP."""
+def _tell(process: subprocess.Popen[bytes], what: dict[str, Any]) -> None:
+    """Send a worker one line."""
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(what).encode("utf-8") + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it died already; the next look sees it
+
+
+def _certificate(folder: Path, settings: Settings) -> tls.Pair | None:
+    """Return the certificate and key to serve with, checked; None for plain HTTP."""
     http = settings.http
     certificate, key = http.tls_certificate_file, http.tls_key_file
     if http.self_signed:
         certificate, key = tls.self_signed(folder / "tls", http.host)
     if certificate is None or key is None:
-        return None, None
-    tls.context(certificate, key)
-    return certificate, key
+        return None
+    return tls.read(certificate, key)
 
 
 def _listen(host: str, port: int, count: int) -> Iterator[socket.socket]:

@@ -198,4 +198,5 @@ class Connections(ConnectionManager):
         for descriptor, conn in overdue:
             if conn.deadline < now:
                 self._selector.unregister(descriptor)
+                conn.channel.shut()
                 conn.close()

@@ -7,7 +7,10 @@ import ipaddress
 import os
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,17 +19,36 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.errors import MellanrumError
 
-SELF_SIGNED_DAYS = 397
+SELF_SIGNED_DAYS = 365
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+#: What the handshake may agree on. From OpenSSL 3.5 also what a quantum computer could not break.
+GROUPS = ("X25519MLKEM768:" if ssl.OPENSSL_VERSION_INFO >= (3, 5) else "") + "X25519:P-256:P-384"
 
 
 class BadCertificate(MellanrumError):
-    """The TLS certificate or its key cannot be used: {why}. Nothing was started."""
+    """The TLS certificate or its key cannot be used: {why}."""
 
     exit_code = 2
 
 
-def context(certificate: Path, key: Path) -> ssl.SSLContext:
+class Pair(NamedTuple):
+    """A certificate with its chain, and the key to it, both as PEM text."""
+
+    certificate: str
+    key: str
+
+
+def read(certificate: Path, key: Path) -> Pair:
+    """Return what the files hold, once it has been shown to serve. Raises BadCertificate."""
+    try:
+        pair = Pair(certificate.read_text("ascii"), key.read_text("ascii"))
+    except (OSError, ValueError) as error:
+        raise BadCertificate(why=getattr(error, "strerror", None) or type(error).__name__) from error
+    context(pair)
+    return pair
+
+
+def context(pair: Pair) -> ssl.SSLContext:
     """Return a server's context: TLS 1.2 with forward secrecy and AEAD, or 1.3. Raises BadCertificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -34,18 +56,37 @@ def context(certificate: Path, key: Path) -> ssl.SSLContext:
     made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     made.set_alpn_protocols(["http/1.1"])
     try:
-        made.load_cert_chain(certificate, key, password=_no_passphrase)
+        with _in_memory(pair.certificate) as certificate, _in_memory(pair.key) as key:
+            made.load_cert_chain(certificate, key, password=_no_passphrase)
     except (OSError, ssl.SSLError) as error:
         raise BadCertificate(why=getattr(error, "reason", None) or error.strerror or type(error).__name__) from error
     return made
 
 
-def fingerprint(certificate: Path) -> str:
-    """Return the SHA-256 of the (first) certificate, as clients show it: `AB:CD:…`."""
+@contextmanager
+def _in_memory(text: str) -> Iterator[str]:
+    """Give a path at which OpenSSL, which reads keys from files alone, finds the text; it never reaches a disk."""
+    descriptor = os.memfd_create("tls")
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadCertificate(why=type(error).__name__) from error
+        os.write(descriptor, text.encode("ascii"))
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables by which a process that serves TLS keeps to GROUPS, unless the operator has set their own.
+
+    Python can choose one group or leave them all, so OpenSSL is told by its own configuration, read as it starts.
+    """
+    if "OPENSSL_CONF" in os.environ:
+        return {}
+    return {"OPENSSL_CONF": str(Path(__file__).with_name("openssl.cnf")), "MELLANRUM_TLS_GROUPS": GROUPS}
+
+
+def fingerprint(pair: Pair) -> str:
+    """Return the SHA-256 of the (first) certificate, as clients show it: `AB:CD:…`."""
+    found = x509.load_pem_x509_certificate(pair.certificate.encode("ascii"))
     return found.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
@@ -63,7 +104,7 @@ def self_signed(folder: Path, host: str) -> tuple[Path, Path]:
 def _still_holds(certificate: Path, key: Path) -> bool:
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
-        context(certificate, key)
+        read(certificate, key)
     except (OSError, ValueError, BadCertificate):
         return False
     return found.not_valid_after_utc > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)

@@ -1,7 +1,7 @@
 """One process that serves: started by the supervisor with listening sockets and settings, ended by SIGTERM.
 
-Run as `python -P -m server.http.worker`. Standard input brings one line of JSON, and its end means that the supervisor
-is gone. One line on standard output says that requests are answered.
+Run as `python -P -m server.http.worker`. Standard input brings one line of JSON, then one for each new certificate; its
+end means that the supervisor is gone. One line on standard output says that requests are answered.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def main() -> int:
     """Serve until told to stop. Returns the exit code."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the supervisor decides
     task = json.loads(sys.stdin.readline())
     settings = settings_from_plain(task["settings"])
     house_logging.set_up(settings.process.log_level)
@@ -80,14 +81,14 @@ def main() -> int:
 
 
 def _serve(task: dict[str, Any], installation: Installation, settings: Settings, stop: threading.Event) -> None:
-    context = tls.context(Path(task["certificate"]), Path(task["key"])) if task["certificate"] else None
+    context = tls.context(tls.Pair(*task["tls"])) if task["tls"] else None
     application = Dispatcher(WebDav(installation, settings))
     listener = Listener(socket.socket(fileno=task["descriptor"]), application, settings, context)
     listener.prepare()
     serving = threading.Thread(target=listener.serve, name="accept")
     serving.start()
-    for target, name in ((_watch_supervisor, "supervisor"), (_tick, "tick")):
-        threading.Thread(target=target, args=(installation, stop), name=name, daemon=True).start()
+    threading.Thread(target=_heed_supervisor, args=(listener, stop), name="supervisor", daemon=True).start()
+    threading.Thread(target=_tick, args=(installation, stop), name="tick", daemon=True).start()
     print(READY, flush=True)
     stop.wait()
     started = now_us()
@@ -96,10 +97,10 @@ def _serve(task: dict[str, Any], installation: Installation, settings: Settings,
     _log.info("drained", milliseconds=(now_us() - started) // 1000)
 
 
-def _watch_supervisor(_: Installation, stop: threading.Event) -> None:
-    """Nobody would restart or stop a worker without its supervisor, so it goes too."""
-    while sys.stdin.readline():
-        pass
+def _heed_supervisor(listener: Listener, stop: threading.Event) -> None:
+    """Take new certificates. Nobody would restart or stop a worker without its supervisor, so with it, it goes too."""
+    while line := sys.stdin.readline():
+        listener.tls = tls.context(tls.Pair(*json.loads(line)["tls"]))
     stop.set()
 
 

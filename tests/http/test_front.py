@@ -314,7 +314,7 @@ def _client_tls(certificate: Path) -> ssl.SSLContext:
 
 
 def test_tls_serves_large_answers_and_uploads(echo: Echo, certificate: tuple[Path, Path]) -> None:
-    with front(echo, settings_with(), tls.context(*certificate)) as address:
+    with front(echo, settings_with(), tls.context(tls.read(*certificate))) as address:
         with Wire(address, _client_tls(certificate[0])) as wire:
             wire.send(b"GET /large?5000000 HTTP/1.1\r\nHost: a\r\n\r\n")
             assert len(wire.answer()[2]) == 5_000_000
@@ -325,7 +325,7 @@ def test_tls_serves_large_answers_and_uploads(echo: Echo, certificate: tuple[Pat
 
 
 def test_a_silent_client_before_its_handshake_stalls_nobody(echo: Echo, certificate: tuple[Path, Path]) -> None:
-    with front(echo, settings_with(worker_threads=2), tls.context(*certificate)) as address:
+    with front(echo, settings_with(worker_threads=2), tls.context(tls.read(*certificate))) as address:
         silent = [socket.create_connection(address) for _ in range(20)]
         silent[0].send(b"\x16\x03\x01\x02\x00\x01\x00")
         began = time.monotonic()
@@ -338,7 +338,7 @@ def test_a_silent_client_before_its_handshake_stalls_nobody(echo: Echo, certific
 
 
 def test_plain_http_on_a_tls_port_is_told_so(echo: Echo, certificate: tuple[Path, Path]) -> None:
-    with front(echo, settings_with(), tls.context(*certificate)) as address, Wire(address) as wire:
+    with front(echo, settings_with(), tls.context(tls.read(*certificate))) as address, Wire(address) as wire:
         wire.send(GET)
         status, _, body = wire.answer()
         assert status == 400 and b"HTTPS" in body
@@ -346,7 +346,7 @@ def test_plain_http_on_a_tls_port_is_told_so(echo: Echo, certificate: tuple[Path
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1])
 def test_old_tls_is_refused(echo: Echo, certificate: tuple[Path, Path], version: ssl.TLSVersion) -> None:
-    with front(echo, settings_with(), tls.context(*certificate)) as address:
+    with front(echo, settings_with(), tls.context(tls.read(*certificate))) as address:
         client = _client_tls(certificate[0])
         client.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         with pytest.warns(DeprecationWarning):
@@ -357,8 +357,8 @@ def test_old_tls_is_refused(echo: Echo, certificate: tuple[Path, Path], version:
 
 def test_a_self_signed_certificate_is_made_once(tmp_path: Path) -> None:
     first = tls.self_signed(tmp_path / "tls", "127.0.0.1")
-    shown = tls.fingerprint(first[0])
-    assert tls.fingerprint(tls.self_signed(tmp_path / "tls", "127.0.0.1")[0]) == shown
+    shown = tls.fingerprint(tls.read(*first))
+    assert tls.fingerprint(tls.read(*tls.self_signed(tmp_path / "tls", "127.0.0.1"))) == shown
     assert first[1].stat().st_mode & 0o077 == 0
 
 

@@ -1,0 +1,150 @@
+"""TLS of a running server: what can be agreed on, how connections end, and how a certificate takes another's place."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.http import tls
+from tests.http.fronts import Echo, Wire, front, settings_with
+from tests.serving import Served, serving
+from tests.tools import need
+
+SUITES_1_2 = {f"ECDHE-ECDSA-{rest}" for rest in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")}
+SUITES_1_3 = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+GROUPS = ["X25519", "P-256", "P-384"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server whose certificate stands in files of ours, `tls.pem` and `tls.key` beside its data folder."""
+    folder = tmp_path_factory.mktemp("served")
+    made = tls.self_signed(folder / "first", "127.0.0.1")
+    shutil.copy(made[0], folder / "tls.pem")
+    shutil.copy(made[1], folder / "tls.key")
+    files = {"http.tls_certificate_file": str(folder / "tls.pem"), "http.tls_key_file": str(folder / "tls.key")}
+    with serving(folder / "data", **files) as found:
+        yield found
+
+
+def address_of(server: Served) -> tuple[str, int]:
+    host, _, port = server.http_url.split("/")[2].partition(":")
+    return host, int(port)
+
+
+def target_of(server: Served) -> str:
+    return server.http_url.split("/")[2]
+
+
+def agreed(server: Served, *options: str) -> str | None:
+    """Return the suite that `openssl s_client` with these options agrees on with the server, or None."""
+    command = [str(need("openssl")), "s_client", "-connect", target_of(server), *options]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    found = re.search(rb"Cipher is (\S+)", done.stdout)
+    return found[1].decode() if found and found[1] != b"(NONE)" else None
+
+
+def all_agreed(server: Served, offered: list[str], *options: str) -> set[str]:
+    """Return all suites of the offered that the server agrees on: each is offered no more once it was chosen."""
+    found = set()
+    while suite := agreed(server, *options, ":".join(each for each in offered if each not in found)):
+        found.add(suite)
+    return found
+
+
+def known_suites() -> list[str]:
+    """Return every cipher suite of TLS 1.2 and before that the machine's OpenSSL can offer."""
+    command = [str(need("openssl")), "ciphers", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"]
+    suites = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().split(":")
+    return [suite for suite in suites if not suite.startswith("TLS_")]
+
+
+def test_only_suites_with_forward_secrecy_and_authenticated_encryption_are_agreed_on(server: Served) -> None:
+    assert len(known_suites()) > 50
+    # The certificate's key is of one kind, so the other kind's suites cannot be agreed on.
+    assert all_agreed(server, [*known_suites(), "@SECLEVEL=0"], "-tls1_2", "-cipher") == SUITES_1_2
+    assert all_agreed(server, [*SUITES_1_3, "TLS_AES_128_CCM_SHA256"], "-tls1_3", "-ciphersuites") == SUITES_1_3
+
+
+@pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
+def test_old_versions_are_refused(server: Served, version: str) -> None:
+    assert agreed(server, version, "-cipher", "ALL:@SECLEVEL=0") is None
+
+
+def test_only_the_groups_that_mozilla_names_are_agreed_on(server: Served) -> None:
+    tried = [*GROUPS, "X448", "P-521", "ffdhe2048", "ffdhe3072"]
+    assert [group for group in tried if agreed(server, "-tls1_3", "-groups", group)] == GROUPS
+
+
+def test_a_renegotiation_is_refused(server: Served) -> None:
+    command = [str(need("openssl")), "s_client", "-connect", target_of(server), "-tls1_2", "-quiet"]
+    with subprocess.Popen(
+        [*command, "-no_ign_eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        _, said = process.communicate(b"R\n", timeout=30)
+    assert b"no renegotiation" in said.lower()
+
+
+def shown_fingerprints(server: Served) -> set[str]:
+    """Return the fingerprints that eight new connections are shown, so that each worker is met."""
+    shown = set()
+    for _ in range(8):
+        pem = ssl.get_server_certificate(address_of(server), timeout=20)
+        shown.add(tls.fingerprint(tls.Pair(pem, "")))
+    return shown
+
+
+def comes_to_be_shown(server: Served, fingerprint: str) -> bool:
+    """Wait until every connection is shown this certificate."""
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit:
+        if shown_fingerprints(server) == {fingerprint}:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_certificate_takes_anothers_place_without_a_restart(server: Served, tmp_path: Path) -> None:
+    folder = server.world.installation.folder.parent
+    workers = server.workers()
+    first = tls.fingerprint(tls.read(folder / "tls.pem", folder / "tls.key"))
+    client = ssl.create_default_context(cafile=str(folder / "tls.pem"))
+    with Wire(address_of(server), client) as standing:
+        made = tls.self_signed(tmp_path / "second", "127.0.0.1")
+        second = tls.fingerprint(tls.read(*made))
+        shutil.copy(made[0], folder / "tls.pem")
+        server.process.send_signal(signal.SIGHUP)  # a certificate without its key
+        time.sleep(1)
+        assert shown_fingerprints(server) == {first}
+        os.kill(workers[0], signal.SIGKILL)  # who takes its place has the old one too, whatever stands in the files
+        assert comes_to_be_shown(server, first)
+        shutil.copy(made[1], folder / "tls.key")
+        server.process.send_signal(signal.SIGHUP)
+        assert comes_to_be_shown(server, second)
+        standing.send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        if workers[0] in server.workers():
+            assert standing.answer()[0] == 200
+    assert first != second and len(server.workers()) == 2
+
+
+@pytest.mark.parametrize("end", ["asked for", "refused", "idle"])
+def test_a_connection_ends_with_a_close_notify(tmp_path: Path, end: str) -> None:
+    made = tls.self_signed(tmp_path / "tls", "127.0.0.1")
+    client = ssl.create_default_context(cafile=str(made[0]))
+    requests = {"asked for": b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "refused": b"x\r\n\r\n"}
+    with front(Echo(), settings_with(keep_alive_seconds_max=1), tls.context(tls.read(*made))) as address:
+        with socket.create_connection(address, timeout=15) as plain:
+            with client.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock:
+                sock.sendall(requests.get(end, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
+                while sock.recv(65536):  # without a close_notify this raises SSLEOFError
+                    pass
