@@ -107,9 +107,26 @@ class HttpSettings:
     )
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "Networks of reverse proxies whose Forwarded and X-Forwarded-* headers are believed.",
+        "Networks of reverse proxies whose word about the client is believed.",
         check=checks.networks,
         example=["127.0.0.1/32", "::1/128"],
+    )
+    forwarded_header: str = setting(
+        "x-forwarded",
+        "In which headers they give it: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239).",
+        choices=("x-forwarded", "forwarded"),
+    )
+    proxy_protocol_from: tuple[str, ...] = setting(
+        (),
+        "Networks of balancers whose connections begin with a PROXY protocol header, version 1 or 2.",
+        check=checks.networks,
+        example=["192.0.2.10/32"],
+    )
+    connections_max: int = setting(
+        10_000,
+        "How many connections one process holds; beyond that, those nearest to their end make room.",
+        minimum=64,
+        maximum=1_000_000,
     )
     header_read_seconds_max: int = setting(
         20, "How long a client may take to send the headers of a request.", minimum=1, maximum=600

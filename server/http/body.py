@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from server.http.channel import Channel, ClientGone, TooSlow
-from server.http.parser import Refused
+from server.http.parser import Refused, check_trailer
 
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\Z")
 CHUNK_LINE_BYTES_MAX = 1024
@@ -130,7 +130,9 @@ class Body:
         self._in_chunk = int(found[1], 16)
         if self._in_chunk == 0:
             for _ in range(TRAILERS_MAX):
-                if self._channel.read_line(CHUNK_LINE_BYTES_MAX) == b"":
+                line = self._channel.read_line(CHUNK_LINE_BYTES_MAX)
+                if not line:
                     self._is_whole = True
                     return
+                check_trailer(line)
             raise Refused("400 Bad Request")

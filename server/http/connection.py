@@ -16,6 +16,7 @@ from config.logging import get_log
 from server.http import access
 from server.http.channel import Channel, ClientGone, TooSlow
 from server.http.parser import Head, Refused, parse_head
+from server.http.proxy_header import Malformed, ProxyHeader
 from server.http.request import Request, base_environ
 
 #: How long a worker stays with a connection in the hope of its next request, while nobody else waits for a worker.
@@ -34,20 +35,33 @@ class Connection(HTTPConnection):
 
     def __init__(self, server: Any, sock: socket.socket, address: tuple[Any, ...]) -> None:
         self.server = server
-        self.socket = sock
-        self.channel = Channel(sock, server.body_idle_seconds_max, server.requests.note_waiting)
-        self.remote_addr, self.remote_port = address[0], address[1]
-        self.environ = base_environ(address[0], address[1], server.bind_addr[1], is_tls=isinstance(sock, ssl.SSLSocket))
+        self.environ = base_environ(address[0], address[1], server.bind_addr[1], is_tls=server.tls is not None)
         self.requests_seen = 0
         self.events = selectors.EVENT_READ
         self.deadline = time.monotonic() + server.header_read_seconds_max
-        self._must_shake_hands = isinstance(sock, ssl.SSLSocket)
+        self._must_shake_hands = False
         self._is_idle = False
         self._is_closed = False
+        self._proxy_header = ProxyHeader() if server.expects_proxy_header(address[0]) else None
+        self._speak_over(sock)
+        if self._proxy_header is None:
+            self._begin_tls()
+
+    def _speak_over(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.channel = Channel(sock, self.server.body_idle_seconds_max, self.server.requests.note_waiting)
+
+    def _begin_tls(self) -> None:
+        """Make ready for the handshake, if one is due. Raises OSError if the client has gone."""
+        if self.server.tls is not None:
+            self._speak_over(self.server.tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False))
+            self._must_shake_hands = True
 
     def communicate(self) -> bool:
         """Serve what whole requests there are. Return True to wait for more in the selector."""
         try:
+            if self._proxy_header is not None and not self._take_proxy_header(self._proxy_header):
+                return True
             if self._must_shake_hands and not self._shake_hands():
                 return True
             while True:
@@ -59,6 +73,9 @@ class Connection(HTTPConnection):
                 if not self._serve(Request(self.server, self, head)):
                     return False
         except (ClientGone, TooSlow):
+            return False
+        except Malformed:
+            _log.warning("proxy_header_refused")
             return False
         except Refused as error:
             self._refuse(error)
@@ -92,6 +109,20 @@ class Connection(HTTPConnection):
         if not self._is_idle or self.channel.has_input or self.server.requests.qsize or not self.server.ready:
             return False
         return self.channel.wait_for_input(STICKY_MILLISECONDS)
+
+    def _take_proxy_header(self, header: ProxyHeader) -> bool:
+        """Learn from the balancer who the client is. False: more has to come."""
+        if not header.is_whole(self.socket):
+            return False
+        source = header.source()
+        if source is not None:
+            self.environ |= {"REMOTE_ADDR": source.address, "REMOTE_PORT": str(source.port)}
+        self._proxy_header = None
+        try:
+            self._begin_tls()
+        except (OSError, ValueError) as error:
+            raise ClientGone from error
+        return True
 
     def _shake_hands(self) -> bool:
         try:
@@ -139,6 +170,7 @@ class Connections(ConnectionManager):
 
     _selector: Any
     _stop_requested: bool
+    _num_connections: int
 
     def put(self, conn: Connection) -> None:
         """Take back a connection that has nothing whole to say."""
@@ -181,22 +213,35 @@ class Connections(ConnectionManager):
             except BlockingIOError:
                 return
             except OSError as error:
+                self._make_room()
                 _log.warning("accept_failed", error=error)
                 time.sleep(0.05)  # out of descriptors: give the others time to end
                 return
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self.server.tls is not None:
-                    sock = self.server.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                if self._num_connections >= self.server.connections_max:
+                    self._make_room()
                 self.put(Connection(self.server, sock, address))
             except (OSError, ValueError):
                 sock.close()
 
+    def _make_room(self) -> None:
+        """End one in sixteen of those that wait, the nearest to their end first: who just stays keeps nobody out."""
+        waiting = sorted(self._waiting(), key=lambda each: each[1].deadline)
+        for descriptor, conn in waiting[: len(waiting) // 16 + 1]:
+            self._end(descriptor, conn)
+        _log.warning("connections_shed", count=len(waiting) // 16 + 1)
+
+    def _waiting(self) -> list[tuple[int, Connection]]:
+        return [(descriptor, conn) for descriptor, conn in self._selector.connections if conn is not self.server]
+
     def _end_overdue(self, now: float) -> None:
-        overdue = [(number, conn) for number, conn in self._selector.connections if conn is not self.server]
-        for descriptor, conn in overdue:
+        for descriptor, conn in self._waiting():
             if conn.deadline < now:
-                self._selector.unregister(descriptor)
-                conn.channel.shut()
-                conn.close()
+                self._end(descriptor, conn)
+
+    def _end(self, descriptor: int, conn: Connection) -> None:
+        self._selector.unregister(descriptor)
+        conn.channel.shut()
+        conn.close()

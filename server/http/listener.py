@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -15,9 +16,12 @@ from config.settings import Settings
 from server.http import access
 from server.http.connection import Connections
 from server.http.pool import Pool
+from server.http.proxies import Network, is_among
 
 WORKERS_MAX = 512
 EXPIRATION_SECONDS = 0.25
+#: How many files a process may need beside its connections; they must not fail because strangers connect.
+DESCRIPTORS_KEPT = 512
 _log = get_log("http")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
@@ -38,7 +42,10 @@ class Listener(HTTPServer):
         self.tls = tls
         self.requests = Pool(self, http.worker_threads, WORKERS_MAX)
         self.shutdown_timeout = settings.process.drain_seconds
-        self.trusted_proxies = tuple(ipaddress.ip_network(text, strict=False) for text in http.trusted_proxies)
+        self.trusted_proxies = _networks(http.trusted_proxies)
+        self.believes_forwarded = http.forwarded_header == "forwarded"
+        self.proxy_protocol_from = _networks(http.proxy_protocol_from)
+        self.connections_max = min(http.connections_max, _descriptors_max() - DESCRIPTORS_KEPT)
         self.header_read_seconds_max = http.header_read_seconds_max
         self.body_idle_seconds_max = http.body_idle_seconds_max
         self.keep_alive_seconds_max = http.keep_alive_seconds_max
@@ -71,7 +78,20 @@ class Listener(HTTPServer):
         self.socket.close()
         access.flush()
 
+    def expects_proxy_header(self, address: str) -> bool:
+        """Tell whether connections from this address begin with a header of the PROXY protocol."""
+        return bool(self.proxy_protocol_from) and is_among(address, self.proxy_protocol_from)
+
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """Note that cheroot had something to say, never what: its texts quote clients."""
         if level >= 30:
             _log.warning("front_trouble", level=level)
+
+
+def _descriptors_max() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if soft == resource.RLIM_INFINITY else max(soft, 2 * DESCRIPTORS_KEPT)
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)

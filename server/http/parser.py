@@ -13,7 +13,7 @@ _FIELD_VALUE_REFUSED = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL)
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::[0-9]{0,5})?\Z")
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::[0-9]{0,5})?\Z")
 _LENGTH = re.compile(r"[0-9]{1,18}\Z")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 #: What may stand once only. `Content-Length: 5, 5` is refused by its digits.
@@ -56,13 +56,15 @@ def parse_head(raw: bytes, *, fields_max: int) -> Head:
         raise Refused("431 Request Header Fields Too Large")
     fields = _fields(lines[1:])
     path_and_query, authority = _origin_form(method, target)
-    if authority is not None:
-        fields["HTTP_HOST"] = authority.decode("latin-1")
     host = fields.get("HTTP_HOST")
+    if authority is not None:
+        if host is not None and host.lower().encode("latin-1") != authority.lower():
+            raise Refused("400 Bad Request")  # a proxy may have gone by the one, and we by the other
+        host = fields["HTTP_HOST"] = authority.decode("latin-1")
     if host is None:
         if is_http_1_1:
             raise Refused("400 Bad Request")
-    elif not _HOST.match(host.encode("latin-1")):
+    elif not HOST.match(host.encode("latin-1")):
         raise Refused("400 Bad Request")
     path, _, query = path_and_query.partition(b"?")
     if _BAD_ESCAPE.search(path):
@@ -83,6 +85,12 @@ def parse_head(raw: bytes, *, fields_max: int) -> Head:
 def refuse_early(raw: bytes | bytearray) -> None:
     """Raise Refused if what has come of a head can never become one, so that nobody waits for its end."""
     if _BARE_LF.search(raw) or b"\0" in raw:
+        raise Refused("400 Bad Request")
+
+
+def check_trailer(line: bytes) -> None:
+    """Raise Refused unless `line`, which nobody reads, is at least a field that may stand behind a body."""
+    if not _fields([line]).keys().isdisjoint(_ONCE):
         raise Refused("400 Bad Request")
 
 
@@ -136,7 +144,7 @@ def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     if method == b"CONNECT":
         raise Refused("405 Method Not Allowed")
     absolute = _ABSOLUTE.match(target)
-    if absolute is None or not _HOST.match(absolute[1]):
+    if absolute is None or not HOST.match(absolute[1]):
         raise Refused("400 Bad Request")
     rest = absolute[2]
     return (rest if rest[:1] == b"/" else b"/" + rest), absolute[1]

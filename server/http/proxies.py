@@ -1,4 +1,8 @@
-"""Reverse proxies that the settings trust: what they say of the client replaces what the socket says."""
+"""Reverse proxies that the settings trust: what they say of the client replaces what the socket says.
+
+Only the headers that the settings name are believed: a proxy replaces those it knows and hands the others on as the
+client wrote them.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,21 @@ import ipaddress
 import re
 from typing import Any
 
+from server.http.parser import HOST
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PAIR = re.compile(r"\s*([A-Za-z]+)\s*=\s*(?:\"([^\"\\]*)\"|([^\s;,\"]*))\s*\Z")
 
 
-def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...]) -> None:
-    """Believe Forwarded (RFC 7239), else X-Forwarded-For, -Proto and -Host, if the peer is a trusted proxy.
+def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, standard: bool) -> None:
+    """Believe Forwarded (RFC 7239) if `standard`, else X-Forwarded-For, -Proto and -Host, if a trusted proxy sent them.
 
     Addresses are read from the right; the first that is no trusted proxy is the client.
     """
-    if not _is_trusted(environ["REMOTE_ADDR"], proxies):
+    if not is_among(environ["REMOTE_ADDR"], proxies):
         return
-    forwarded = environ.get("HTTP_FORWARDED")
-    if forwarded is not None:
-        hops = [_pairs(hop) for hop in forwarded.split(",")]
+    if standard:
+        hops = [_pairs(hop) for hop in environ.get("HTTP_FORWARDED", "").split(",")]
         addresses = [_bare(hop["for"]) for hop in hops if "for" in hop]
         scheme, host = hops[-1].get("proto"), hops[-1].get("host")
     else:
@@ -30,11 +35,11 @@ def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...]) -> No
         if not _is_address(address):
             break
         environ["REMOTE_ADDR"] = address
-        if not _is_trusted(address, proxies):
+        if not is_among(address, proxies):
             break
     if scheme is not None and scheme.lower() in ("http", "https"):
         environ["wsgi.url_scheme"] = scheme.lower()
-    if host:
+    if host and HOST.match(host.encode("latin-1")):
         environ["HTTP_HOST"] = host
 
 
@@ -59,11 +64,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_trusted(text: str, proxies: tuple[Network, ...]) -> bool:
+def is_among(text: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether an address lies in one of the networks."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return any(address in network for network in proxies)
+    return any(address in network for network in networks)

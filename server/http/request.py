@@ -125,7 +125,7 @@ class Request(HTTPRequest):
         environ["wsgi.input_terminated"] = True
         proxies = self.server.trusted_proxies
         if proxies:
-            apply_forwarded(environ, proxies)
+            apply_forwarded(environ, proxies, standard=self.server.believes_forwarded)
         return environ
 
     def _watch(self, pulse: Callable[[], None]) -> None:

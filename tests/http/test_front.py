@@ -63,6 +63,8 @@ REFUSED = {
     "broken escape": (b"GET /a%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "relative target": (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "absolute target and another host": (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "user in a target": (b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "connect": (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "unknown expectation": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", 417),
     "no name": (b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
@@ -95,6 +97,14 @@ BAD_CHUNKS = {
     "shorter than said": b"6\r\nhello\r\n0\r\n\r\n",
     "space before": b" 5\r\nhello\r\n0\r\n\r\n",
     "huge number": b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    "length in a trailer": b"5\r\nhello\r\n0\r\nContent-Length: 0\r\n\r\n",
+    "coding in a trailer": b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "host in a trailer": b"5\r\nhello\r\n0\r\nHost: b\r\n\r\n",
+    "request in a trailer": b"5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
+    "folded trailer": b"5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n",
+    "NUL in a trailer": b"5\r\nhello\r\n0\r\nX-A: \0\r\n\r\n",
+    "line feed in an extension": b"5;a\nb\r\nhello\r\n0\r\n\r\n",
+    "carriage return in an extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
     "long extension": b"5;" + b"x" * 2000 + b"\r\nhello\r\n0\r\n\r\n",
 }
 
@@ -265,6 +275,21 @@ def test_an_idle_connection_ends(echo: Echo) -> None:
         assert wire.is_closed()
 
 
+def test_those_who_only_stay_make_room(echo: Echo) -> None:
+    with front(echo, settings_with(connections_max=64)) as address:
+        staying = [Wire(address) for _ in range(100)]
+        try:
+            with Wire(address) as wire:
+                wire.send(GET)
+                assert wire.answer()[0] == 200
+            assert staying[0].is_closed()
+            staying[-1].send(GET)
+            assert staying[-1].answer()[0] == 200
+        finally:
+            for wire in staying:
+                wire.sock.close()
+
+
 class _Gone(Exception):
     pass
 
@@ -362,21 +387,33 @@ def test_a_self_signed_certificate_is_made_once(tmp_path: Path) -> None:
     assert first[1].stat().st_mode & 0o077 == 0
 
 
+LOCAL = ("127.0.0.0/8",)
+
+
 @pytest.mark.parametrize(
-    ("trusted", "headers", "address_seen", "scheme"),
+    ("trusted", "family", "headers", "seen"),
     [
-        ((), "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n", "127.0.0.1", "http"),
-        (("127.0.0.0/8",), "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\nX-Forwarded-Proto: https\r\n", "1.2.3.4", "https"),
-        (("127.0.0.0/8", "1.2.3.4/32"), "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n", "6.6.6.6", "http"),
-        (("127.0.0.0/8",), 'Forwarded: for="[2001:db8::1]:4711";proto=https;host=h\r\n', "2001:db8::1", "https"),
-        (("127.0.0.0/8",), "X-Forwarded-For: nonsense\r\n", "127.0.0.1", "http"),
-        (("10.0.0.0/8",), "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1", "http"),
+        ((), "x-forwarded", "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n", "127.0.0.1 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\nX-Forwarded-Proto: https\r\n", "1.2.3.4 https a"),
+        ((*LOCAL, "1.2.3.4/32"), "x-forwarded", "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n", "6.6.6.6 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-For: nonsense\r\n", "127.0.0.1 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-Host: b:1\r\n", "127.0.0.1 http b:1"),
+        (LOCAL, "x-forwarded", "X-Forwarded-Host: b/../x\r\n", "127.0.0.1 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-Proto: javascript\r\n", "127.0.0.1 http a"),
+        (LOCAL, "x-forwarded", "Forwarded: for=6.6.6.6;proto=https\r\n", "127.0.0.1 http a"),
+        (LOCAL, "x-forwarded", "Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n", "1.2.3.4 http a"),
+        (LOCAL, "forwarded", "Forwarded: for=1.2.3.4\r\nX-Forwarded-For: 6.6.6.6\r\n", "1.2.3.4 http a"),
+        (LOCAL, "forwarded", "X-Forwarded-For: 6.6.6.6\r\n", "127.0.0.1 http a"),
+        (LOCAL, "forwarded", 'Forwarded: for="[2001:db8::1]:4711";proto=https;host=h\r\n', "2001:db8::1 https h"),
+        (("10.0.0.0/8",), "x-forwarded", "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1 http a"),
     ],
 )
-def test_only_a_trusted_proxy_is_believed(
-    echo: Echo, trusted: tuple[str, ...], headers: str, address_seen: str, scheme: str
+def test_only_a_trusted_proxy_is_believed_and_only_in_the_headers_it_sets(
+    echo: Echo, trusted: tuple[str, ...], family: str, headers: str, seen: str
 ) -> None:
-    with front(echo, settings_with(trusted_proxies=trusted)) as address, Wire(address) as wire:
+    settings = settings_with(trusted_proxies=trusted, forwarded_header=family)
+    with front(echo, settings) as address, Wire(address) as wire:
         wire.send(f"GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n".encode())
         wire.answer()
-    assert (echo.seen[0]["REMOTE_ADDR"], echo.seen[0]["wsgi.url_scheme"]) == (address_seen, scheme)
+    found = echo.seen[0]
+    assert " ".join((found["REMOTE_ADDR"], found["wsgi.url_scheme"], found["HTTP_HOST"])) == seen
