@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-import time
 from collections.abc import Iterator
 
 from server.http.channel import Channel, ClientGone, TooSlow
@@ -88,18 +88,23 @@ class Body:
             yield line
 
     def drain(self, bytes_max: int, seconds_max: float) -> bool:
-        """Read and forget what is left, within bounds. Return whether the connection can go on after it."""
+        """Read and forget what is left, within bounds. Return whether the connection can go on after it.
+
+        It can not after False: then the rest of the body would be taken for a request.
+        """
         if self._is_whole:
             return True
         if self._failed or self._awaits_continue or (not self._is_chunked and self._left > bytes_max):
             return False
-        until = time.monotonic() + seconds_max
+        self._channel.hurry(seconds_max)
         scratch = memoryview(bytearray(PIECE_BYTES))
         try:
-            while not self._is_whole and bytes_max > 0 and time.monotonic() < until:
+            while not self._is_whole and bytes_max > 0:
                 bytes_max -= self.readinto(scratch)
         except (ClientGone, TooSlow, Refused):
             return False
+        finally:
+            self._channel.hurry(math.inf)
         return self._is_whole
 
     def _read_plain(self, view: memoryview) -> int:

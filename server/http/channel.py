@@ -6,6 +6,7 @@ how a revoked credential cuts a stream.
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import ssl
@@ -41,7 +42,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_buffer", "_end", "_idle_seconds", "_is_tls", "_next_pulse", "_poll", "_start", "_view", "_waited",
+        "_buffer", "_end", "_idle_seconds", "_is_tls", "_latest", "_next_pulse", "_poll", "_start", "_view", "_waited",
         "_waiting", "bytes_in", "bytes_out", "pulse", "sock",
     )  # fmt: skip
 
@@ -58,6 +59,7 @@ class Channel:
         self._start = self._end = 0
         self._next_pulse = 0.0
         self._waited = 0.0
+        self._latest = math.inf
         self._poll: select.poll | None = None
         sock.setblocking(False)
 
@@ -141,8 +143,13 @@ class Channel:
     def begin(self) -> None:
         """Start the clock of patience for a request."""
         self._waited = 0.0
+        self._latest = math.inf
         self.bytes_in = self.bytes_out = 0
         self._next_pulse = 0.0
+
+    def hurry(self, seconds: float) -> None:
+        """From now on, wait no longer than this in all, whatever comes."""
+        self._latest = time.monotonic() + seconds
 
     @property
     def has_input(self) -> bool:
@@ -236,6 +243,7 @@ class Channel:
         started = time.monotonic()
         moved = self.bytes_in + self.bytes_out
         allowed = min(self._idle_seconds, self._idle_seconds + moved / RATE_BYTES_MIN - self._waited)
+        allowed = min(allowed, self._latest - started)
         while True:
             waited = time.monotonic() - started
             if waited >= allowed:

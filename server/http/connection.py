@@ -98,7 +98,8 @@ class Connection(HTTPConnection):
             request.close_connection = True
         request.respond()
         if request.close_connection:
-            self.channel.shut(LINGER_SECONDS if request.must_linger else 0.0)
+            lingers = request.must_linger and not self.server.requests.is_crowded
+            self.channel.shut(LINGER_SECONDS if lingers else 0.0)
             return False
         self._is_idle = True
         self.deadline = time.monotonic() + self.server.keep_alive_seconds_max

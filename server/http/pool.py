@@ -29,6 +29,7 @@ class Pool(ThreadPool):
         super().__init__(server, min=workers, max=max(workers, workers_max))
         self._guard = threading.Lock()
         self._waiting = 0
+        self._crowd = max(workers, workers_max) // 4
 
     def note_waiting(self, is_waiting: bool) -> None:
         """Count a worker that begins to wait for its client, or goes on."""
@@ -36,6 +37,11 @@ class Pool(ThreadPool):
             self._waiting += 1 if is_waiting else -1
         if is_waiting:
             self.grow_if_needed()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many workers wait for clients that none should wait out of politeness."""
+        return self._waiting > self._crowd
 
     def grow(self, amount: int) -> None:
         """Start `amount` more workers, within the maximum; unlike cheroot's, without waiting for them."""

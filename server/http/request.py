@@ -144,7 +144,8 @@ class Request(HTTPRequest):
         self.sent_headers = True
         names = {name.lower() for name, _ in self._headers}
         bodiless = self._status[:3] in _BODILESS
-        if not self.close_connection and not self.body.drain(DRAIN_BYTES_MAX, DRAIN_SECONDS_MAX):
+        patience_seconds = 0.0 if self.server.requests.is_crowded else DRAIN_SECONDS_MAX
+        if not self.close_connection and not self.body.drain(DRAIN_BYTES_MAX, patience_seconds):
             self.close_connection = True
         if not self.body.is_whole and not self.body.is_awaited:
             self.must_linger = True

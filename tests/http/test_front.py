@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.http import tls
+from server.http import listener, request, tls
 from server.http.channel import ClientGone, TooSlow
 from tests.http.fronts import Echo, Wire, front, settings_with
 
@@ -145,6 +145,39 @@ def test_an_unread_body_of_three_megabytes_leaves_the_connection_usable(address:
         assert status == 401 and "connection" not in headers
         wire.send(GET)
         assert wire.answer()[0] == 200
+
+
+def test_a_body_that_nobody_wants_is_waited_for_a_while_in_all(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "DRAIN_SECONDS_MAX", 1.0)
+    with Wire(address) as wire:
+        began = time.monotonic()
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome")
+        wire.sock.settimeout(40)
+        status, headers, _ = wire.answer()
+        assert (status, headers["connection"]) == (401, "close")
+        assert time.monotonic() - began < 30  # a client that is silent in a body that is wanted has 60
+
+
+def test_strangers_who_drip_what_nobody_wants_are_not_waited_for_once_they_are_many(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "WORKERS_MAX", 32)
+    with front(echo, settings_with(worker_threads=4)) as address:
+        dripping = [Wire(address) for _ in range(60)]
+        try:
+            for wire in dripping:
+                wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome")
+            began = time.monotonic()
+            with Wire(address) as wire:
+                wire.send(GET)
+                assert wire.answer()[0] == 200
+            assert time.monotonic() - began < 8
+            assert [wire.answer()[0] for wire in dripping] == [401] * 60
+        finally:
+            for wire in dripping:
+                wire.sock.close()
 
 
 def test_a_large_unread_body_ends_the_connection_after_the_answer(address: tuple[str, int]) -> None:
