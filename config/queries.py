@@ -13,13 +13,15 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Dialect, LargeBinary, Select
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
 
 #: How many lengths of lists one query is compiled for.
 SHAPES_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A text for the driver, how its parameters are picked from given values, and what its columns need."""
 
     text: str
@@ -36,9 +38,8 @@ class Query:
     def __init__(self, statement: Select[Any]) -> None:
         self.statement = statement
         self.names = tuple(column.name for column in statement.selected_columns)
-        parameters = [each for each in visitors.iterate(statement) if isinstance(each, BindParameter)]
-        self._lists = tuple(sorted({each.key for each in parameters if each.expanding}))
-        self._prepared: dict[tuple[int, ...], _Prepared] = {}
+        self._lists = lists_of(statement)
+        self._prepared: dict[tuple[int, ...], Prepared] = {}
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows as plain tuples. Raises what `connection.execute` raises."""
@@ -65,12 +66,9 @@ class Query:
         """Return the rows by the names of columns."""
         return [dict(zip(self.names, row, strict=True)) for row in self.rows(connection, **values)]
 
-    def _prepare(self, dialect: Dialect, shape: tuple[int, ...], values: dict[str, Any]) -> _Prepared:
-        state = self.statement.compile(dialect=dialect).construct_expanded_state(values)
-        standing = {name: value for name, value in state.parameters.items() if name not in values}
-        expansion = {name: state.parameter_expansion.get(name, ()) for name in self._lists}
-        order = list(state.positiontup or ())
-        made = _Prepared(state.statement, _picker(order, standing, expansion), self._conversions(dialect))
+    def _prepare(self, dialect: Dialect, shape: tuple[int, ...], values: dict[str, Any]) -> Prepared:
+        compiled = self.statement.compile(dialect=dialect)
+        made = prepare(compiled, self._lists, values, self._conversions(dialect))
         if len(self._prepared) < SHAPES_MAX:
             self._prepared[shape] = made
         return made
@@ -85,6 +83,29 @@ class Query:
             if convert is not None:
                 found.append((index, convert))
         return tuple(found)
+
+
+def parameters_of(statement: ClauseElement) -> list[BindParameter[Any]]:
+    """Return the parameters that stand in a statement."""
+    return [each for each in visitors.iterate(statement) if isinstance(each, BindParameter)]
+
+
+def lists_of(statement: ClauseElement) -> tuple[str, ...]:
+    """Return the names of the parameters that are lists."""
+    return tuple(sorted({each.key for each in parameters_of(statement) if each.expanding}))
+
+
+def prepare(
+    compiled: SQLCompiler,
+    lists: Sequence[str],
+    values: Mapping[str, Any],
+    converted: tuple[tuple[int, Callable[[Any], Any]], ...] = (),
+) -> Prepared:
+    """Return the text for the driver, for lists as long as those among `values`."""
+    state = compiled.construct_expanded_state(dict(values))
+    standing = {name: value for name, value in state.parameters.items() if name not in values}
+    expansion = {name: state.parameter_expansion.get(name, ()) for name in lists}
+    return Prepared(state.statement, _picker(list(state.positiontup or ()), standing, expansion), converted)
 
 
 def _picker(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from auth.errors import SealBroken
 from auth.events import Actor, AuthEvent
@@ -17,6 +17,8 @@ from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.ids import NOBODY
+from config.queries import Query
+from config.statements import Statement
 from providers import tables
 from providers.audit.errors import EntryDamaged, UnknownLog
 from providers.audit.events import Event, Projection
@@ -29,13 +31,15 @@ _MINUTE_US = 60 * SECOND_US
 
 _LOG = tables.log.c
 _ENTRY = tables.log_entry.c
-_LOCKED = (
+_LOCKED = Query(
     select(_LOG.id, _LOG.party, _LOG.uid, _LOG.size)
     .where(_LOG.space == bindparam("space"), _LOG.party.in_(bindparam("parties", expanding=True)))
     .order_by(_LOG.id)
     .with_for_update()
 )
-_GROW = update(tables.log).where(_LOG.id.in_(bindparam("logs", expanding=True))).values(size=_LOG.size + 1)
+_GROW = Statement(update(tables.log).where(_LOG.id.in_(bindparam("logs", expanding=True))).values(size=_LOG.size + 1))
+_NUMBERED = Statement(insert(tables.log_entry))
+_MAKE = Statement(lambda insert: insert(tables.log).on_conflict_do_nothing())
 _SOURCE = tables.log_entry.alias("source")
 _STORED = (
     select(
@@ -62,6 +66,15 @@ class LogInfo:
     uid: bytes
     size: int
     signed_size: int
+
+
+class _Growing(NamedTuple):
+    """A log about to take its next event, which gets the number `size`."""
+
+    id: int
+    party: bytes
+    uid: bytes
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +141,18 @@ class AuditLog:
             projection = wanted[row.party]
             made = _row(body, row, seen[projection], projection)
             rows.append({**made, "body": None, "source_log": own.id, "source_number": own.size})
-        connection.execute(_GROW, {"logs": [row.id for row in logs]})
-        connection.execute(tables.log_entry.insert(), rows)
+        _GROW.run(connection, logs=[row.id for row in logs])
+        _NUMBERED.run_many(connection, rows)
 
-    def _locked(self, connection: Connection, space: bytes, parties: Collection[bytes]) -> list[Any]:
+    def _locked(self, connection: Connection, space: bytes, parties: Sequence[bytes]) -> list[_Growing]:
         """Return the logs, in the order of their ids, made where missing; nobody else numbers into them meanwhile."""
-        asked = {"space": space, "parties": list(parties)}
-        found = list(connection.execute(_LOCKED, asked))
+        found = [_Growing(*row) for row in _LOCKED.rows(connection, space=space, parties=parties)]
         if len(found) == len(parties):
             return found
         missing = sorted(set(parties) - {row.party for row in found})
         fresh = {"space": space, "size": 0, "signed_size": 0}
-        made = [{**fresh, "party": party, "uid": self.uid(space, party)} for party in missing]
-        connection.execute(self.database.insert_ignore(tables.log), made)
-        return list(connection.execute(_LOCKED, asked))
+        _MAKE.run_many(connection, [{**fresh, "party": party, "uid": self.uid(space, party)} for party in missing])
+        return [_Growing(*row) for row in _LOCKED.rows(connection, space=space, parties=parties)]
 
     def uid(self, space: bytes, party: bytes) -> bytes:
         """Return the uid of a log: a keyed digest of whose it is, so that no log can be given to another party."""
@@ -298,7 +309,7 @@ def stored(connection: Connection, log: int, start: int, end: int) -> Iterator[A
         start += BATCH
 
 
-def _row(body: Body, log: Any, event_json: bytes, projection: Projection) -> dict[str, Any]:
+def _row(body: Body, log: _Growing, event_json: bytes, projection: Projection) -> dict[str, Any]:
     return {
         "log": log.id,
         "number": log.size,

@@ -21,6 +21,8 @@ from auth.rights import Grant
 from auth.roles import Via
 from config.database import Database
 from config.ids import NOBODY, new_id
+from config.queries import Query
+from config.statements import Statement
 from providers import tables
 from providers.catalogue import rows
 from providers.catalogue.nodes import Names, Node
@@ -63,44 +65,64 @@ class NewVersion:
     origin: bytes | None = None
 
 
-_HEAD = select(tables.head.c.number, tables.head.c.at, tables.head.c.sealed_bytes).where(
-    tables.head.c.space == bindparam("b_space")
-)
-_HEAD_LOCKED = _HEAD.with_for_update()
-_ADVANCE = (
+_HEAD_COLUMNS = (tables.head.c.number, tables.head.c.at, tables.head.c.sealed_bytes)
+#: SQLite's writer is alone; elsewhere the row is locked.
+_HEAD = Query(select(*_HEAD_COLUMNS).where(tables.head.c.space == bindparam("space")).with_for_update())
+_ADVANCE = Statement(
     update(tables.head)
     .where(tables.head.c.space == bindparam("b_space"))
     .values(number=bindparam("b_number"), at=bindparam("b_at"), sealed_bytes=bindparam("b_sealed"))
 )
-_CLOSE = delete(tables.entry).where(
-    tables.entry.c.parent == bindparam("b_parent"),
-    tables.entry.c.lane == bindparam("b_lane"),
-    tables.entry.c.folded == bindparam("b_folded"),
+_ENTRY = Statement(insert(tables.entry))
+_CLOSED = Statement(insert(tables.closed_entry))
+_CLOSE = Statement(
+    delete(tables.entry).where(
+        tables.entry.c.parent == bindparam("b_parent"),
+        tables.entry.c.lane == bindparam("b_lane"),
+        tables.entry.c.folded == bindparam("b_folded"),
+    )
 )
-_TOUCH = update(tables.entry).where(tables.entry.c.node == bindparam("b_node")).values(revision=bindparam("b_revision"))
-_NEW_HEAD = (
-    update(tables.entry)
-    .where(tables.entry.c.node == bindparam("b_node"))
-    .values(
+_NODE = update(tables.entry).where(tables.entry.c.node == bindparam("b_node"))
+_TOUCH = Statement(_NODE.values(revision=bindparam("b_revision")))
+_NEW_HEAD = Statement(
+    _NODE.values(
         version=bindparam("b_version"),
         version_id=bindparam("b_version_id"),
         size=bindparam("b_size"),
         modified=bindparam("b_modified"),
     )
 )
-_ENTRY = insert(tables.entry)
-_CLOSED = insert(tables.closed_entry)
-_VERSION = insert(tables.version)
-_CHANGE = insert(tables.change)
-_PROPERTY = insert(tables.property)
-_GRANT = insert(auth_tables.grants)
-_OPEN_PROPERTY = select(tables.property).where(
-    tables.property.c.node == bindparam("node"),
-    tables.property.c.key == bindparam("key"),
-    tables.property.c.to_change.is_(None),
+_MODIFY = Statement(_NODE.values(modified=bindparam("b_modified"), has_properties=True))
+_HAS_PROPERTIES = Statement(_NODE.values(has_properties=True))
+_VERSION = Statement(insert(tables.version))
+_LAST_MAC = Query(
+    select(tables.version.c.mac).where(
+        tables.version.c.node == bindparam("node"), tables.version.c.number == bindparam("number")
+    )
 )
-_LAST_MAC = select(tables.version.c.mac).where(
-    tables.version.c.node == bindparam("node"), tables.version.c.number == bindparam("number")
+_CHANGE = Statement(insert(tables.change))
+_PROPERTY = Statement(insert(tables.property))
+_OPEN_PROPERTY = Query(
+    select(tables.property).where(
+        tables.property.c.node == bindparam("node"),
+        tables.property.c.key == bindparam("key"),
+        tables.property.c.to_change.is_(None),
+    )
+)
+_CLOSE_PROPERTY = Statement(
+    update(tables.property)
+    .where(
+        tables.property.c.node == bindparam("b_node"),
+        tables.property.c.key == bindparam("b_key"),
+        tables.property.c.from_change == bindparam("b_from_change"),
+    )
+    .values(to_change=bindparam("b_to_change"))
+)
+_GRANT = Statement(insert(auth_tables.grants))
+_CLOSE_GRANT = Statement(
+    update(auth_tables.grants)
+    .where(auth_tables.grants.c.id == bindparam("b_id"))
+    .values(to_change=bindparam("b_to_change"))
 )
 
 #: The property that holds a time of modification which a client set.
@@ -119,15 +141,14 @@ class Change:
     def __init__(
         self, database: Database, connection: Connection, names: Names, keyring: Keyring, space: bytes
     ) -> None:
-        self._database = database
         self._connection = connection
         self._names = names
         self._keys = keyring.space(space)
         self.space = space
-        head = connection.execute(_HEAD if database.dialect == "sqlite" else _HEAD_LOCKED, {"b_space": space}).one()
-        self.number: int = head.number + 1
-        self.at: int = max(database.now_us(connection), head.at + 1)
-        self.sealed_bytes: int = head.sealed_bytes
+        ((number, at, sealed_bytes),) = _HEAD.rows(connection, space=space)
+        self.number: int = number + 1
+        self.at: int = max(database.now_us(connection), at + 1)
+        self.sealed_bytes: int = sealed_bytes
         self._rows: list[bytes] = []
         self._touched: set[bytes] = set()
 
@@ -187,21 +208,20 @@ class Change:
             "version_id": node.version_id, "size": node.size, "created": node.created, "modified": node.modified,
             "revision": node.revision, "has_properties": node.has_properties,
         }  # fmt: skip
-        self._connection.execute(_ENTRY, row)
+        _ENTRY.run(self._connection, **row)
         self._rows.append(rows.entry_opened(row))
         self._touched.add(node.parent)
         return node
 
     def close(self, node: Node) -> None:
         """Let the node no longer stand where it does."""
-        key = {"b_parent": node.parent, "b_lane": node.lane, "b_folded": node.folded}
-        self._connection.execute(_CLOSE, key)
+        _CLOSE.run(self._connection, b_parent=node.parent, b_lane=node.lane, b_folded=node.folded)
         row = {
             "parent": node.parent, "lane": node.lane, "folded": node.folded, "from_change": node.from_change,
             "to_change": self.number, "name": self._names.given(self.space, node.parent, node.name),
             "space": node.space, "node": node.id, "is_folder": node.is_folder, "created": node.created,
         }  # fmt: skip
-        self._connection.execute(_CLOSED, row)
+        _CLOSED.run(self._connection, **row)
         self._rows.append(rows.entry_closed(row))
         self._touched.add(node.parent)
 
@@ -212,7 +232,7 @@ class Change:
         number = node.version + 1
         previous = b""
         if node.version:
-            previous = self._connection.execute(_LAST_MAC, {"node": node.id, "number": node.version}).scalar_one()
+            ((previous,),) = _LAST_MAC.rows(self._connection, node=node.id, number=node.version)
         row: dict[str, Any] = {
             "node": node.id, "number": number, "id": new.id, "space": self.space, "change": self.number,
             "content": new.content, "size": new.size, "digest": self._keys.names.seal(b"sha256" + new.id, new.sha256),
@@ -220,16 +240,14 @@ class Change:
             "via": int(author.via), "origin": new.origin,
         }  # fmt: skip
         row["mac"] = version_mac(self._keys.manifest_key, row, previous)
-        self._connection.execute(_VERSION, row)
-        self._connection.execute(
-            _NEW_HEAD,
-            {
-                "b_node": node.id,
-                "b_version": number,
-                "b_version_id": new.id,
-                "b_size": new.size,
-                "b_modified": self.at,
-            },
+        _VERSION.run(self._connection, **row)
+        _NEW_HEAD.run(
+            self._connection,
+            b_node=node.id,
+            b_version=number,
+            b_version_id=new.id,
+            b_size=new.size,
+            b_modified=self.at,
         )
         self._rows.append(rows.version_added(row))
         self._touched.add(node.parent)
@@ -242,17 +260,14 @@ class Change:
     def set_modified(self, node: Node, modified: int) -> Node:
         """Let a document or folder show the time of modification that a client set, in microseconds."""
         self.set_property(node, MODIFIED, str(modified))
-        self._connection.execute(
-            update(tables.entry).where(tables.entry.c.node == node.id).values(modified=modified, has_properties=True)
-        )
+        _MODIFY.run(self._connection, b_node=node.id, b_modified=modified)
         return node._replace(modified=modified, has_properties=True)
 
     def set_property(self, node: Node, name: str, value: str | None) -> None:
         """Let the property hold `value` from now on, or nothing."""
         key = self._keys.names.seal_name(node.id, name)
         self._touched.add(node.parent)
-        standing = self._connection.execute(_OPEN_PROPERTY, {"node": node.id, "key": key}).mappings().first()
-        if standing is not None:
+        for standing in _OPEN_PROPERTY.mappings(self._connection, node=node.id, key=key):
             self._close_property(standing)
         if value is None:
             return
@@ -260,19 +275,18 @@ class Change:
             "node": node.id, "key": key, "from_change": self.number, "to_change": None, "space": self.space,
             "value": self._keys.names.seal(b"property" + node.id + key, value.encode("utf-8")),
         }  # fmt: skip
-        self._connection.execute(_PROPERTY, row)
+        _PROPERTY.run(self._connection, **row)
         self._rows.append(rows.property_opened(row))
         if not node.has_properties:
-            self._connection.execute(
-                update(tables.entry).where(tables.entry.c.node == node.id).values(has_properties=True)
-            )
+            _HAS_PROPERTIES.run(self._connection, b_node=node.id)
 
     def _close_property(self, standing: Mapping[Any, Any]) -> None:
-        row = tables.property.c
-        self._connection.execute(
-            update(tables.property)
-            .where(row.node == standing["node"], row.key == standing["key"], row.from_change == standing["from_change"])
-            .values(to_change=self.number)
+        _CLOSE_PROPERTY.run(
+            self._connection,
+            b_node=standing["node"],
+            b_key=standing["key"],
+            b_from_change=standing["from_change"],
+            b_to_change=self.number,
         )
         self._rows.append(rows.property_closed(standing))
 
@@ -285,14 +299,12 @@ class Change:
             "grantee_kind": int(grant.grantee_kind), "role": int(grant.role), "history": grant.history,
             "expires_at": grant.expires_at, "from_change": self.number, "to_change": None,
         }  # fmt: skip
-        self._connection.execute(_GRANT, row)
+        _GRANT.run(self._connection, **row)
         self._rows.append(rows.grant_opened(row))
 
     def close_grant(self, grant: Grant) -> None:
         """Take a grant back."""
-        self._connection.execute(
-            update(auth_tables.grants).where(auth_tables.grants.c.id == grant.id).values(to_change=self.number)
-        )
+        _CLOSE_GRANT.run(self._connection, b_id=grant.id, b_to_change=self.number)
         self._rows.append(rows.grant_closed({"id": grant.id}))
 
     # --- the end
@@ -304,18 +316,21 @@ class Change:
     def finish(self, kind: ChangeKind, author: Author) -> bytes:
         """Write the change and the space's new head; return the digest of all rows written."""
         summed = rows.digest(self._rows)
-        touched = [{"b_node": node, "b_revision": self.number} for node in self._touched if node]
-        if touched:
-            self._connection.execute(_TOUCH, touched)
-        self._connection.execute(
-            _CHANGE,
-            {
-                "space": self.space, "number": self.number, "at": self.at, "principal": author.principal,
-                "organisation": author.organisation, "via": int(author.via), "kind": int(kind), "rows_digest": summed,
-            },
-        )  # fmt: skip
-        self._connection.execute(
-            _ADVANCE,
-            {"b_space": self.space, "b_number": self.number, "b_at": self.at, "b_sealed": self.sealed_bytes},
+        _TOUCH.run_many(
+            self._connection, [{"b_node": node, "b_revision": self.number} for node in self._touched if node]
+        )
+        _CHANGE.run(
+            self._connection,
+            space=self.space,
+            number=self.number,
+            at=self.at,
+            principal=author.principal,
+            organisation=author.organisation,
+            via=int(author.via),
+            kind=int(kind),
+            rows_digest=summed,
+        )
+        _ADVANCE.run(
+            self._connection, b_space=self.space, b_number=self.number, b_at=self.at, b_sealed=self.sealed_bytes
         )
         return summed

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, select
 
 from auth.keyring import Keyring
 from config.database import Database
 from config.queries import Query
+from config.statements import Statement
 from providers import tables
 from providers.catalogue.change import version_mac
 from providers.vault.vault import ChunkRecord, Location
@@ -29,6 +30,17 @@ _LOCATE = Query(
         _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
     )
 )
+
+
+def _publishing(insert: Callable[[Table], Any]) -> Any:
+    statement = insert(tables.chunk)
+    fresh = {name: statement.excluded[name] for name in ("pack", "offset", "length", "condemned_at")}
+    return statement.on_conflict_do_update(
+        index_elements=["space", "cid"], set_=fresh, where=_CHUNK.condemned_at.is_not(None)
+    )
+
+
+_PUBLISH = Statement(_publishing)
 _VERSION = tables.version
 _ONE = select(_VERSION).where(_VERSION.c.node == bindparam("node"), _VERSION.c.number == bindparam("number"))
 _PAIR = Query(
@@ -62,23 +74,17 @@ class ChunkIndex:
             return {cid: Location(pack, offset, length) for cid, pack, offset, length in rows}
 
 
-def publish(database: Database, connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:
+def publish(connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:
     """Let the catalogue know of new chunks. One that came to be known meanwhile stays where it was first, unless it is
     condemned: then the new copy takes its place.
     """
-    rows = [
-        {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
-        for r in records
-    ]
-    if rows:
-        statement = database.insert(tables.chunk)
-        fresh = {name: statement.excluded[name] for name in ("pack", "offset", "length", "condemned_at")}
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["space", "cid"], set_=fresh, where=tables.chunk.c.condemned_at.is_not(None)
-            ),
-            rows,
-        )
+    _PUBLISH.run_many(
+        connection,
+        [
+            {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
+            for r in records
+        ],
+    )
 
 
 def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:

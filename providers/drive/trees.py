@@ -222,7 +222,7 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
 
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
     for records in ready.records.values():
-        contents.publish(tx.storage.database, tx.connection, found.space.id, records)
+        contents.publish(tx.connection, found.space.id, records)
     require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
     change.sealed_bytes += ready.sealed_bytes
     replaced = found.node if found.node is not None and not found.node.is_folder else None

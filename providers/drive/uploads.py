@@ -234,7 +234,7 @@ class Arrival:
             standing = self._standing(found, plan) or change.add(
                 found.parent.node, found.lane, self._path.name, is_folder=False, node=plan.node
             )
-            publish(self._storage.database, tx.connection, self._space, sealed.records)
+            publish(tx.connection, self._space, sealed.records)
             change.sealed_bytes += sealed.sealed_bytes + record_bytes
             new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
             standing = change.add_version(standing, new, tx.author)
