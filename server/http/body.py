@@ -59,8 +59,8 @@ class Body:
         """Return up to `size` bytes (all that is left if negative), fewer only at the body's end."""
         pieces = []
         left = size if size >= 0 else None
-        while left is None or left > 0:
-            piece = bytearray(PIECE_BYTES if left is None else min(left, PIECE_BYTES))
+        while not self._is_whole and (left is None or left > 0):
+            piece = bytearray(min(left or PIECE_BYTES, PIECE_BYTES, PIECE_BYTES if self._is_chunked else self._left))
             count = self.readinto(piece)
             if not count:
                 break

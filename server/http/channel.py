@@ -73,20 +73,19 @@ class Channel:
         self._make_room()
         scanned = self._start
         while True:
-            end = self._buffer.find(HEAD_END, scanned, self._end)
-            if end >= 0:
-                return self._take_head(end, limit)
             held = self._end - self._start
-            if held > limit:
-                has_line = self._buffer.find(b"\r\n", self._start, self._end) >= 0
-                raise Refused("431 Request Header Fields Too Large" if has_line else "414 URI Too Long")
-            scanned = max(self._start, self._end - 3)
-            count = self._receive(self._room())
+            if held:
+                end = self._buffer.find(HEAD_END, scanned, self._end)
+                if end >= 0:
+                    return self._take_head(end, limit)
+                if held > limit:
+                    has_line = self._buffer.find(b"\r\n", self._start, self._end) >= 0
+                    raise Refused("431 Request Header Fields Too Large" if has_line else "414 URI Too Long")
+                scanned = max(self._start, self._end - 3)
+            count = self._receive(self._room() if self._end else self._view)
             if count is None:
                 if held:
                     refuse_early(self._buffer[self._start : self._end])
-                else:
-                    self._release()
                 return None
             if count == 0:
                 raise ClientGone
@@ -101,7 +100,7 @@ class Channel:
 
     def skip_empty_line(self) -> None:
         """Forget one empty line before a head (RFC 9112 2.2)."""
-        if self._buffer[self._start : min(self._start + 2, self._end)] == b"\r\n":
+        if self._buffer.startswith(b"\r\n", self._start, self._end):
             self._start += 2
 
     def read_into(self, view: memoryview) -> int:
@@ -115,7 +114,8 @@ class Channel:
         while True:
             received = self._receive(view)
             if received is not None:
-                self._beat()
+                if self.pulse is not None:
+                    self._beat()
                 return received
             self._wait(select.POLLIN)
 
@@ -153,8 +153,8 @@ class Channel:
 
     @property
     def has_input(self) -> bool:
-        """Whether bytes are held that nobody has read."""
-        return self._end > self._start
+        """Whether bytes are held that nobody has read; the socket does not tell of those."""
+        return self._end > self._start or (self._is_tls and self.sock.pending() > 0)  # type: ignore[attr-defined]
 
     def wait_for_input(self, milliseconds: int) -> bool:
         """Wait a moment for the next request; tell whether something came."""
@@ -164,17 +164,17 @@ class Channel:
 
     def send(self, head: bytes, body: bytes | memoryview) -> None:
         """Send both, waiting for the client to take them. Small ones leave together."""
+        if head and len(body) <= JOIN_BYTES_MAX:
+            self._send_all(b"".join((head, body)))
+            return
         if head:
-            if len(body) <= JOIN_BYTES_MAX:
-                self._send_all(memoryview(b"".join((head, body))))
-                return
-            self._send_all(memoryview(head), socket.MSG_MORE)
-        self._send_all(memoryview(body))
+            self._send_all(head, socket.MSG_MORE)
+        self._send_all(body)
 
-    def _send_all(self, view: memoryview, flags: int = 0) -> None:
-        while view:
+    def _send_all(self, data: bytes | memoryview, flags: int = 0) -> None:
+        while data:
             try:
-                count = self.sock.send(view) if self._is_tls else self.sock.send(view, flags)
+                count = self.sock.send(data) if self._is_tls else self.sock.send(data, flags)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 self._wait(select.POLLOUT)
                 continue
@@ -184,8 +184,11 @@ class Channel:
             except (OSError, ValueError) as error:
                 raise ClientGone from error
             self.bytes_out += count
-            self._beat()
-            view = view[count:]
+            if self.pulse is not None:
+                self._beat()
+            if count == len(data):
+                return
+            data = memoryview(data)[count:]
 
     # The end
 
@@ -221,7 +224,7 @@ class Channel:
             self.sock.close()
         except OSError:
             pass
-        self._release()
+        self.rest()
 
     # Within
 
@@ -268,7 +271,7 @@ class Channel:
 
     def _beat(self) -> None:
         if self.pulse is None:
-            return
+            return  # waited for, but not watched
         now = time.monotonic()
         if now >= self._next_pulse:
             if self._next_pulse:
@@ -295,9 +298,9 @@ class Channel:
             self._buffer, self._view = grown, memoryview(grown)
         return self._view[self._end :]
 
-    def _release(self) -> None:
-        """Give the buffer back: an idle connection holds none."""
-        if not self.has_input:
+    def rest(self) -> None:
+        """Give the buffer back, if it is empty: an idle connection holds none."""
+        if self._end == self._start:
             self._view = _NOTHING
             self._buffer = bytearray()
             self._start = self._end = 0

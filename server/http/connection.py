@@ -15,7 +15,7 @@ from cheroot.server import HTTPConnection
 from config.logging import get_log
 from server.http import access
 from server.http.channel import Channel, ClientGone, TooSlow
-from server.http.parser import Head, Refused, parse_head
+from server.http.parser import Fields, Head, Refused, parse_head
 from server.http.proxy_header import Malformed, ProxyHeader
 from server.http.request import Request, base_environ
 
@@ -23,7 +23,7 @@ from server.http.request import Request, base_environ
 STICKY_MILLISECONDS = 20
 LINGER_SECONDS = 2.0
 ACCEPTS_AT_ONCE = 64
-_NO_HEAD = Head("GET", b"/", b"/", b"", True, {}, 0, False, False)
+_NO_HEAD = Head("GET", b"/", b"/", b"", True, Fields(None, {}, True, 0, False, False))
 _log = get_log("http")
 
 
@@ -42,6 +42,8 @@ class Connection(HTTPConnection):
         self._must_shake_hands = False
         self._is_idle = False
         self._is_closed = False
+        self._before: Head | None = None
+        self._described: tuple[Fields, dict[str, Any]] = (_NO_HEAD.fields, {})
         self._proxy_header = ProxyHeader() if server.expects_proxy_header(address[0]) else None
         self._speak_over(sock)
         if self._proxy_header is None:
@@ -64,14 +66,13 @@ class Connection(HTTPConnection):
                 return True
             if self._must_shake_hands and not self._shake_hands():
                 return True
-            while True:
-                head = self._next_head()
-                if head is None:
-                    if not self._has_time_to_wait():
-                        return True
-                    continue
+            while (head := self._next_head()) is not None:
                 if not self._serve(Request(self.server, self, head)):
                     return False
+                if not self.channel.has_input and not self._hears_more():
+                    break
+            self.channel.rest()
+            return True
         except (ClientGone, TooSlow):
             return False
         except Malformed:
@@ -81,8 +82,21 @@ class Connection(HTTPConnection):
             self._refuse(error)
             return False
 
+    def environ_of(self, fields: Fields) -> dict[str, Any]:
+        """Return a new environment with what the connection and the field lines say."""
+        described, environ = self._described
+        if described is not fields:
+            environ = {**self.environ, **fields.values, "wsgi.input_terminated": True}
+            if "HTTP_CONTENT_TYPE" in environ:
+                environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+            environ.pop("HTTP_CONTENT_LENGTH", None)
+            if fields.length:
+                environ["CONTENT_LENGTH"] = str(fields.length)
+            self._described = fields, environ
+        return environ.copy()
+
     def _next_head(self) -> Head | None:
-        if self.channel.has_input or self._is_idle:
+        if self.channel.has_input:
             self.channel.skip_empty_line()
         raw = self.channel.read_head(self.server.header_bytes_max)
         if raw is None:
@@ -90,7 +104,9 @@ class Connection(HTTPConnection):
                 self._is_idle = False
                 self.deadline = time.monotonic() + self.server.header_read_seconds_max
             return None
-        return parse_head(raw.removeprefix(b"\r\n"), fields_max=self.server.header_fields_max)
+        head = parse_head(raw.removeprefix(b"\r\n"), fields_max=self.server.header_fields_max, before=self._before)
+        self._before = head
+        return head
 
     def _serve(self, request: Request) -> bool:
         self.requests_seen += 1
@@ -105,9 +121,9 @@ class Connection(HTTPConnection):
         self.deadline = time.monotonic() + self.server.keep_alive_seconds_max
         return True
 
-    def _has_time_to_wait(self) -> bool:
+    def _hears_more(self) -> bool:
         """Stay a moment for the next request, unless somebody else waits for this worker."""
-        if not self._is_idle or self.channel.has_input or self.server.requests.qsize or not self.server.ready:
+        if self.server.requests.is_wanted or not self.server.ready:
             return False
         return self.channel.wait_for_input(STICKY_MILLISECONDS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_to_bytes
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
@@ -11,6 +11,8 @@ TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]{1,128}\Z")
 _FIELD_VALUE_REFUSED = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+\Z")
+_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
+_REQUEST_LINE = re.compile(rb"(%s) (%s) HTTP/1\.([01])\Z" % (TOKEN.pattern[:-2], _TARGET.pattern[:-2]))
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)\Z", re.DOTALL)
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::[0-9]{0,5})?\Z")
@@ -20,6 +22,8 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _ONCE = frozenset({"HTTP_HOST", "HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION"})
 
 HEAD_END = b"\r\n\r\n"
+#: Longer field lines are read anew each time: an idle connection shall hold little.
+REMEMBERED_BYTES_MAX = 4096
 
 
 class Refused(Exception):
@@ -30,56 +34,63 @@ class Refused(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A head's field lines and what they decide. `values` are named as WSGI names them; nobody changes them.
+
+    `raw` are the lines as they came, None if they are too many to be remembered. `length` is None where the body comes
+    in chunks; `host_fits` is whether a Host stands there that may.
+    """
+
+    raw: bytes | None
+    values: dict[str, str]
+    host_fits: bool
+    length: int | None
+    expects_continue: bool
+    keeps_alive: bool
+
+
 @dataclass(slots=True)
 class Head:
-    """A request's head. `fields` are named as WSGI names them; `length` is None where the body comes in chunks."""
+    """A request's head. `path` is decoded once."""
 
     method: str
     target: bytes
     path: bytes
     query: bytes
     is_http_1_1: bool
-    fields: dict[str, str]
-    length: int | None
-    expects_continue: bool
-    keeps_alive: bool
+    fields: Fields
 
 
 _variables: dict[bytes, str] = {}
 
 
-def parse_head(raw: bytes, *, fields_max: int) -> Head:
-    """Return the head that `raw` (without the empty line at its end) spells. Raises Refused."""
-    lines = raw.split(b"\r\n")
-    method, target, is_http_1_1 = _request_line(lines[0])
-    if len(lines) - 1 > fields_max:
-        raise Refused("431 Request Header Fields Too Large")
-    fields = _fields(lines[1:])
-    path_and_query, authority = _origin_form(method, target)
-    host = fields.get("HTTP_HOST")
+def parse_head(raw: bytes, *, fields_max: int, before: Head | None = None) -> Head:
+    """Return the head that `raw` (without the empty line at its end) spells. Raises Refused.
+
+    `before` is the head before it on the same connection: clients repeat their fields from request to request, and
+    what was read of them once holds.
+    """
+    line, _, block = raw.partition(b"\r\n")
+    method, target, is_http_1_1 = _request_line(line)
+    if before is not None and before.fields.raw == block and before.is_http_1_1 is is_http_1_1:
+        fields = before.fields
+    else:
+        fields = _fields(block, fields_max, is_http_1_1)
+    target, authority = _origin_form(method, target)
     if authority is not None:
+        host = fields.values.get("HTTP_HOST")
         if host is not None and host.lower().encode("latin-1") != authority.lower():
             raise Refused("400 Bad Request")  # a proxy may have gone by the one, and we by the other
-        host = fields["HTTP_HOST"] = authority.decode("latin-1")
-    if host is None:
-        if is_http_1_1:
+        fields = replace(fields, raw=None, values={**fields.values, "HTTP_HOST": authority.decode("latin-1")})
+    elif not fields.host_fits:
+        raise Refused("400 Bad Request")
+    path, _, query = target.partition(b"?")
+    if b"%" in path:
+        if _BAD_ESCAPE.search(path):
             raise Refused("400 Bad Request")
-    elif not HOST.match(host.encode("latin-1")):
-        raise Refused("400 Bad Request")
-    path, _, query = path_and_query.partition(b"?")
-    if _BAD_ESCAPE.search(path):
-        raise Refused("400 Bad Request")
-    return Head(
-        method=method.decode("ascii"),
-        target=path_and_query,
-        path=unquote_to_bytes(path) if b"%" in path else path,
-        query=query,
-        is_http_1_1=is_http_1_1,
-        fields=fields,
-        length=_length(fields, is_http_1_1),
-        expects_continue=_expects_continue(fields, is_http_1_1),
-        keeps_alive=_keeps_alive(fields, is_http_1_1),
-    )
+        path = unquote_to_bytes(path)
+    return Head(method.decode("ascii"), target, path, query, is_http_1_1, fields)
 
 
 def refuse_early(raw: bytes | bytearray) -> None:
@@ -90,40 +101,50 @@ def refuse_early(raw: bytes | bytearray) -> None:
 
 def check_trailer(line: bytes) -> None:
     """Raise Refused unless `line`, which nobody reads, is at least a field that may stand behind a body."""
-    if not _fields([line]).keys().isdisjoint(_ONCE):
+    if not _values([line]).keys().isdisjoint(_ONCE):
         raise Refused("400 Bad Request")
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, bool]:
+    found = _REQUEST_LINE.match(line)
+    if found is not None:
+        return found[1], found[2], found[3] == b"1"
     parts = line.split(b" ")
-    if len(parts) != 3:
-        raise Refused("400 Bad Request")
-    method, target, version = parts
-    if not TOKEN.match(method) or not _TARGET.match(target):
-        raise Refused("400 Bad Request")
-    if version == b"HTTP/1.1":
-        return method, target, True
-    if version == b"HTTP/1.0":
-        return method, target, False
-    if re.match(rb"HTTP/[0-9]\.[0-9]\Z", version):
+    if len(parts) == 3 and TOKEN.match(parts[0]) and _TARGET.match(parts[1]) and _VERSION.match(parts[2]):
         raise Refused("505 HTTP Version Not Supported")
     raise Refused("400 Bad Request")
 
 
-def _fields(lines: list[bytes]) -> dict[str, str]:
-    fields: dict[str, str] = {}
+def _fields(raw: bytes, fields_max: int, is_http_1_1: bool) -> Fields:
+    lines = raw.split(b"\r\n") if raw else []
+    if len(lines) > fields_max:
+        raise Refused("431 Request Header Fields Too Large")
+    values = _values(lines)
+    host = values.get("HTTP_HOST")
+    return Fields(
+        raw=raw if len(raw) <= REMEMBERED_BYTES_MAX else None,
+        values=values,
+        host_fits=not is_http_1_1 if host is None else HOST.match(host.encode("latin-1")) is not None,
+        length=_length(values, is_http_1_1),
+        expects_continue=_expects_continue(values, is_http_1_1),
+        keeps_alive=_keeps_alive(values, is_http_1_1),
+    )
+
+
+def _values(lines: list[bytes]) -> dict[str, str]:
+    values: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
         variable = _variables.get(name) or _variable(name)
         if not colon or _FIELD_VALUE_REFUSED.search(value):
             raise Refused("400 Bad Request")
         text = value.strip(b" \t").decode("latin-1")
-        if variable in fields:
+        if variable in values:
             if variable in _ONCE:
                 raise Refused("400 Bad Request")
-            text = f"{fields[variable]}, {text}"
-        fields[variable] = text
-    return fields
+            text = f"{values[variable]}, {text}"
+        values[variable] = text
+    return values
 
 
 def _variable(name: bytes) -> str:

@@ -31,6 +31,11 @@ class Pool(ThreadPool):
         self._waiting = 0
         self._crowd = max(workers, workers_max) // 4
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a connection waits for a worker."""
+        return bool(self._queue.queue)
+
     def note_waiting(self, is_waiting: bool) -> None:
         """Count a worker that begins to wait for its client, or goes on."""
         with self._guard:

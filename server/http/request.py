@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from cheroot.server import HTTPRequest
-
 from config.logging import get_log
 from server.http import access
 from server.http.body import Body
@@ -33,16 +31,24 @@ class Cut(Exception):
     """The application broke off after its answer had begun; the connection must end with it."""
 
 
-class Request(HTTPRequest):
+class Request:
     """A request whose head is whole."""
 
+    __slots__ = (
+        "_began", "_headers", "_left", "_pending", "_status", "body", "channel", "chunked_write", "close_connection",
+        "conn", "head", "must_linger", "sent_headers", "server",
+    )  # fmt: skip
+
     def __init__(self, server: Any, conn: Connection, head: Head) -> None:
-        super().__init__(server, conn)
+        self.server = server
+        self.conn = conn
         self.head = head
         self.channel = conn.channel
-        self.body = Body(conn.channel, head.length, awaits_continue=head.expects_continue)
-        self.close_connection = not head.keeps_alive
+        self.body = Body(conn.channel, head.fields.length, awaits_continue=head.fields.expects_continue)
+        self.close_connection = not head.fields.keeps_alive
         self.must_linger = False
+        self.sent_headers = False
+        self.chunked_write = False
         self._began = time.monotonic()
         self._status = ""
         self._headers: list[tuple[str, str]] = []
@@ -105,27 +111,16 @@ class Request(HTTPRequest):
 
     def _environ(self) -> dict[str, Any]:
         head = self.head
-        environ: dict[str, Any] = {
-            **self.conn.environ,
-            **head.fields,
-            "REQUEST_METHOD": head.method,
-            "PATH_INFO": head.path.decode("latin-1"),
-            "QUERY_STRING": head.query.decode("latin-1"),
-            "SERVER_PROTOCOL": "HTTP/1.1" if head.is_http_1_1 else "HTTP/1.0",
-            "wsgi.input": self.body,
-            TARGET: head.target,
-            WATCH: self._watch,
-        }
-        content_type = environ.pop("HTTP_CONTENT_TYPE", None)
-        if content_type is not None:
-            environ["CONTENT_TYPE"] = content_type
-        environ.pop("HTTP_CONTENT_LENGTH", None)
-        if head.length:
-            environ["CONTENT_LENGTH"] = str(head.length)
-        environ["wsgi.input_terminated"] = True
-        proxies = self.server.trusted_proxies
-        if proxies:
-            apply_forwarded(environ, proxies, standard=self.server.believes_forwarded)
+        environ = self.conn.environ_of(head.fields)
+        environ["REQUEST_METHOD"] = head.method
+        environ["PATH_INFO"] = head.path.decode("latin-1")
+        environ["QUERY_STRING"] = head.query.decode("latin-1")
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.is_http_1_1 else "HTTP/1.0"
+        environ["wsgi.input"] = self.body
+        environ[TARGET] = head.target
+        environ[WATCH] = self._watch
+        if self.server.trusted_proxies:
+            apply_forwarded(environ, self.server.trusted_proxies, standard=self.server.believes_forwarded)
         return environ
 
     def _watch(self, pulse: Callable[[], None]) -> None:
@@ -142,40 +137,51 @@ class Request(HTTPRequest):
     def send_headers(self) -> None:
         """Make the head of the answer; it leaves with the first piece of the body."""
         self.sent_headers = True
-        names = {name.lower() for name, _ in self._headers}
-        bodiless = self._status[:3] in _BODILESS
-        patience_seconds = 0.0 if self.server.requests.is_crowded else DRAIN_SECONDS_MAX
-        if not self.close_connection and not self.body.drain(DRAIN_BYTES_MAX, patience_seconds):
-            self.close_connection = True
-        if not self.body.is_whole and not self.body.is_awaited:
-            self.must_linger = True
-        if "content-length" in names:
-            self._left = None if bodiless or self.head.method == "HEAD" else self._declared()
-        elif not bodiless and self.head.method != "HEAD":
-            if self.head.is_http_1_1:
-                self.chunked_write = True
-                self._headers.append(("Transfer-Encoding", "chunked"))
+        status = self._status
+        self._settle_body()
+        bodiless, is_head = status[:3] in _BODILESS, self.head.method == "HEAD"
+        lines = [f"HTTP/1.1 {status}"]
+        has_length = has_date = False
+        for name, value in self._headers:
+            known = name.lower()
+            if known == "connection":
+                self.close_connection = self.close_connection or value.lower() == "close"
+                continue
+            if known == "content-length":
+                has_length = True
+                if bodiless:
+                    continue
+                self._left = None if is_head else int(value)
+            elif known == "date":
+                has_date = True
+            lines.append(f"{name}: {value}")
+        if not (has_length or bodiless or is_head):
+            self.chunked_write = self.head.is_http_1_1
+            if self.chunked_write:
+                lines.append("Transfer-Encoding: chunked")
             else:
                 self.close_connection = True
         if self.close_connection:
-            self._headers.append(("Connection", "close"))
+            lines.append("Connection: close")
         elif not self.head.is_http_1_1:
-            self._headers.append(("Connection", "keep-alive"))
-        if "date" not in names:
-            self._headers.append(("Date", _date()))
-        lines = [f"HTTP/1.1 {self._status}"]
-        lines += [
-            f"{name}: {value}"
-            for name, value in self._headers
-            if not (bodiless and name.lower() == "content-length") and (name.lower() != "connection" or value)
-        ]
+            lines.append("Connection: keep-alive")
+        if not has_date:
+            lines.append(_date())
         text = "\r\n".join(lines)
-        if "\n" in text.replace("\r\n", ""):
+        if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
             raise ValueError("a line break inside a header")
         self._pending = (text + "\r\n\r\n").encode("latin-1")
 
-    def _declared(self) -> int:
-        return next(int(value) for name, value in self._headers if name.lower() == "content-length")
+    def _settle_body(self) -> None:
+        """Take in what is left of the request's body, or let the connection end with the answer."""
+        body = self.body
+        if body.is_whole:
+            return
+        patience_seconds = 0.0 if self.server.requests.is_crowded else DRAIN_SECONDS_MAX
+        if not self.close_connection and not body.drain(DRAIN_BYTES_MAX, patience_seconds):
+            self.close_connection = True
+        if not body.is_whole and not body.is_awaited:
+            self.must_linger = True
 
     def _write(self, piece: bytes | memoryview) -> None:
         if not self._status:
@@ -219,7 +225,7 @@ class _Dates:
 def _date() -> str:
     second = int(time.time())
     if _Dates.second != second:
-        _Dates.text = formatdate(second, usegmt=True)
+        _Dates.text = f"Date: {formatdate(second, usegmt=True)}"
         _Dates.second = second
     return _Dates.text
 

@@ -230,6 +230,39 @@ def test_requests_in_one_packet_are_answered_in_order(address: tuple[str, int], 
         assert [wire.answer()[2] for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+def test_what_was_read_of_one_head_is_not_taken_for_another(address: tuple[str, int], echo: Echo) -> None:
+    fields = b"Host: a\r\nX-A: b\r\nContent-Type: text/plain\r\n"
+    heads = [
+        b"GET /1 HTTP/1.1\r\n" + fields,
+        b"GET http://A/2 HTTP/1.1\r\n" + fields,
+        b"GET /3 HTTP/1.1\r\n" + fields,
+        b"PUT /4 HTTP/1.1\r\n" + fields + b"Content-Length: 2\r\n",
+        b"GET /5 HTTP/1.1\r\n" + fields.replace(b"X-A", b"X-B"),
+        b"GET /6 HTTP/1.0\r\n" + fields.replace(b"X-A", b"X-B") + b"Connection: keep-alive\r\n",
+    ]
+    with Wire(address) as wire:
+        for head in heads:
+            wire.send(head + b"\r\n" + (b"hi" if b"Length" in head else b""))
+            assert wire.answer()[0] == 200
+    seen = [(e["PATH_INFO"], e["HTTP_HOST"], e.get("HTTP_X_A"), e.get("CONTENT_LENGTH")) for e in echo.seen]
+    assert seen == [
+        ("/1", "a", "b", None), ("/2", "A", "b", None), ("/3", "a", "b", None), ("/4", "a", "b", "2"),
+        ("/5", "a", None, None), ("/6", "a", None, None),
+    ]  # fmt: skip
+    assert [e.get("CONTENT_TYPE") for e in echo.seen] == ["text/plain"] * 6
+    assert echo.bodies == [b"", b"", b"", b"hi", b"", b""]
+
+
+def test_fields_that_stood_are_refused_where_they_may_not_stand(address: tuple[str, int], echo: Echo) -> None:
+    chunked = b"Host: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    with Wire(address) as wire:
+        wire.send(b"PUT /1 HTTP/1.1\r\n" + chunked)
+        assert wire.answer()[0] == 200
+        wire.send(b"PUT /2 HTTP/1.0\r\n" + chunked)
+        assert wire.answer()[0] == 400
+    assert len(echo.seen) == 1
+
+
 def test_a_request_that_comes_byte_by_byte_is_served(address: tuple[str, int]) -> None:
     with Wire(address) as wire:
         for byte in b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi":
