@@ -1,4 +1,4 @@
-"""The WSGI application at `/dav`: OPTIONS for anyone, signing in, then WsgiDAV, which calls our methods."""
+"""The WSGI application at `/dav`: OPTIONS for anyone, signing in, then our methods, most of them called by WsgiDAV."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ METHODS: dict[str, Callable[[Exchange], Answer]] = {
     "PUT": put,
     "UNLOCK": unlock,
 }
+#: What programs ask hundreds of times in a row. The way through WsgiDAV would cost each more than all the rest here.
+DIRECT = frozenset({"GET", "HEAD", "LOCK", "PROPFIND", "PUT", "UNLOCK"})
 OPTIONS = [("DAV", "1, 2, 3"), ("MS-Author-Via", "DAV"), ("Allow", ALLOWED), ("Content-Length", "0")]
 _DRIVE, _OFFICE = "mellanrum.drive", "microsoft office"
 _log = get_log("webdav")
@@ -86,21 +88,25 @@ class Methods(DAVProvider):  # type: ignore[misc]
     def custom_request_handler(
         self, environ: dict[str, Any], start_response: Callable[..., Any], default_handler: object
     ) -> Iterable[bytes | memoryview]:
-        """Answer one request."""
-        method = environ["REQUEST_METHOD"]
-        href = "/dav/"
+        """Answer one request that came by way of WsgiDAV."""
+        return self.answer(environ, start_response, environ[_DRIVE])
+
+    def answer(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], drive: Drive
+    ) -> Iterable[bytes | memoryview]:
+        """Answer one request of a method that is ours."""
+        method, path = environ["REQUEST_METHOD"], None
         try:
             target = _target(environ)
             path = path_of(target)
-            if path is None or method not in METHODS:
+            if path is None:
                 raise NotHere
-            href = href_of(path)
             exchange = Exchange(
-                environ, self._settings, environ[_DRIVE], path, ends_in_slash=target.endswith("/") and not path.is_root
+                environ, self._settings, drive, path, ends_in_slash=target[-1] == "/" and not path.is_root
             )
             answer = METHODS[method](exchange)
         except MellanrumError as error:
-            answer = answer_to(error, method, href)
+            answer = answer_to(error, method, "/dav/" if path is None else href_of(path))
             if answer.status.startswith("5"):
                 _log.error("request_failed", error, status=int(answer.status[:3]))
         return send(answer, start_response)
@@ -128,9 +134,10 @@ class WebDav:
 
     def __init__(self, keeper: DoorKeeper, settings: Settings) -> None:
         self._keeper = keeper
+        self._methods = Methods(settings)
         self._wsgidav = WsgiDAVApp(
             {
-                "provider_mapping": {"/": Methods(settings)},
+                "provider_mapping": {"/": self._methods},
                 "middleware_stack": [RequestResolver],
                 "lock_storage": None,
                 "property_manager": None,
@@ -158,7 +165,10 @@ class WebDav:
             return send(answer_to(SignInRefused(), method, "/dav/"), start_response)
         if method not in METHODS:
             return send(answer_to(NotHere(), method, "/dav/"), start_response)
-        environ[_DRIVE] = self._keeper.drive(principal)
+        drive = self._keeper.drive(principal)
+        if method in DIRECT:
+            return self._methods.answer(environ, start_response, drive)
+        environ[_DRIVE] = drive
         # The path is ours to parse, and what is left of a body is the listener's to drain, within bounds.
         environ.update({"PATH_INFO": "/", "wsgidav.all_input_read": 1, "wsgidav.auth.user_name": ""})
         return self._through_wsgidav(environ, start_response)

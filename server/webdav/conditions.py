@@ -23,7 +23,7 @@ _TOKEN_ALONE_SUFFICES = frozenset({"PUT", "PROPPATCH"})
 
 def conditions_of(environ: dict[str, Any], origins: Origins) -> Conditions:
     """Return all that the request's headers demand. Raises BadRequest."""
-    if not any(name in environ for name in _HEADERS):
+    if environ.keys().isdisjoint(_HEADERS):
         return NO_CONDITIONS
     lists = parse_if(environ["HTTP_IF"], origins) if "HTTP_IF" in environ else ()
     tokens = {term.value for found in lists for term in found.terms if term.is_token}

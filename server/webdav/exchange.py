@@ -35,6 +35,8 @@ class Exchange:
         ends_in_slash: whether the URL did, as one of a collection should.
     """
 
+    __slots__ = ("drive", "ends_in_slash", "environ", "method", "path", "settings")
+
     def __init__(
         self, environ: dict[str, Any], settings: Settings, drive: Drive, path: Path, *, ends_in_slash: bool
     ) -> None:
@@ -44,7 +46,11 @@ class Exchange:
         self.path = path
         self.ends_in_slash = ends_in_slash
         self.method: str = environ["REQUEST_METHOD"]
-        self.origins = Origins(environ, settings.http.public_origins)
+
+    @property
+    def origins(self) -> Origins:
+        """Under which addresses this server may be meant."""
+        return Origins(self.environ, self.settings.http.public_origins)
 
     def header(self, name: str) -> str | None:
         """Return a request header by its WSGI name, `HTTP_DEPTH`."""

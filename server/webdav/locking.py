@@ -11,7 +11,7 @@ from server.webdav import live
 from server.webdav.conditions import bare_token
 from server.webdav.exchange import Answer, Exchange, xml_answer
 from server.webdav.refusals import BadRequest
-from server.webdav.xml import DAV, PROLOGUE, fragment, language_of, read_xml
+from server.webdav.xml import DAV, PROLOGUE, fragment, language_of, of_body
 
 _SECONDS = re.compile(r"second-(\d{1,10})\Z", re.IGNORECASE | re.ASCII)
 OWNER_BYTES_MAX = 4096
@@ -22,14 +22,13 @@ def lock(exchange: Exchange) -> Answer:
 
     Without a body it refreshes the lock whose token is submitted, or the one lock of one's own that holds the resource.
     """
-    root = read_xml(exchange)
-    seconds = _timeout(exchange)
-    if root is None:
+    asked, seconds = _asked(exchange), _timeout(exchange)
+    if asked is None:
         return _answer("200 OK", exchange.drive.refresh_lock(exchange.path, _tokens(exchange), seconds))
     depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
     if depth not in ("0", "infinity"):
         raise BadRequest(why="its depth is none that a lock can have")
-    is_shared, owner = _asked(root)
+    is_shared, owner = asked
     taken, created = exchange.drive.lock(
         exchange.path,
         is_deep=depth == "infinity",
@@ -68,8 +67,14 @@ def _tokens(exchange: Exchange) -> frozenset[str]:
     return frozenset(own)
 
 
-def _asked(root: Element) -> tuple[bool, str]:
-    """Return whether a shared lock is asked for, and the owner element as XML. Raises BadRequest."""
+@of_body
+def _asked(root: Element | None) -> tuple[bool, str] | None:
+    """Return whether a shared lock is asked for, and the owner element as XML; None without a body.
+
+    Raises BadRequest.
+    """
+    if root is None:
+        return None
     if root.tag != f"{DAV}lockinfo" or root.find(f"{DAV}locktype/{DAV}write") is None:
         raise BadRequest(why="its body asks for no lock that there is")
     is_shared = root.find(f"{DAV}lockscope/{DAV}shared") is not None

@@ -11,7 +11,7 @@ from server.webdav.exchange import XML_TYPE, Answer, Exchange
 from server.webdav.refusals import BadRequest, NoInfinity
 from server.webdav.sheets import CLOSING, OPENING, Beside, Wanted, responses
 from server.webdav.urls import encoded, href_of
-from server.webdav.xml import DAV, read_xml
+from server.webdav.xml import DAV, of_body
 
 _PIECE_ITEMS = 512
 
@@ -21,7 +21,7 @@ def propfind(exchange: Exchange) -> Answer:
     depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
     if depth not in ("0", "1", "infinity"):
         raise BadRequest(why="its depth is none")
-    wanted = _wanted(read_xml(exchange))
+    wanted = _wanted(exchange)
     drive, path = exchange.drive, exchange.path
     if depth == "1":
         own, members = drive.listing(path)
@@ -51,6 +51,7 @@ def _encoded(texts: object) -> list[bytes]:
     ]
 
 
+@of_body
 def _wanted(root: Element | None) -> Wanted:
     """Return what the body asks for; no body asks for all (RFC 4918 9.1). Raises BadRequest."""
     if root is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 import wsgidav.xml_tools
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from config.settings.schema import LimitSettings
 from server.webdav.refusals import BadRequest, TooLarge
 
 if TYPE_CHECKING:
@@ -20,7 +23,9 @@ assert wsgidav.xml_tools.use_lxml is False
 PROLOGUE = '<?xml version="1.0" encoding="utf-8"?>\n'
 DAV = "{DAV:}"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_PIECE_BYTES = 64 * 1024
+#: How many bodies each kind of request remembers, and how long each may be.
+REMEMBERED_MAX, REMEMBERED_BYTES_MAX = 256, 4096
+T = TypeVar("T")
 
 
 class _Limited(TreeBuilder):
@@ -43,12 +48,40 @@ class _Limited(TreeBuilder):
 
 def read_xml(exchange: Exchange) -> Element | None:
     """Return the root of the request's body, None if there is none. Raises BadRequest, TooLarge."""
-    limits = exchange.settings.limits
-    if (exchange.declared or 0) > limits.xml_bytes_max:
+    return _parsed(_body(exchange), exchange.settings.limits)
+
+
+def of_body(make: Callable[[Element | None], T]) -> Callable[[Exchange], T]:
+    """Return a function that makes something of a request's body by `make`, given its root as `read_xml` gives it.
+
+    What small bodies come to is remembered, for programs send the same ones over and over: `make` must depend on the
+    root alone, and what it returns be changed by nobody.
+    """
+
+    @lru_cache(maxsize=REMEMBERED_MAX)
+    def remembered(raw: bytes, limits: LimitSettings) -> T:
+        return make(_parsed(raw, limits))
+
+    def made(exchange: Exchange) -> T:
+        raw = _body(exchange)
+        if len(raw) > REMEMBERED_BYTES_MAX:
+            return make(_parsed(raw, exchange.settings.limits))
+        return remembered(raw, exchange.settings.limits)
+
+    return made
+
+
+def _body(exchange: Exchange) -> bytes:
+    limit = exchange.settings.limits.xml_bytes_max
+    if (exchange.declared or 0) > limit:
         raise TooLarge
-    raw = exchange.environ["wsgi.input"].read(limits.xml_bytes_max + 1)
-    if len(raw) > limits.xml_bytes_max:
+    raw: bytes = exchange.environ["wsgi.input"].read(limit + 1)
+    if len(raw) > limit:
         raise TooLarge
+    return raw
+
+
+def _parsed(raw: bytes, limits: LimitSettings) -> Element | None:
     if not raw:
         return None
     builder = _Limited(limits.xml_levels_max, limits.xml_elements_max)
