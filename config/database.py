@@ -4,7 +4,7 @@ Two registries of tables. `durable` holds all that was ever acknowledged; `trans
 machine's power: locks, throttles, leases. On SQLite each is a file of its own (synchronous FULL and NORMAL); on
 PostgreSQL both live in one database, the second reached with synchronous_commit off.
 
-This is the only module in which SQL stands as text.
+Here and in `config.snapshots` alone SQL stands as text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
@@ -33,10 +33,10 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 from config.clock import now_us
-from config.errors import DatabaseBusy, StorageFull
+from config.errors import StorageFull
+from config.snapshots import POOL_MAX, Snapshots, translated
 
 #: Constraints have names, so that later migrations can speak of them on every engine.
 _NAMING = {
@@ -54,7 +54,6 @@ BUSY_MS_MAX = 20_000
 CACHE_KIB = 8 * 1024
 BATCH_MAX = 512
 RETRIES_MAX = 6
-POOL_MAX = 64
 
 _NOW = select(sql_cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger))
 
@@ -89,12 +88,12 @@ class Database:
             self._durable_lock = FileLock(folder / "catalogue.lock")
             self._transient_lock = FileLock(folder / "transient.lock")
         self._commits = _GroupCommit(self)
+        self._durable_snapshots = Snapshots(self.durable_engine)
+        self._transient_snapshots = Snapshots(self.transient_engine)
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Give a connection on which all statements see the durable tables as of one moment."""
-        with _translated(), self.durable_engine.connect() as connection:
-            yield _snapshot(connection)
+        return self._durable_snapshots.taken()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -102,7 +101,7 @@ class Database:
 
         On PostgreSQL writers run side by side, and rows are what they lock.
         """
-        with _translated(), self._durable_lock, self.durable_engine.connect() as connection:
+        with translated(), self._durable_lock, self.durable_engine.connect() as connection:
             with connection.execution_options(mellanrum_write=True).begin():
                 yield connection
 
@@ -124,16 +123,14 @@ class Database:
         with self._durable_lock:
             yield
 
-    @contextmanager
-    def transient_read(self) -> Iterator[Connection]:
+    def transient_read(self) -> AbstractContextManager[Connection]:
         """Give a snapshot of the transient tables."""
-        with _translated(), self.transient_engine.connect() as connection:
-            yield _snapshot(connection)
+        return self._transient_snapshots.taken()
 
     @contextmanager
     def transient_write(self) -> Iterator[Connection]:
         """Give the writer's connection to the transient tables; commit on leaving."""
-        with _translated(), self._transient_lock, self.transient_engine.connect() as connection:
+        with translated(), self._transient_lock, self.transient_engine.connect() as connection:
             with connection.execution_options(mellanrum_write=True).begin():
                 yield connection
 
@@ -167,6 +164,8 @@ class Database:
     def dispose(self) -> None:
         """Close every connection."""
         self._commits.close()
+        self._durable_snapshots.close()
+        self._transient_snapshots.close()
         self.durable_engine.dispose()
         self.transient_engine.dispose()
         self._durable_lock.close()
@@ -330,7 +329,7 @@ class _GroupCommit:
             for pending in batch:
                 savepoint = connection.begin_nested()
                 try:
-                    with _translated():
+                    with translated():
                         pending.result = pending.operation(connection)
                         savepoint.commit()
                 except BaseException as error:
@@ -360,12 +359,6 @@ def writes(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get("mellanrum_write", False))
 
 
-def _snapshot(connection: Connection) -> Connection:
-    if connection.dialect.name == "postgresql":
-        return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return connection
-
-
 def _sqlite_engine(path: Path, synchronous: str) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}", pool_size=POOL_MAX, max_overflow=-1, connect_args={"check_same_thread": False}
@@ -386,10 +379,12 @@ def _sqlite_engine(path: Path, synchronous: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
         if writes(connection):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:  # it takes no lock before the first statement, so nothing can go wrong that wants translating
-            cast(Any, connection.connection.dbapi_connection).execute("BEGIN").close()
+        elif not driver.in_transaction:  # that of a snapshot has begun
+            # It takes no lock before the first statement, so nothing can go wrong that wants translating.
+            driver.execute("BEGIN").close()
 
     return engine
 
@@ -410,18 +405,3 @@ def _postgresql_engine(url: str, *, synchronous: bool) -> Engine:
 def _is_deadlock(error: BaseException) -> bool:
     code = getattr(getattr(error, "orig", None), "sqlstate", None)
     return code in ("40P01", "40001")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Tell a full disk and a busy database from a fault of ours."""
-    try:
-        yield
-    except DBAPIError as error:
-        text = str(error.orig).lower()
-        code = getattr(error.orig, "sqlstate", None) or ""
-        if "disk is full" in text or code in ("53100", "54000"):
-            raise StorageFull from error
-        if "database is locked" in text or code in ("55P03", "57014") or code.startswith(("08", "57P")):
-            raise DatabaseBusy from error
-        raise

@@ -16,6 +16,8 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
+from config.snapshots import driver_of
+
 #: How many lengths of lists one query is compiled for.
 SHAPES_MAX = 64
 
@@ -43,13 +45,15 @@ class Query:
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows as plain tuples. Raises what `connection.execute` raises."""
-        if connection.dialect.name != "sqlite":
-            return [tuple(row) for row in connection.execute(self.statement, values)]
-        shape = tuple(len(values[name]) for name in self._lists)
+        driver = driver_of(connection)
+        if driver is None:
+            if connection.dialect.name != "sqlite":
+                return [tuple(row) for row in connection.execute(self.statement, values)]
+            if not connection.in_transaction():
+                connection.begin()
+            driver = connection.connection.dbapi_connection
+        shape = tuple([len(values[name]) for name in self._lists]) if self._lists else ()
         prepared = self._prepared.get(shape) or self._prepare(connection.dialect, shape, values)
-        if not connection.in_transaction():
-            connection.begin()
-        driver: Any = connection.connection.dbapi_connection
         try:
             rows: list[tuple[Any, ...]] = driver.execute(prepared.text, prepared.pick(values)).fetchall()
         except connection.dialect.loaded_dbapi.Error:

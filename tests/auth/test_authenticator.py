@@ -47,6 +47,8 @@ def statements(database: Database) -> Iterator[list[str]]:
     is_sqlite = database.dialect == "sqlite"
     listeners = {"checkout": taken, "checkin": given_back} if is_sqlite else {"before_cursor_execute": executed}
     engines = {database.durable_engine, database.transient_engine}
+    for kept in (database._durable_snapshots, database._transient_snapshots):
+        kept.close()  # so that each connection is taken out anew, and seen
     for engine in engines:
         for name, listener in listeners.items():
             event.listen(engine, name, listener)

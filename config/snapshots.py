@@ -1,0 +1,120 @@
+"""Connections kept for reading, each snapshot begun and ended on them, and what a database's errors are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from config.errors import DatabaseBusy, StorageFull
+
+POOL_MAX = 64
+#: The option by which a connection bears the driver's own.
+DRIVER = "mellanrum_driver"
+
+
+class _Snapshot:
+    """A connection of SQLite that is kept for reading. Its snapshots begin and end on the driver itself: SQLAlchemy's
+    pool, transactions and events took several times as long as what was read.
+    """
+
+    __slots__ = ("_connection", "_driver", "_owner")
+
+    def __init__(self, owner: Snapshots, engine: Engine) -> None:
+        self._owner = owner
+        connection = engine.connect()
+        self._driver: Any = connection.connection.dbapi_connection
+        self._connection = connection.execution_options(**{DRIVER: self._driver})
+
+    def __enter__(self) -> Connection:
+        self._driver.execute("BEGIN")
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        through = self._connection.in_transaction()  # somebody used SQLAlchemy's own way
+        try:
+            if through:
+                self._connection.rollback()
+            else:
+                self._driver.execute("COMMIT")
+        except BaseException:
+            self.close()
+            raise
+        if through and error is not None:
+            self.close()  # a cursor that was left half read would hold the next one to this moment
+        else:
+            self._owner.give_back(self)
+        if isinstance(error, DBAPIError):
+            _raise_told(error)
+
+    def close(self) -> None:
+        """Close the connection for good."""
+        self._connection.invalidate()
+        self._connection.close()
+
+
+class Snapshots:
+    """Gives snapshots of one engine. The connection used last is used next: what it read is still at hand."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._free: list[_Snapshot] = []
+
+    def taken(self) -> AbstractContextManager[Connection]:
+        """Return a snapshot that is not in use; it begins when it is entered."""
+        if not self._is_sqlite:
+            return self._pooled()
+        try:
+            return self._free.pop()
+        except IndexError:
+            with translated():
+                return _Snapshot(self, self._engine)
+
+    def give_back(self, snapshot: _Snapshot) -> None:
+        """Keep one that is not in use any more."""
+        if len(self._free) < POOL_MAX:
+            self._free.append(snapshot)
+        else:
+            snapshot.close()
+
+    def close(self) -> None:
+        """Close those that are not in use."""
+        while self._free:
+            self._free.pop().close()
+
+    @contextmanager
+    def _pooled(self) -> Iterator[Connection]:
+        with translated(), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def driver_of(connection: Connection) -> Any:
+    """Return the driver's connection, in a transaction, of a snapshot on SQLite; None of any other connection."""
+    return connection.get_execution_options().get(DRIVER)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Tell a full disk and a busy database from a fault of ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        _raise_told(error)
+        raise
+
+
+def _raise_told(error: DBAPIError) -> None:
+    """Raise what a full disk or a busy database is called here, if the error is one of these."""
+    text = str(error.orig).lower()
+    code = getattr(error.orig, "sqlstate", None) or ""
+    if "disk is full" in text or code in ("53100", "54000"):
+        raise StorageFull from error
+    if "database is locked" in text or code in ("55P03", "57014") or code.startswith(("08", "57P")):
+        raise DatabaseBusy from error
