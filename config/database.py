@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
 
+from config import patience
 from config.clock import now_us
 from config.errors import StorageFull
 from config.snapshots import POOL_MAX, Snapshots, translated
@@ -77,9 +78,13 @@ class Database:
         self.folder = folder
         self.url = url or None
         self.dialect: Literal["sqlite", "postgresql"] = "postgresql" if self.url else "sqlite"
+        #: How long PostgreSQL may take for one answer before the connection is given up. None: as long as it likes.
+        self.answer_seconds_max: float | None = None
         if self.url:
             self.durable_engine = _postgresql_engine(self.url, synchronous=True)
             self.transient_engine = _postgresql_engine(self.url, synchronous=False)
+            for engine in (self.durable_engine, self.transient_engine):
+                patience.limit(engine, lambda: self.answer_seconds_max)
             self._durable_lock: _Exclusive = _NoLock()
             self._transient_lock: _Exclusive = _NoLock()
         else:
@@ -398,7 +403,7 @@ def _postgresql_engine(url: str, *, synchronous: bool) -> Engine:
         pool_size=POOL_MAX,
         max_overflow=-1,
         pool_pre_ping=False,
-        connect_args={"options": options, "connect_timeout": 10},
+        connect_args={"options": options, "connect_timeout": int(patience.ANSWER_SECONDS_MAX)},
     )
 
 

@@ -65,6 +65,10 @@ class DatabaseBusy(MellanrumError):
     exit_code = 75
 
 
+class DatabaseSilent(DatabaseBusy):
+    """The database broke off. What was asked for is done whole, or not at all. Look again in a moment."""
+
+
 class StorageFull(MellanrumError):
     """There is no room left to store this. What stood there before is untouched. Free some room and try again."""
 

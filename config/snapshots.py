@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from config.errors import DatabaseBusy, StorageFull
+from config import patience
+from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
 
 POOL_MAX = 64
 #: The option by which a connection bears the driver's own.
@@ -116,5 +117,7 @@ def _raise_told(error: DBAPIError) -> None:
     code = getattr(error.orig, "sqlstate", None) or ""
     if "disk is full" in text or code in ("53100", "54000"):
         raise StorageFull from error
+    if patience.is_silence(error.orig):
+        raise DatabaseSilent from error
     if "database is locked" in text or code in ("55P03", "57014") or code.startswith(("08", "57P")):
         raise DatabaseBusy from error

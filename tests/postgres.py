@@ -42,6 +42,13 @@ class Server:
         self.port = port
         self._password = password
         self._numbers = itertools.count(1)
+        self.pid = 0
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop all its processes where they are, or let them go on: connections stay open, and nobody answers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        for pid in (self.pid, *map(int, children)):
+            os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def url(self, name: str) -> str:
         """Return the SQLAlchemy URL of the database."""
@@ -93,6 +100,7 @@ def running(*, fsync: bool = False) -> Iterator[Server]:
                 stdout=output,
                 stderr=output,
             )
+        server.pid = process.pid
         try:
             _wait(server, process, log)
             yield server

@@ -223,7 +223,8 @@ def start(folder: Path, world: World, **overrides: Any) -> Served:
 @contextmanager
 def serving(folder: Path, **overrides: Any) -> Iterator[Served]:
     """Make an installation in `folder` with people and a space, and serve it."""
-    world = World.create(folder)
+    where = {name: value for name, value in overrides.items() if name.startswith("installation.")}
+    world = World.create(folder, **where)
     populate(world)
     server = start(folder, world, **overrides)
     try:

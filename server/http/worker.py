@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from config import logging as house_logging
+from config import patience
 from config.clock import now_us
 from config.errors import MellanrumError
 from config.logging import get_log
@@ -73,6 +74,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     try:
+        installation.database.answer_seconds_max = patience.ANSWER_SECONDS_MAX
         installation.journal.prepare()
         _serve(task, installation, settings, stop)
     finally:
