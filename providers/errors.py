@@ -71,6 +71,12 @@ class IsAFolder(DriveError):
     exit_code = 15
 
 
+class FolderNotEmpty(DriveError):
+    """The folder is not empty. Nothing was removed. Empty it first."""
+
+    exit_code = 15
+
+
 class SameResource(DriveError):
     """Source and target are the same, or one lies within the other. Nothing was changed."""
 

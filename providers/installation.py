@@ -30,6 +30,7 @@ from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive
+from providers.drive.kept import drop_stale
 from providers.drive.locking import release_lost
 from providers.drive.rivals import require_walls_around
 from providers.drive.sight import Audiences, Sights
@@ -173,6 +174,7 @@ class Installation:
             return
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
         self.authenticator.throttle.sweep()
+        drop_stale(self.storage)
         now = now_us()
         with self.database.transient_read() as connection:
             stale = connection.execute(select(tables.lock.c.token).where(tables.lock.c.expires_at <= now)).first()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from providers.paths import Path
@@ -98,6 +99,13 @@ class Conditions:
 
 
 NO_CONDITIONS = Conditions()
+
+
+class Expected(Enum):
+    """What alone may go when something is deleted."""
+
+    DOCUMENT = "document"
+    EMPTY_FOLDER = "empty folder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,12 +55,10 @@ def parse(text: str) -> Path:
 
     The text is already percent-decoded, once. Raises BadName for a name that may not stand, NameTooLong.
     """
-    segments = tuple(segment for segment in text.split("/") if segment)
-    if len(segments) > DEPTH_MAX:
-        raise BadName(why=f"it lies deeper than {DEPTH_MAX} folders.")
-    for segment in segments:
+    path = _within_depth(tuple(segment for segment in text.split("/") if segment))
+    for segment in path.segments:
         check_name(segment)
-    return Path(segments)
+    return path
 
 
 def parse_bytes(raw: bytes) -> Path:
@@ -69,6 +67,30 @@ def parse_bytes(raw: bytes) -> Path:
         return parse(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise BadName(why="it is not valid UTF-8.") from None
+
+
+def parse_posix(raw: bytes) -> Path:
+    """Return the path that UTF-8 bytes spell to POSIX: `.` is where one is, `..` the folder above, at most the root.
+
+    Paths that do not begin with `/` begin at the root too. Raises BadName, NameTooLong.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadName(why="it is not valid UTF-8.") from None
+    segments: list[str] = []
+    for segment in text.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(check_name(segment))
+    return _within_depth(tuple(segments))
+
+
+def _within_depth(segments: tuple[str, ...]) -> Path:
+    if len(segments) > DEPTH_MAX:
+        raise BadName(why=f"it lies deeper than {DEPTH_MAX} folders.")
+    return Path(segments)
 
 
 @lru_cache(maxsize=65_536)

@@ -204,6 +204,24 @@ journal = Table(
     comment="How far each journal of reads was numbered into the logs; a row goes with its file.",
 )
 
+draft = Table(
+    "draft",
+    durable,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("parent", LargeBinary(16), nullable=False),
+    Column("folded", LargeBinary, nullable=False),
+    Column("name", LargeBinary, nullable=False, comment="as given, sealed"),
+    Column("principal", LargeBinary(16), nullable=False, comment="who alone sees it"),
+    Column("size", BigInteger, nullable=False),
+    Column("modified", BigInteger, nullable=False),
+    Column("sealed_bytes", BigInteger, nullable=False, comment="in packs, and counted by no version yet"),
+    Column("expires_at", BigInteger, nullable=False),
+    comment="Interrupted uploads, for their makers to resume; their bytes stand in the drafts of the vault.",
+)
+Index("draft_by_name", draft.c.parent, draft.c.principal, draft.c.folded)
+Index("draft_by_expiry", draft.c.expires_at)
+
 lock = Table(
     "lock",
     transient,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
-from providers.drive import granting, locking, properties, trees
+from providers.drive import granting, kept, locking, properties, trees
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import days_seen, versions_of
@@ -19,7 +19,7 @@ from providers.drive.targets import require_room, target
 from providers.drive.transaction import Look, Transaction
 from providers.drive.uploads import Reader, Upload, check_replaceable, open_content, standing_content, writer_for
 from providers.errors import DriveError, TargetExists
-from providers.model import ARCHIVED, NO_CONDITIONS, Conditions, Item, Lock, Quota, Version
+from providers.model import ARCHIVED, NO_CONDITIONS, Conditions, Expected, Item, Lock, Quota, Version
 from providers.paths import Path
 
 
@@ -182,8 +182,21 @@ class Drive:
 
     @operation(Action.ADD, Effect.CHANGE)
     def edit(self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS) -> Edit:
-        """Begin a draft to be written at random places; refuse at once what may not be. One version at its commit."""
+        """Begin to write a document at any place, in any order; refuse at once what may not be. One version at its
+        commit. Without `truncate`, an interrupted upload of one's own is resumed where nothing else stands.
+        """
         return edit(self._session, path, create=create, truncate=truncate, conditions=conditions)
+
+    @operation(Action.LIST, Effect.NONE)
+    def drafts(self, path: Path) -> list[Item]:
+        """Return one's own interrupted uploads in a folder, under names where nothing else is seen. Others see none."""
+        with self._session.look() as look:
+            return kept.kept_below(look, path)
+
+    @operation(Action.ADD, Effect.NONE)
+    def drop_draft(self, path: Path) -> None:
+        """Forget one's own interrupted upload at `path`. Raises NotFound."""
+        kept.drop_at(self._session, path)
 
     @operation(Action.MAKE_FOLDER, Effect.CHANGE)
     def make_folder(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> Item:
@@ -202,9 +215,12 @@ class Drive:
         return self._session.commit([path], work)
 
     @operation(Action.DELETE, Effect.CHANGE)
-    def delete(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> None:
-        """Move a document, or a folder with all in it, to the trash."""
-        trees.delete(self._session, path, conditions)
+    def delete(self, path: Path, conditions: Conditions = NO_CONDITIONS, *, expected: Expected | None = None) -> None:
+        """Move a document, or a folder with all in it, to the trash; or only what is `expected`.
+
+        Raises IsAFolder, NotAFolder, FolderNotEmpty for what is not.
+        """
+        trees.delete(self._session, path, conditions, expected)
 
     @operation(Action.ADD, Effect.CHANGE)
     def copy(
@@ -215,10 +231,19 @@ class Drive:
 
     @operation(Action.MOVE, Effect.CHANGE)
     def move(
-        self, source: Path, goal: Path, *, overwrite: bool, conditions: Conditions = NO_CONDITIONS
+        self,
+        source: Path,
+        goal: Path,
+        *,
+        overwrite: bool,
+        plainly: bool = False,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> tuple[Item, bool]:
-        """Move, or rename within its folder; return the item at `goal`, and whether the name is new."""
-        return trees.move(self._session, source, goal, overwrite=overwrite, conditions=conditions)
+        """Move, or rename within its folder; return the item at `goal`, and whether the name is new.
+
+        `plainly`: only a document takes the place of a document, and a folder that of an empty folder.
+        """
+        return trees.move(self._session, source, goal, overwrite=overwrite, plainly=plainly, conditions=conditions)
 
     @operation(Action.REPLACE, Effect.CHANGE)
     def change_properties(

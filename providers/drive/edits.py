@@ -1,96 +1,321 @@
-"""A document being changed at random places, in a draft of its own that becomes one version at its commit."""
+"""A document being written, in whatever order the bytes come. It becomes one version at its commit.
+
+Bytes that come in their order are cut and sealed as they come, as in an upload. With the first that do not, what was
+sealed becomes the base of a draft, which takes bytes at any place and is cut anew only around what was changed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 from auth.roles import Action
 from config.ids import new_id
-from providers.catalogue.contents import ChunkIndex
+from providers.catalogue.contents import ChunkIndex, sha256_of, version
+from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed
 from providers.drive.session import Session
-from providers.drive.targets import target
-from providers.drive.uploads import Arrival, check_replaceable, open_content, reader_of, standing_content
-from providers.errors import NotFound
+from providers.drive.targets import Target, target
+from providers.drive.transaction import Look
+from providers.drive.uploads import (
+    Arrival,
+    Reader,
+    check_replaceable,
+    open_content,
+    reader_of,
+    standing_content,
+    writer_for,
+)
+from providers.errors import NotFound, QuotaExceeded, TargetExists, UploadIncomplete
 from providers.model import Conditions, Item
 from providers.paths import Path
-from providers.vault.vault import ContentReader, Draft
+from providers.vault.vault import ContentReader, ContentWriter, Draft, Location, Sealed, chunker_of
+
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What an edit was begun with: what stood there, the room there was, an upload of the same name cut off before.
+
+    `room` is how many bytes the document may come to have; None: any number.
+    """
+
+    path: Path
+    found: Target
+    item: Item | None
+    conditions: Conditions
+    standing: bytes | None
+    kept: Kept | None
+    room: int | None
+
+    @property
+    def space(self) -> bytes:
+        """The space it lies in."""
+        return self.found.space.id
 
 
 class Edit:
-    """A draft over what a document held when it was opened. Nothing of it is visible before `commit` returns."""
+    """What is written of one document. Nobody else sees any of it before `commit` returns.
 
-    def __init__(
-        self, session: Session, path: Path, space: bytes, draft: Draft, conditions: Conditions, *, is_new: bool
-    ) -> None:
+    One thread at a time. `item` is what stood there when it was begun, None if nothing did.
+    """
+
+    def __init__(self, session: Session, begun: Beginning, draft: Draft | None, *, is_changed: bool) -> None:
+        self.item = begun.item
+        self.is_changed = is_changed
         self._session = session
-        self._path = path
-        self._space = space
-        self._draft: Draft | None = draft
-        self._conditions = conditions
-        self._has_base = draft.base_bytes > 0
-        self._dirty = is_new
-        self._read_noted = False
+        self._begun = begun
+        self._draft = draft
+        self._writer: ContentWriter | None = None
+        self._streamed = 0
+        #: What was sealed before the draft took over, and by what it is counted once it is known to the catalogue.
+        self._lead: Sealed | None = None
+        self._is_published = False
+        #: A part of the stream was lost.
+        self._is_torn = False
+        self._published_bytes = 0 if draft is None or begun.kept is None else begun.kept.sealed_bytes
+        #: The interrupted upload that this one resumes, or supersedes once it is committed.
+        self._kept = None if begun.kept is None else begun.kept.id
+        self._owes_read = draft is not None and begun.standing is not None and draft.base_bytes > 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing stood there when it was begun."""
+        return self.item is None
 
     @property
     def size(self) -> int:
-        """Bytes of the content as it stands in the draft."""
-        return self._open.size
+        """Bytes as they stand now."""
+        return self._draft.size if self._draft is not None else self._streamed
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return bytes of the draft, fewer past its end. Reading what the document held is a read, with its event."""
-        if self._has_base and not self._read_noted:
-            open_content(self._session, self._path, None).close()
-            self._read_noted = True
-        return self._open.read(offset, length)
+        """Return bytes, fewer past the end. Reading what the document held is a read, with its event."""
+        if self._owes_read:
+            open_content(self._session, self._begun.path, None).close()
+            self._owes_read = False
+        return self._as_draft().read(offset, length) if self.size else b""
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Put bytes into the draft; a gap before them reads as zeros."""
-        self._dirty = True
-        self._open.write(offset, data)
+        """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded."""
+        self._require_room(offset + len(data))
+        self.is_changed = True
+        if self._draft is None and self._lead is None and offset == self._streamed:
+            self._stream(data)
+        else:
+            self._as_draft().write(offset, data)
 
     def truncate(self, size: int) -> None:
-        """Cut the draft off at `size`, or let it grow to it with zeros."""
-        self._dirty = self._dirty or size != self._open.size
-        self._open.truncate(size)
+        """Cut off at `size`, or grow to it with zeros. Raises QuotaExceeded."""
+        if size == self.size:
+            return
+        self._require_room(size)
+        self.is_changed = True
+        if size == 0 and self._draft is None:
+            self._forget_stream()
+        else:
+            self._as_draft().truncate(size)
+
+    def copy_from(self, reader: Reader, start: int, length: int, at: int) -> None:
+        """Put bytes of another document there. The whole of one into nothing is no work at all."""
+        whole = start == 0 and at == 0 and length >= reader.item.size > 0
+        if whole and self.size == 0 and self._draft is None and reader.item.space == self._begun.space:
+            self._require_room(reader.item.size)
+            self._lead = self._content_of(reader.item)
+            if self._lead is not None:
+                self._is_published, self._streamed, self.is_changed = True, reader.item.size, True
+                return
+        stop = min(start + length, reader.item.size)
+        while start < stop:
+            data = reader.read(start, min(_COPY_BYTES, stop - start))
+            self.write(at, data)
+            start, at = start + len(data), at + len(data)
 
     def sync(self) -> None:
-        """Make the draft durable. It stays invisible."""
-        self._open.sync()
+        """Make what was written durable, for its maker to find. It stays unseen by others."""
+        if self.is_changed:
+            self._keep()
 
-    def commit(self) -> tuple[Item, bool] | None:
-        """Make the draft the newest version; return the item and whether it is new. None if nothing was changed."""
-        if not self._dirty:
+    def commit(self, *, modified: int | None = None) -> tuple[Item, bool] | None:
+        """Make it the newest version; return the item, and whether it is new. None if nothing was changed.
+
+        `modified` is shown as its time of modification, in microseconds. If it is refused, the edit may be kept.
+        """
+        if not self.is_changed:
             self.discard()
             return None
-        index = ChunkIndex(self._session.storage.database, self._space)
-        sealed = self._open.splice(index.known)
-        arrival = Arrival(self._session, self._path, self._space, sealed, self._conditions, None)
+        if self._is_torn:
+            raise UploadIncomplete
+        begun = self._begun
+        sealed = self._sealed()
+        arrival = Arrival(self._session, begun.path, begun.space, sealed, begun.conditions, modified, begun.found)
         made = arrival.commit()
         self.discard()
         return made
 
+    def keep(self) -> None:
+        """Let go without a version: what was written is its maker's to resume, for 7 days."""
+        if not self.is_changed or self._is_torn or not self.size:
+            self.discard()
+            return
+        try:
+            self._keep()
+        except BaseException:
+            self.discard()
+            raise
+        self._as_draft().close()
+        self._draft = None
+
     def discard(self) -> None:
-        """Forget the draft. Harmless after `commit`."""
-        if self._draft is not None:
-            self._draft.discard()
-            self._draft = None
+        """Forget what was written. Harmless when repeated, and after `commit` or `keep`."""
+        storage, space = self._session.storage, self._begun.space
+        self._forget_stream()
+        draft, self._draft = self._draft, None
+        if draft is not None and draft.id == self._kept and not self.is_changed:
+            draft.close()
+        elif draft is not None:
+            draft.discard()
+        if self._kept is not None and self.is_changed:
+            drop(storage, space, self._kept)
+            self._kept = None
+
+    # --- within
+
+    def _stream(self, data: bytes | bytearray | memoryview) -> None:
+        if self._writer is None:
+            self._writer = writer_for(self._session, self._begun.space, None, self._begun.standing)
+        try:
+            self._writer.write(data)
+        except BaseException:
+            self._is_torn = True
+            self._forget_stream()
+            raise
+        self._streamed += len(data)
+
+    def _require_room(self, size: int) -> None:
+        room = self._begun.room
+        if room is not None and size > room and size > self.size:
+            raise QuotaExceeded
+
+    def _forget_stream(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer = None
+        self._streamed = 0
+        self._lead = None
+
+    def _settle(self) -> None:
+        """End the stream: what came so far is a content of its own."""
+        if self._writer is not None:
+            self._lead = self._writer.finish()
+            self._writer = None
+
+    def _as_draft(self) -> Draft:
+        if self._draft is None:
+            self._settle()
+            lead, vault = self._lead, self._session.storage.vault
+            base = None if lead is None else vault.reader(self._begun.space, lead.content, self._locate)
+            self._draft = vault.draft(self._begun.space, new_id(), base)
+        return self._draft
+
+    def _locate(self, cids: list[bytes]) -> Mapping[bytes, Location]:
+        """Find what this edit brought, which the catalogue does not know yet, and all else."""
+        own = {record.cid: record for record in (() if self._lead is None else self._lead.records)}
+        found = {cid: Location(*own[cid][1:]) for cid in cids if cid in own}
+        others = [cid for cid in cids if cid not in own]
+        return {**self._index.locate(others), **found} if others else found
+
+    def _known(self, cids: list[bytes]) -> set[bytes]:
+        own = {record.cid for record in (() if self._lead is None else self._lead.records)}
+        return self._index.known(cids) | own.intersection(cids)
 
     @property
-    def _open(self) -> Draft:
-        assert self._draft is not None, "the draft is closed"
-        return self._draft
+    def _index(self) -> ChunkIndex:
+        return ChunkIndex(self._session.storage.database, self._begun.space)
+
+    def _sealed(self) -> Sealed:
+        """Return all that was written as one content, with all it brings to the vault."""
+        if self._draft is None:
+            self._settle()
+            if self._lead is not None:
+                return self._counted(self._lead)
+            return writer_for(self._session, self._begun.space, 0, self._begun.standing).finish()
+        standing = self._begun.standing
+        sealed = self._draft.splice(self._known, None if standing is None else chunker_of(standing))
+        lead = self._lead
+        if lead is None or self._is_published:
+            return self._counted(sealed)
+        own = {record.cid for record in lead.records}
+        return replace(
+            sealed,
+            records=(*lead.records, *sealed.records),
+            relied=(*lead.relied, *(cid for cid in sealed.relied if cid not in own)),
+            sealed_bytes=lead.sealed_bytes + sealed.sealed_bytes,
+            needs=lead.needs | sealed.needs,
+        )
+
+    def _counted(self, sealed: Sealed) -> Sealed:
+        """Count what was made known before, and belongs to no version yet, with the version that it becomes."""
+        return replace(sealed, sealed_bytes=sealed.sealed_bytes + self._published_bytes)
+
+    def _keep(self) -> None:
+        begun, draft = self._begun, self._as_draft()
+        fresh = None if self._is_published else self._lead
+        if fresh is not None:
+            self._published_bytes += fresh.sealed_bytes
+        slot = Slot(begun.space, begun.found.parent.node.id, begun.path.name)
+        keep(self._session, slot, draft, fresh, self._published_bytes)
+        self._kept, self._is_published = draft.id, True
+
+    def _content_of(self, item: Item) -> Sealed | None:
+        """Return what a version holds, as content to be referred to again."""
+        storage, space = self._session.storage, self._begun.space
+        with storage.database.read() as connection:
+            row = version(connection, storage.keyring, space, item.id, item.version)
+        content = bytes(row["content"])
+        chunker = reader_of(self._session, space, content).chunker
+        return Sealed(content, item.size, sha256_of(storage.keyring, row), chunker, (), (), 0, frozenset())
 
 
 def edit(session: Session, path: Path, *, create: bool, truncate: bool, conditions: Conditions) -> Edit:
-    """Begin a draft of what stands at `path`, or, with `create`, of a new document. Raises NotFound without."""
+    """Begin to write what stands at `path`, or resume an interrupted upload there; with `create`, a new document.
+
+    Raises NotFound where there is neither, and what `put` would refuse.
+    """
     with session.look() as look:
-        found = target(look, path, Action.ADD)
-        if found.node is None and not create:
-            raise NotFound
-        check_replaceable(look, found, conditions)
-        standing = standing_content(look, found)
-    base: ContentReader | None = None
-    if standing is not None and not truncate:
-        base = reader_of(session, found.space.id, standing)
-    draft = session.storage.vault.draft(found.space.id, new_id(), base)
-    # Cutting a document to nothing is a change, even if no byte follows.
-    cut = truncate and found.node is not None and found.node.size > 0
-    return Edit(session, path, found.space.id, draft, conditions, is_new=cut or found.node is None)
+        begun = _beginning(look, path, conditions)
+    kept = begun.kept
+    if begun.item is None and kept is None and not create:
+        raise NotFound
+    if kept is not None and conditions.if_none_match is not None:
+        raise TargetExists
+    storage = session.storage
+    if begun.item is None:
+        draft = resumed(storage, begun.space, kept) if kept is not None and not truncate else None
+        # Who only looks into an interrupted upload changes nothing.
+        return Edit(session, begun, draft, is_changed=create)
+    if truncate or begun.standing is None:
+        # Cutting a document to nothing is a change, even if no byte follows.
+        return Edit(session, begun, None, is_changed=truncate and begun.item.size > 0)
+    base: ContentReader = reader_of(session, begun.space, begun.standing)
+    return Edit(session, begun, storage.vault.draft(begun.space, new_id(), base), is_changed=False)
+
+
+def _beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
+    found = target(look, path, Action.ADD)
+    check_replaceable(look, found, conditions)
+    item = None if found.node is None else look.item(found.place)
+    slot = Slot(found.space.id, found.parent.node.id, path.name)
+    room, quota = None, found.space.quota_bytes
+    if quota is not None:
+        others = look.storage.reservations.total(found.space.id)
+        left = quota - look.sealed_bytes(found.space.id) - others
+        room = max(left, 0) + (0 if item is None else item.size)
+    return Beginning(
+        path,
+        found,
+        item,
+        conditions,
+        standing_content(look, found),
+        kept_at(look, slot) if item is None else None,
+        room,
+    )

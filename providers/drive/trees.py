@@ -32,19 +32,29 @@ from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, has_inner_rights, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.drive.uploads import reader_of, sealed_again
-from providers.errors import Forbidden, PreconditionFailed, SameResource, TargetExists
+from providers.errors import (
+    FolderNotEmpty,
+    Forbidden,
+    IsAFolder,
+    NotAFolder,
+    PreconditionFailed,
+    SameResource,
+    TargetExists,
+)
 from providers.locks import HeldLock
-from providers.model import Conditions, Item
+from providers.model import Conditions, Expected, Item
 from providers.paths import Path
 from providers.vault.vault import ChunkRecord, VersionRecord
 
 
-def delete(session: Session, path: Path, conditions: Conditions) -> None:
+def delete(session: Session, path: Path, conditions: Conditions, expected: Expected | None) -> None:
     """Let a node, and all in it, stand no longer. Its history is kept."""
 
     def work(tx: Transaction) -> list[HeldLock]:
         place = _inner(tx, path)
         tx.allow(Action.DELETE, place)
+        if expected is not None:
+            _require(tx, place, expected)
         require_conditions(tx, path, conditions)
         gone = _unlocked(tx, place, conditions, path)
         audience = tx.audience(place.space, place.chain)
@@ -56,6 +66,17 @@ def delete(session: Session, path: Path, conditions: Conditions) -> None:
         return gone
 
     session.storage.locks.remove(lock.token for lock in session.commit([path], work))
+
+
+def _require(look: Look, place: Place, expected: Expected) -> None:
+    """Raise unless what stands there is what was expected. A folder is empty in which nothing is seen."""
+    if expected is Expected.DOCUMENT:
+        if place.node.is_folder:
+            raise IsAFolder
+    elif not place.node.is_folder:
+        raise NotAFolder
+    elif look.resolver.children(place):
+        raise FolderNotEmpty
 
 
 def _inner(look: Look, path: Path) -> Place:
@@ -291,11 +312,14 @@ def _told(
 # --- move
 
 
-def move(session: Session, source: Path, goal: Path, *, overwrite: bool, conditions: Conditions) -> tuple[Item, bool]:
+def move(
+    session: Session, source: Path, goal: Path, *, overwrite: bool, plainly: bool, conditions: Conditions
+) -> tuple[Item, bool]:
     """Let what stands at `source` stand at `goal`; return the item there, and whether the name is new.
 
-    Over a standing document it becomes a new version of that document, and the source goes to the trash. Into another
-    space it is sealed anew under a new identity, and the source goes to the trash of its own space.
+    `plainly`: as POSIX renames, only a document takes the place of a document, a folder that of an empty one. Over a
+    standing document it becomes a new version of that document, and the source goes to the trash. Into another space
+    it is sealed anew under a new identity, and the source goes to the trash of its own space.
     """
     for _ in range(REPLANS_MAX):
         ready = _ready_for_move(session, source, goal)
@@ -310,6 +334,8 @@ def move(session: Session, source: Path, goal: Path, *, overwrite: bool, conditi
             if found.node is not None and found.node.id == place.node.id:
                 return (*_renamed(tx, place, found), gone)
             _require_apart(place, found)
+            if plainly and overwrite and found.node is not None:
+                _require(tx, found.place, Expected.EMPTY_FOLDER if place.node.is_folder else Expected.DOCUMENT)
             gone += _make_way(tx, place, found, overwrite, conditions)
             if _relocates(place, found):
                 return (*_relocated(tx, place, found), gone)

@@ -48,6 +48,11 @@ class Reader:
         if self._content is not None:
             yield from self._content.chunks(start, stop)
 
+    def rest(self) -> None:
+        """Let go of buffers; reading goes on as before."""
+        if self._content is not None:
+            self._content.rest()
+
     def close(self) -> None:
         """Let go of what the reader holds."""
         self._content = None

@@ -96,6 +96,11 @@ class ContentReader:
                 offset += len(view)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def rest(self) -> None:
+        """Let go of buffers: a window is some 2 MiB. Reading goes on as before."""
+        with self._guard:
+            self._window = _Window()
+
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
         """Yield the bytes from `start` to `stop` in pieces of at most 1 MiB, each good until the next is asked for.
 

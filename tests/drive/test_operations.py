@@ -73,6 +73,15 @@ def _edit(drive: Drive, path: Path, *, create: bool) -> object:
     return draft.commit()
 
 
+def _keep_and_drop(drive: Drive, path: Path) -> None:
+    half = drive.edit(path, create=True, truncate=False)
+    half.write(0, b"half")
+    half.keep()
+    assert [item.name for item in drive.drafts(path.parent)] == [path.name]
+    drive.drop_draft(path)
+    assert drive.drafts(path.parent) == []
+
+
 TOKEN = "urn:uuid:6a1c6c0a-1111-4222-8333-444444444444"
 ACTS: dict[str, Callable[[Subject], object]] = {
     "stat": lambda s: s.drive.stat(s.document),
@@ -93,6 +102,8 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "put_over": lambda s: store(s.drive, s.document, b"other"),
     "edit": lambda s: _edit(s.drive, s.document, create=False),
     "edit_new": lambda s: _edit(s.drive, s.folder.joined("Ny 2.txt"), create=True),
+    "drafts": lambda s: s.drive.drafts(s.folder),
+    "drop_draft": lambda s: _keep_and_drop(s.drive, s.folder.joined("Halv.txt")),
     "make_folder": lambda s: s.drive.make_folder(s.folder.joined("Ny")),
     "delete": lambda s: s.drive.delete(s.document),
     "copy": lambda s: s.drive.copy(s.document, s.folder.joined("Kopia.txt"), overwrite=False),

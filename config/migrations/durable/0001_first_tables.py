@@ -17,6 +17,7 @@ def upgrade() -> None:
     _checkpoint()
     _chunk()
     _closed_entry()
+    _draft()
     _entry()
     _epoch()
     _grants()
@@ -101,6 +102,26 @@ def _closed_entry() -> None:
     )
     op.create_index("closed_entry_by_node", "closed_entry", ["node", "from_change"], unique=False)
     op.create_index("closed_entry_by_space", "closed_entry", ["space", "to_change"], unique=False)
+
+
+def _draft() -> None:
+    op.create_table(
+        "draft",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("parent", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("folded", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.LargeBinary(), nullable=False, comment="as given, sealed"),
+        sa.Column("principal", sa.LargeBinary(length=16), nullable=False, comment="who alone sees it"),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("modified", sa.BigInteger(), nullable=False),
+        sa.Column("sealed_bytes", sa.BigInteger(), nullable=False, comment="in packs, and counted by no version yet"),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("draft_pkey")),
+        comment="Interrupted uploads, for their makers to resume; their bytes stand in the drafts of the vault.",
+    )
+    op.create_index("draft_by_expiry", "draft", ["expires_at"], unique=False)
+    op.create_index("draft_by_name", "draft", ["parent", "principal", "folded"], unique=False)
 
 
 def _entry() -> None:

@@ -1,0 +1,158 @@
+"""Interrupted uploads: drafts that nobody closed, kept for their maker alone, who sees them and may resume them.
+
+A row tells whose draft lies under which name; the draft itself, and over which content it was begun, stand in the
+vault. The row comes after the draft is durable, so a row without a draft is one whose space was restored from a backup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, select
+
+from config.clock import SECOND_US, now_us
+from providers import tables
+from providers.catalogue.contents import ChunkIndex, publish
+from providers.drive.places import Container
+from providers.drive.session import Session
+from providers.drive.storage import Storage
+from providers.drive.transaction import Look
+from providers.errors import NotFound
+from providers.model import Item
+from providers.paths import Path, fold
+from providers.vault.vault import ChunkRecord, Draft, Sealed
+
+#: Counted from when the draft was last written to.
+KEPT_US: Final = 7 * 24 * 3600 * SECOND_US
+
+_D = tables.draft.c
+_HERE = select(tables.draft).where(
+    _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.expires_at > bindparam("now")
+)
+_NAMED = _HERE.where(_D.folded == bindparam("folded"))
+_OLDER = select(_D.id).where(
+    _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.folded == bindparam("folded")
+)
+_STALE = select(_D.id, _D.space).where(_D.expires_at <= bindparam("now"))
+_DROP = delete(tables.draft).where(_D.id == bindparam("b_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Under which name of which folder somebody uploads."""
+
+    space: bytes
+    parent: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An interrupted upload. `sealed_bytes` are those in packs already that no version counts yet."""
+
+    id: bytes
+    size: int
+    modified: int
+    sealed_bytes: int
+
+
+def kept_at(look: Look, slot: Slot) -> Kept | None:
+    """Return the principal's own interrupted upload under a name, if there is one."""
+    folded = look.storage.names.folded(slot.space, slot.parent, slot.name)
+    row = look.connection.execute(_NAMED, {**_whose(look, slot.parent), "folded": folded}).first()
+    return None if row is None else Kept(row.id, row.size, row.modified, row.sealed_bytes)
+
+
+def kept_below(look: Look, path: Path) -> list[Item]:
+    """Return the principal's own interrupted uploads in a folder, under names where nothing else is seen."""
+    found = look.find(path)
+    if isinstance(found, Container) or found.is_past or not found.node.is_folder:
+        return []
+    rows = look.connection.execute(_HERE, _whose(look, found.node.id)).all()
+    if not rows:
+        return []
+    taken = {fold(name) for name, _ in look.resolver.children(found)}
+    sealer = look.storage.keyring.space(found.space.id).names
+    items = []
+    for row in rows:
+        name = sealer.open(b"draft" + row.id, row.name).decode("utf-8")
+        if fold(name) not in taken:
+            items.append(_item(path.joined(name), found.space.id, row))
+    return items
+
+
+def _whose(look: Look, parent: bytes) -> dict[str, Any]:
+    return {"parent": parent, "principal": look.principal.id, "now": look.at}
+
+
+def _item(path: Path, space: bytes, row: Any) -> Item:
+    return Item(path, path.name, False, row.size, row.modified, row.modified, "", row.id, space, 0, False, False)
+
+
+def keep(session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed_bytes: int) -> None:
+    """Make a draft durable, and let its maker find it under its name, in the place of an older one.
+
+    `lead` are records that it is the first to rely on.
+    """
+    storage = session.storage
+    draft.sync()
+    now = now_us()
+    row = {
+        "id": draft.id,
+        "space": slot.space,
+        "parent": slot.parent,
+        "folded": storage.names.folded(slot.space, slot.parent, slot.name),
+        "name": storage.keyring.space(slot.space).names.seal(b"draft" + draft.id, slot.name.encode("utf-8")),
+        "principal": session.principal.id,
+        "size": draft.size,
+        "modified": now,
+        "sealed_bytes": sealed_bytes,
+        "expires_at": now + KEPT_US,
+    }
+    records: Sequence[ChunkRecord] = () if lead is None else lead.records
+
+    def work(connection: Connection) -> list[bytes]:
+        publish(connection, slot.space, records)
+        older = [found for found in connection.execute(_OLDER, row).scalars() if found != draft.id]
+        for found in older:
+            connection.execute(_DROP, {"b_id": found})
+        connection.execute(storage.database.upsert(tables.draft), row)
+        return older
+
+    for gone in storage.database.apply(work, () if lead is None else lead.needs, slot.space):
+        storage.vault.remove_draft(slot.space, gone)
+
+
+def resumed(storage: Storage, space: bytes, kept: Kept) -> Draft | None:
+    """Open an interrupted upload where it stopped; None if its bytes are gone."""
+    content = storage.vault.draft_base(space, kept.id)
+    if content is None:
+        return None
+    base = storage.vault.reader(space, content, ChunkIndex(storage.database, space).locate) if content else None
+    return storage.vault.draft(space, kept.id, base)
+
+
+def drop(storage: Storage, space: bytes, draft: bytes) -> None:
+    """Forget an interrupted upload, and its bytes."""
+    storage.database.apply(lambda connection: connection.execute(_DROP, {"b_id": draft}), order=space)
+    storage.vault.remove_draft(space, draft)
+
+
+def drop_at(session: Session, path: Path) -> None:
+    """Forget the principal's own interrupted upload at a path. Raises NotFound."""
+    with session.look() as look:
+        found = next((item for item in kept_below(look, path.parent) if fold(item.name) == fold(path.name)), None)
+        if found is None or found.space is None:
+            raise NotFound
+    drop(session.storage, found.space, found.id)
+
+
+def drop_stale(storage: Storage) -> int:
+    """Forget the interrupted uploads that nobody resumed in time; return how many."""
+    with storage.database.read() as connection:
+        stale = connection.execute(_STALE, {"now": now_us()}).all()
+    for row in stale:
+        drop(storage, row.space, row.id)
+    return len(stale)
