@@ -16,6 +16,7 @@ committed. A worker may stop once `is_idle` is true.
 """
 
 from server.sftp.engine.door import Door
+from server.sftp.engine.engine import Engine
 from server.sftp.engine.limits import Limits
 
-__all__ = ["Door", "Limits"]
+__all__ = ["Door", "Engine", "Limits"]

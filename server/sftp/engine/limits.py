@@ -13,6 +13,8 @@ class Limits:
         packet_bytes_max: the longest packet taken; a longer one ends the channel.
         block_bytes_max: the most that one read or write carries; longer reads are answered short.
         handles_max: open documents and folders.
+        drafts_max: documents open for writing; each takes some 4 MiB.
+        cached_bytes_max: of documents being read, beyond the one read last.
         queued_bytes_max: packets received and not yet begun, and writes not yet in a draft; beyond, reading pauses.
         queued_packets_max: the same, counted.
         unsent_bytes_max: answers not yet taken by the client; beyond, nothing more is begun.
@@ -23,6 +25,8 @@ class Limits:
     packet_bytes_max: int = 256 * 1024 + 1024
     block_bytes_max: int = 255 * 1024
     handles_max: int = 512
+    drafts_max: int = 64
+    cached_bytes_max: int = 4 << 20
     queued_bytes_max: int = 4 << 20
     queued_packets_max: int = 4096
     unsent_bytes_max: int = 1 << 20

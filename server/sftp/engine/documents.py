@@ -1,0 +1,322 @@
+"""Documents that one client has open. Every opening of one document shares its draft: one reads what one wrote.
+
+What is written, and read back, is gathered and handed to the draft in one hop. Nothing of it is seen by anybody else
+before a close that had something to add; that makes one version.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from auth.errors import Revoked
+from config.clock import now_us
+from providers.drive import Drive
+from providers.errors import DriveError
+from providers.model import Item
+from providers.paths import Path, fold
+from server.sftp.engine import wire
+from server.sftp.engine.blocks import Blocks
+from server.sftp.engine.door import Buffer
+from server.sftp.engine.errors import BrokenUpload, told
+from server.sftp.engine.wire import Code
+
+if TYPE_CHECKING:
+    from providers.drive.edits import Edit
+    from server.sftp.engine.engine import Engine
+
+#: Of one hop: so many bytes are written at most, and read.
+_BATCH_BYTES: Final = 2 << 20
+_COST_BYTES: Final = 200
+
+Key = tuple[str, ...]
+
+
+class Step(NamedTuple):
+    """A read or write that waits for its hop. `data` None: read. `offset` None: at the end."""
+
+    request: int
+    offset: int | None
+    length: int
+    data: memoryview | None
+
+
+class Carried(NamedTuple):
+    """What became of some steps: an answer to each, and whether a write among them failed."""
+
+    answers: list[list[Buffer]]
+    error: BaseException | None
+
+
+class Document:
+    """One document, open once or more often."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.edit: Edit | None = None
+        self.blocks: Blocks | None = None
+        self.item: Item | None = None
+        self.opened_at = now_us()
+        #: A time of modification that the client asked for, in microseconds, until it is committed.
+        self.modified: int | None = None
+        self.handles = 0
+        self.editors = 0
+        self.steps: list[Step] = []
+        self.is_running = False
+        self.is_unlinked = False
+        self.is_broken = False
+        self.is_lost = False
+
+    @property
+    def size(self) -> int:
+        """Bytes as this client sees it."""
+        if self.edit is not None:
+            return self.edit.size
+        return 0 if self.item is None else self.item.size
+
+    def shown(self) -> Item:
+        """Return the document as this client sees it: with what it wrote."""
+        modified = self.modified
+        if self.item is None:
+            at = self.opened_at
+            return Item(self.path, self.path.name, False, self.size, at, modified or at, "", b"", b"", 0, False, False)
+        return self.item._replace(size=self.size, modified=self.item.modified if modified is None else modified)
+
+    # --- run elsewhere
+
+    def load(self, drive: Drive) -> None:
+        """Open what stands, and read its beginning."""
+        blocks = Blocks(drive.read(self.path))
+        if blocks.size:
+            blocks.keep(blocks.fetch(*blocks.missing(0, 1)))
+        self.blocks, self.item = blocks, blocks.reader.item
+
+    def carry_out(self, steps: list[Step]) -> Carried:
+        """Do steps in their order on the draft."""
+        edit, answers, failed = self.edit, [], None
+        assert edit is not None
+        for step in steps:
+            answer: list[Buffer]
+            try:
+                if step.data is None:
+                    data = edit.read(step.offset or 0, step.length)
+                    answer = data_answer(step.request, [memoryview(data)])
+                else:
+                    edit.write(edit.size if step.offset is None else step.offset, step.data)
+                    answer = [wire.ok(step.request)]
+            except Exception as error:
+                answer = [told(step.request, error)]
+                failed = error if step.data is not None else failed
+            answers.append(answer)
+        return Carried(answers, failed)
+
+    def commit(self, drive: Drive) -> None:
+        """Make what was written a version. If that fails, the draft is put aside and the error raised."""
+        edit, self.edit = self.edit, None
+        self.blocks = None
+        if edit is None:
+            return
+        if self.is_unlinked:
+            edit.discard()
+            return
+        try:
+            if self.is_broken:
+                raise BrokenUpload
+            made = edit.commit(modified=self.modified)
+        except Revoked:
+            edit.discard()
+            raise
+        except BaseException:
+            edit.keep()
+            raise
+        if made is not None:
+            self.item = made[0]
+        elif self.modified is not None:
+            self.item = drive.change_properties(self.path, [], modified=self.modified)
+        self.modified = None
+
+    def put_aside(self, *, drop: bool) -> None:
+        """Let go without a close: an upload is kept for its maker to resume, unless it must be dropped."""
+        edit, self.edit = self.edit, None
+        if self.blocks is not None:
+            self.blocks.reader.close()
+            self.blocks = None
+        if edit is None:
+            return
+        if drop or self.is_unlinked:
+            edit.discard()
+        else:
+            edit.keep()
+
+
+class Documents:
+    """All documents that one client has open, by path."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key, Document] = {}
+        self._unlinked: set[Document] = set()
+        #: Bytes that wait for a hop to their draft, or are on it.
+        self.gathered_bytes = 0
+        self._busy: set[Document] = set()
+        self._warm: OrderedDict[Blocks, None] = OrderedDict()
+        self.drop_all = False
+
+    @property
+    def are_busy(self) -> bool:
+        """Whether reads or writes wait or are under way. Everything else waits for them, so that order is kept."""
+        return bool(self._busy)
+
+    @property
+    def any_open(self) -> bool:
+        """Whether any document is open."""
+        return bool(self._open or self._unlinked)
+
+    def at(self, path: Path) -> Document | None:
+        """Return the document open under a path."""
+        return self._open.get(_key(path))
+
+    def below(self, path: Path) -> list[Document]:
+        """Return the documents open at a path or below it."""
+        key = _key(path)
+        return [document for found, document in self._open.items() if found[: len(key)] == key]
+
+    def within(self, path: Path) -> Iterator[Document]:
+        """Yield the documents open in a folder itself that this client has changed."""
+        key = _key(path)
+        for found, document in self._open.items():
+            if found[:-1] == key and document.edit is not None:
+                yield document
+
+    def add(self, document: Document) -> None:
+        """Keep a document that was opened."""
+        self._open[_key(document.path)] = document
+
+    def forget(self, document: Document) -> None:
+        """Let a document go that nobody has open."""
+        if document.is_unlinked:
+            self._unlinked.discard(document)
+        elif self._open.get(_key(document.path)) is document:
+            del self._open[_key(document.path)]
+        if document.blocks is not None:
+            self._warm.pop(document.blocks, None)
+            document.blocks.reader.close()
+
+    @property
+    def drafts(self) -> int:
+        """How many documents are open for writing."""
+        return sum(document.edit is not None for document in (*self._open.values(), *self._unlinked))
+
+    def warm(self, blocks: Blocks, bytes_max: int) -> None:
+        """Take note of a block that was kept; let those go that were read longest ago, beyond `bytes_max` in all."""
+        self._warm[blocks] = None
+        self._warm.move_to_end(blocks)
+        held = sum(other.held_bytes for other in self._warm)
+        while held > bytes_max and len(self._warm) > 1:
+            oldest, _ = self._warm.popitem(last=False)
+            held -= oldest.held_bytes
+            oldest.let_go()
+
+    def unlink(self, path: Path) -> None:
+        """Let those at a path, or below, go on without a name: what is written to them is dropped at the close."""
+        for document in self.below(path):
+            del self._open[_key(document.path)]
+            document.is_unlinked = True
+            self._unlinked.add(document)
+
+    def move(self, source: Path, goal: Path) -> None:
+        """Let those at a path, or below, go on under another, and what was open there without a name."""
+        moved = self.below(source)
+        for document in moved:
+            del self._open[_key(document.path)]
+        self.unlink(goal)
+        for document in moved:
+            document.path = Path((*goal.segments, *document.path.segments[len(source.segments) :]))
+            self._open[_key(document.path)] = document
+
+    def take_all(self) -> list[Any]:
+        """Forget all; return what lets each go, to be run elsewhere."""
+        found = [*self._open.values(), *self._unlinked]
+        self._open.clear()
+        self._unlinked.clear()
+        self._busy.clear()
+        return [partial(document.put_aside, drop=self.drop_all) for document in found]
+
+    def lost_now(self, drive: Drive) -> list[Document]:
+        """Return the documents that may be read no longer. Raises Revoked. Run elsewhere."""
+        before = drive.principal.epoch
+        drive.still_valid()
+        if drive.principal.epoch == before:
+            return []
+        return [document for document in list(self._open.values()) if not _still_stands(drive, document)]
+
+    # --- gathering
+
+    def gather(self, document: Document, step: Step) -> None:
+        """Let a read or write wait for the next hop of its document."""
+        document.steps.append(step)
+        self._busy.add(document)
+        self.gathered_bytes += _COST_BYTES + (0 if step.data is None else len(step.data))
+
+    def flush(self, engine: Engine, *, reads: bool) -> None:
+        """Hand what was gathered to the drafts. `reads`: whether the client has room for what is read."""
+        for document in list(self._busy):
+            if document.is_running or not document.steps or (document.steps[0].data is None and not reads):
+                continue
+            batch = _batch(document)
+            document.is_running = True
+            engine.aside(partial(document.carry_out, batch), partial(self._carried, engine, document, batch))
+
+    def _carried(
+        self, engine: Engine, document: Document, batch: list[Step], carried: Carried, error: BaseException | None
+    ) -> None:
+        document.is_running = False
+        self.gathered_bytes -= sum(_COST_BYTES + (0 if step.data is None else len(step.data)) for step in batch)
+        if not document.steps:
+            self._busy.discard(document)
+        if error is not None:
+            document.is_broken = True
+            for step in batch:
+                engine.fail(step.request, error)
+            return
+        for answer in carried.answers:
+            engine.send(answer)
+        if carried.error is not None:
+            document.is_broken = True
+            engine.note(carried.error)
+
+
+def data_answer(request: int, pieces: list[memoryview]) -> list[Buffer]:
+    """Return the answer to a read: the bytes, or that there are none."""
+    length = sum(len(piece) for piece in pieces)
+    if not length:
+        return [wire.status(request, Code.EOF, b"That was the end.")]
+    return [wire.data_head(request, length), *pieces]
+
+
+def _batch(document: Document) -> list[Step]:
+    """Take the steps of one hop: as many as fit."""
+    held = count = 0
+    for step in document.steps:
+        if count and held + step.length > _BATCH_BYTES:
+            break
+        held += step.length
+        count += 1
+    batch = document.steps[:count]
+    del document.steps[:count]
+    return batch
+
+
+def _key(path: Path) -> Key:
+    return tuple(fold(name) for name in path.segments)
+
+
+def _still_stands(drive: Drive, document: Document) -> bool:
+    if document.blocks is None:
+        return True
+    try:
+        drive.stat(document.path)
+    except DriveError:
+        return False
+    return True

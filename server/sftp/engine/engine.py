@@ -1,0 +1,262 @@
+"""The engine itself: packets in their order, jobs that hold them up, and what one channel may cost."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from auth.errors import Revoked
+from config.errors import MellanrumError
+from config.logging import get_log
+from providers.drive import Drive
+from server.sftp.engine import wire
+from server.sftp.engine.documents import Document, Documents
+from server.sftp.engine.door import Buffer, Door, Job
+from server.sftp.engine.errors import told
+from server.sftp.engine.framing import Framing, PacketTooLong
+from server.sftp.engine.handles import Handles
+from server.sftp.engine.limits import Limits
+from server.sftp.engine.table import EXTENSIONS, PASSING, REQUESTS
+from server.sftp.engine.wire import BadPacket, Code, Fields, Type
+
+log = get_log("sftp")
+
+#: What is kept of a packet besides its bytes.
+PACKET_COST_BYTES: Final = 200
+
+Then = Callable[[Any], Sequence[Buffer] | bytes | None]
+
+
+class Engine:
+    """One client's SFTP over one drive. See the package for how it is driven."""
+
+    def __init__(
+        self,
+        drive: Drive,
+        door: Door,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.drive = drive
+        self.limits = limits or Limits()
+        self.handles = Handles(self.limits.handles_max)
+        self.documents = Documents()
+        self._clock = clock
+        self._door = door
+        self._framing = Framing(self.limits.packet_bytes_max)
+        self._queue: deque[memoryview] = deque()
+        self._queued_bytes = 0
+        self._valid_until = 0.0
+        self._jobs = 0
+        self._is_begun = False
+        self._is_held_up = False
+        self._is_paused = False
+        self._has_ended = False
+        self._is_over = False
+
+    # --- what the door calls
+
+    def receive(self, data: Buffer) -> None:
+        """Take what the client sent. `data` must not change afterwards."""
+        if self._is_over:
+            return
+        try:
+            for packet in self._framing.packets(data):
+                self._queue.append(packet)
+                self._queued_bytes += len(packet) + PACKET_COST_BYTES
+        except PacketTooLong:
+            self._give_up()
+            return
+        self._advance()
+
+    def drained(self) -> None:
+        """Go on: the client has taken what held the engine up."""
+        self._advance()
+
+    def ended(self) -> None:
+        """Answer what was asked before the client's end of file, then end."""
+        self._has_ended = True
+        self._advance()
+
+    def lost(self) -> None:
+        """Forget the client. What it uploaded without a close is put aside, never committed."""
+        if not self._is_over:
+            self._is_over = True
+            self._queue.clear()
+            self._put_aside()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, nor anything left to put aside."""
+        return self._jobs == 0 and not (self._is_over and self.documents.any_open)
+
+    # --- what requests use
+
+    def send(self, parts: Sequence[Buffer] | bytes) -> None:
+        """Answer the client."""
+        if not self._is_over:
+            self._door.send((parts,) if isinstance(parts, bytes) else parts)
+
+    def hop(self, request: int, job: Job, then: Then, *, anyway: Callable[[], None] | None = None) -> None:
+        """Run a job elsewhere, and hold up what follows until `then` has made the answer of its result.
+
+        `anyway` is called before, whether the job succeeded or not.
+        """
+        self._is_held_up = True
+        self._submit(job, partial(self._arrived, request, then, anyway))
+
+    def aside(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
+        """Run a job elsewhere while other packets go on; `done` gets its result or its error."""
+        self._submit(job, done)
+
+    def hold_up(self) -> None:
+        """Begin no packet before `go_on`."""
+        self._is_held_up = True
+
+    def go_on(self) -> None:
+        """Begin packets again."""
+        self._is_held_up = False
+
+    def fail(self, request: int, error: BaseException) -> None:
+        """Tell the client of an error."""
+        self.note(error)
+        self.send(told(request, error))
+
+    def note(self, error: BaseException) -> None:
+        """Log an error that should not be; end the channel if it is that its rights are gone."""
+        if isinstance(error, Revoked):
+            self.documents.drop_all = True
+            self._give_up()
+        elif not isinstance(error, MellanrumError):
+            log.error("request_failed", error)
+
+    # --- the loop
+
+    def _advance(self) -> None:
+        while self._queue and not self._is_held_up and not self._is_over:
+            if self._door.unsent() > self.limits.unsent_bytes_max:
+                break
+            packet = self._queue[0]
+            kind = packet[0] if len(packet) else 0
+            if kind in PASSING:
+                if self._clock() >= self._valid_until:
+                    self._ask_validity()
+                    break
+            elif self.documents.are_busy:
+                break
+            self._queue.popleft()
+            self._queued_bytes -= len(packet) + PACKET_COST_BYTES
+            self._begin(kind, packet)
+        if not self._is_over:
+            self.documents.flush(self, reads=self._door.unsent() <= self.limits.unsent_bytes_max)
+            self._regulate()
+            self._end_if_done()
+
+    def _begin(self, kind: int, packet: memoryview) -> None:
+        if kind == Type.INIT:
+            self._is_begun = True
+            self.send(wire.version(EXTENSIONS))
+            return
+        fields = Fields(packet, 1)
+        try:
+            request = fields.u32()
+        except BadPacket:
+            self._give_up()
+            return
+        if not self._is_begun:
+            self._give_up()
+            return
+        handler = REQUESTS.get(kind)
+        if handler is None:
+            self.send(wire.status(request, Code.OP_UNSUPPORTED, b"This server knows no such request."))
+            return
+        try:
+            handler(self, request, fields)
+        except BadPacket:
+            self.send(wire.status(request, Code.BAD_MESSAGE, b"That request makes no sense."))
+        except Exception as error:
+            self.fail(request, error)
+
+    def _arrived(
+        self,
+        request: int,
+        then: Then,
+        anyway: Callable[[], None] | None,
+        result: Any,
+        error: BaseException | None,
+    ) -> None:
+        self._is_held_up = False
+        if anyway is not None:
+            anyway()
+        if error is None:
+            try:
+                answer = then(result)
+                if answer is not None:
+                    self.send(answer)
+            except Exception as late:
+                self.fail(request, late)
+        else:
+            self.fail(request, error)
+
+    def _submit(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
+        def over(result: Any, error: BaseException | None) -> None:
+            self._jobs -= 1
+            done(result, error)
+            if self._is_over:
+                self._put_aside()
+            else:
+                self._advance()
+
+        self._jobs += 1
+        self._door.submit(job, over)
+
+    def _ask_validity(self) -> None:
+        """See that rights still stand before anything more is read or written."""
+
+        def done(lost: list[Document], error: BaseException | None) -> None:
+            self._is_held_up = False
+            if error is not None:
+                self.note(error)
+                return
+            self._valid_until = self._clock() + self.limits.valid_seconds
+            for document in lost:
+                document.is_lost = True
+
+        self._is_held_up = True
+        self._submit(partial(self.documents.lost_now, self.drive), done)
+
+    def _regulate(self) -> None:
+        held = self._queued_bytes + self.documents.gathered_bytes
+        limits = self.limits
+        if not self._is_paused:
+            if held > limits.queued_bytes_max or len(self._queue) > limits.queued_packets_max:
+                self._is_paused = True
+                self._door.pause_reading()
+        elif held <= limits.queued_bytes_max // 2 and len(self._queue) <= limits.queued_packets_max // 2:
+            self._is_paused = False
+            self._door.resume_reading()
+
+    def _end_if_done(self) -> None:
+        if self._has_ended and not self._queue and self._jobs == 0 and not self.documents.are_busy:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End the channel from this side."""
+        if not self._is_over:
+            self._door.end()
+            self.lost()
+
+    def _put_aside(self) -> None:
+        """Once nothing is under way any more, let go of everything that is open."""
+        if self._jobs:
+            return
+        for job in self.documents.take_all():
+            self._submit(job, _logged)
+
+
+def _logged(_: Any, error: BaseException | None) -> None:
+    if error is not None:
+        log.error("upload_not_put_aside", error)

@@ -1,0 +1,164 @@
+"""Requests beyond version 3, as OpenSSH's PROTOCOL file describes them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from providers.model import Quota
+from providers.paths import ROOT, Path, parse_posix
+from server.sftp.engine import wire
+from server.sftp.engine.errors import NoLinks, Unsupported, WrongHandle
+from server.sftp.engine.files import begin_again, existing
+from server.sftp.engine.handles import FolderHandle
+from server.sftp.engine.names import found, moved, setstat, tell_path
+from server.sftp.engine.wire import Fields, Type
+
+if TYPE_CHECKING:
+    from providers.drive import Drive
+    from server.sftp.engine.documents import Document
+    from server.sftp.engine.engine import Engine
+
+Handler = Callable[["Engine", int, Fields], None]
+
+#: What is told of room where none is known: a pebibyte.
+_ROOM_BYTES: Final = 1 << 50
+_UNIT_BYTES: Final = 4096
+_NAME_BYTES_MAX: Final = 255
+_COUNT: Final = 1 << 32
+_STATVFS = struct.Struct(">11Q")
+_LIMITS = struct.Struct(">4Q")
+_NAMES_MAX: Final = 1024
+#: The only owner and group there is.
+_OWNER: Final = b"mellanrum"
+
+
+def extended(engine: Engine, request: int, fields: Fields) -> None:
+    """EXTENDED: by the name that comes first."""
+    handler = HANDLERS.get(fields.text())
+    if handler is None:
+        raise Unsupported
+    handler(engine, request, fields)
+
+
+def _posix_rename(engine: Engine, request: int, fields: Fields) -> None:
+    moved(engine, request, existing(fields.text()), parse_posix(fields.text()), replaces=True)
+
+
+def _statvfs(engine: Engine, request: int, fields: Fields) -> None:
+    _tell_room(engine, request, existing(fields.text()))
+
+
+def _fstatvfs(engine: Engine, request: int, fields: Fields) -> None:
+    handle = engine.handles.any(fields.text())
+    _tell_room(engine, request, handle.item.path if isinstance(handle, FolderHandle) else handle.document.path)
+
+
+def _tell_room(engine: Engine, request: int, path: Path) -> None:
+    def job() -> Quota | None:
+        item = found(engine.drive, path)
+        return engine.drive.quota(path if item.version or item.is_folder else path.parent)
+
+    engine.hop(request, job, partial(_room, request))
+
+
+def _room(request: int, quota: Quota | None) -> bytes:
+    free = _ROOM_BYTES if quota is None or quota.available is None else quota.available
+    used = 0 if quota is None else quota.used
+    blocks, left = (free + used) // _UNIT_BYTES, free // _UNIT_BYTES
+    fields = (_UNIT_BYTES, _UNIT_BYTES, blocks, left, left, _COUNT, _COUNT, _COUNT, 0, 0, _NAME_BYTES_MAX)
+    return wire.answer(Type.EXTENDED_REPLY, request, _STATVFS.pack(*fields))
+
+
+def _fsync(engine: Engine, request: int, fields: Fields) -> None:
+    """What was written becomes durable; it is not seen before the close."""
+    document = engine.handles.file(fields.text()).document
+
+    def job() -> None:
+        if document.edit is not None:
+            document.edit.sync()
+
+    engine.hop(request, job, lambda _: wire.ok(request))
+
+
+def _limits(engine: Engine, request: int, fields: Fields) -> None:
+    limits = engine.limits
+    block = limits.block_bytes_max
+    packed = _LIMITS.pack(limits.packet_bytes_max - 1024, block, block, limits.handles_max)
+    engine.send(wire.answer(Type.EXTENDED_REPLY, request, packed))
+
+
+def _expand_path(engine: Engine, request: int, fields: Fields) -> None:
+    raw = fields.text()
+    if raw == b"~" or raw.startswith(b"~/"):
+        raw = raw[1:]
+    tell_path(engine, request, existing(raw))
+
+
+def _home(engine: Engine, request: int, fields: Fields) -> None:
+    tell_path(engine, request, ROOT)
+
+
+def _copy_data(engine: Engine, request: int, fields: Fields) -> None:
+    """Bytes of one open document go to another (draft-ietf-secsh-filexfer-extensions-00, section 7)."""
+    source, start, length = engine.handles.file(fields.text()), fields.u64(), fields.u64()
+    goal, at = engine.handles.file(fields.text()), fields.u64()
+    if not source.readable or not goal.writable or source.document is goal.document:
+        raise WrongHandle
+    job = partial(_copied, engine.drive, source.document, goal.document, start, length, at)
+    engine.hop(request, job, lambda _: wire.ok(request))
+
+
+def _copied(drive: Drive, source: Document, goal: Document, start: int, length: int, at: int) -> None:
+    """Copy. The whole of a document into an empty one costs nothing. Run elsewhere."""
+    begin_again(drive, goal)
+    assert goal.edit is not None
+    if source.edit is not None:
+        stop = source.size if not length else min(start + length, source.size)
+        _pump(source.edit.read, goal.edit.write, start, stop, at)
+        return
+    if source.blocks is None:
+        source.load(drive)
+    assert source.blocks is not None
+    goal.edit.copy_from(source.blocks.reader, start, length or source.size, at)
+
+
+def _pump(
+    read: Callable[[int, int], bytes], write: Callable[[int, bytes], None], start: int, stop: int, at: int
+) -> None:
+    while start < stop:
+        data = read(start, min(1 << 20, stop - start))
+        write(at, data)
+        start, at = start + len(data), at + len(data)
+
+
+def _users_groups(engine: Engine, request: int, fields: Fields) -> None:
+    """Names for numbers: there is one owner, and one group."""
+    users, groups = fields.view(), fields.view()
+    body = wire.string(_names(len(users))) + wire.string(_names(len(groups)))
+    engine.send(wire.answer(Type.EXTENDED_REPLY, request, body))
+
+
+def _names(length: int) -> bytes:
+    return wire.string(_OWNER) * min(length // 4, _NAMES_MAX)
+
+
+def _hard_link(engine: Engine, request: int, fields: Fields) -> None:
+    raise NoLinks
+
+
+HANDLERS: Final[dict[bytes, Handler]] = {
+    b"posix-rename@openssh.com": _posix_rename,
+    b"statvfs@openssh.com": _statvfs,
+    b"fstatvfs@openssh.com": _fstatvfs,
+    b"fsync@openssh.com": _fsync,
+    b"lsetstat@openssh.com": setstat,
+    b"limits@openssh.com": _limits,
+    b"expand-path@openssh.com": _expand_path,
+    b"copy-data": _copy_data,
+    b"home-directory": _home,
+    b"users-groups-by-id@openssh.com": _users_groups,
+    b"hardlink@openssh.com": _hard_link,
+}

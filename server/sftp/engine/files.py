@@ -1,0 +1,293 @@
+"""Requests about open documents: OPEN, CLOSE, READ, WRITE, FSTAT, FSETSTAT."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from config.clock import SECOND_US
+from providers.drive import Drive
+from providers.errors import BadName, DriveError, IsAFolder, NotFound, TargetExists
+from providers.model import NO_CONDITIONS, Conditions, Item
+from providers.paths import Path, fold, parse_posix
+from server.sftp.engine import wire
+from server.sftp.engine.blocks import Block, Blocks
+from server.sftp.engine.documents import Document, Step, data_answer
+from server.sftp.engine.errors import TooManyOpen, WrongHandle
+from server.sftp.engine.handles import FileHandle, FolderHandle
+from server.sftp.engine.listing import attributes_of
+from server.sftp.engine.wire import Attributes, Fields, Type
+
+if TYPE_CHECKING:
+    from server.sftp.engine.engine import Engine
+
+#: Nothing may stand there yet, when the draft is begun and when it is committed.
+_NOTHING_THERE = Conditions(if_none_match=("*",))
+
+
+class Mode(NamedTuple):
+    """How a document is opened: the flags of section 6.3, read as OpenSSH reads them."""
+
+    readable: bool
+    writable: bool
+    appends: bool
+    creates: bool
+    truncates: bool
+    is_exclusive: bool
+
+    @classmethod
+    def of(cls, flags: int) -> Mode:
+        """Return what flags mean. Neither READ nor WRITE is READ; EXCL means nothing without CREAT."""
+        writable = bool(flags & wire.WRITE)
+        creates = bool(flags & wire.CREAT)
+        return cls(
+            readable=bool(flags & wire.READ) or not writable,
+            writable=writable,
+            appends=bool(flags & wire.APPEND),
+            creates=creates,
+            truncates=bool(flags & wire.TRUNC),
+            is_exclusive=creates and bool(flags & wire.EXCL),
+        )
+
+    @property
+    def edits(self) -> bool:
+        """Whether a draft is needed from the beginning."""
+        return self.writable or self.truncates or self.is_exclusive
+
+
+def open_file(engine: Engine, request: int, fields: Fields) -> None:
+    """OPEN: find or begin the document, and give it a handle."""
+    raw, mode, attributes = fields.text(), Mode.of(fields.u32()), fields.attributes()
+    engine.handles.require_room()
+    if mode.edits and engine.documents.drafts >= engine.limits.drafts_max:
+        raise TooManyOpen
+    path = parse_posix(raw) if mode.creates else existing(raw)
+    if path.is_root:
+        raise IsAFolder
+    job = partial(_opened, engine.drive, path, mode, engine.documents.at(path))
+    engine.hop(request, job, partial(_handed_out, engine, request, mode, attributes))
+
+
+def existing(raw: bytes) -> Path:
+    """Return the path of something that should stand. No name that may not be is one that stands."""
+    try:
+        return parse_posix(raw)
+    except BadName:
+        raise NotFound from None
+
+
+def draft_at(drive: Drive, path: Path) -> Item | None:
+    """Return the interrupted upload that its maker sees at a path. Run elsewhere."""
+    if path.is_root:
+        return None
+    try:
+        drafts = drive.drafts(path.parent)
+    except DriveError:
+        return None
+    return next((item for item in drafts if fold(item.name) == fold(path.name)), None)
+
+
+def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None) -> Document:
+    """Open for reading, or begin a draft, or share the one there is. Run elsewhere."""
+    if standing is not None and mode.is_exclusive:
+        raise TargetExists
+    document = standing or Document(path)
+    if mode.edits:
+        _begin_edit(drive, document, mode)
+    elif document.edit is None and document.blocks is None:
+        try:
+            document.load(drive)
+        except NotFound:
+            if not mode.creates and draft_at(drive, path) is None:
+                raise
+            _begin_edit(drive, document, mode)
+    return document
+
+
+def _begin_edit(drive: Drive, document: Document, mode: Mode) -> None:
+    if document.edit is None:
+        conditions = _NOTHING_THERE if mode.is_exclusive else NO_CONDITIONS
+        edit = drive.edit(document.path, create=mode.creates, truncate=mode.truncates, conditions=conditions)
+        document.edit, document.item = edit, edit.item
+    elif mode.truncates:
+        document.edit.truncate(0)
+
+
+def _handed_out(engine: Engine, request: int, mode: Mode, attributes: Attributes, document: Document) -> bytes:
+    is_draft = mode.edits or (document.edit is not None and document.handles == 0)
+    handle = FileHandle(document, mode.readable, mode.writable, mode.appends, is_draft)
+    document.handles += 1
+    document.editors += handle.edits
+    if handle.edits and attributes.modified is not None:
+        document.modified = attributes.modified * SECOND_US
+    engine.documents.add(document)
+    if document.blocks is not None:
+        engine.documents.warm(document.blocks, engine.limits.cached_bytes_max)
+    return wire.answer(Type.HANDLE, request, wire.string(engine.handles.add(handle)))
+
+
+def close(engine: Engine, request: int, fields: Fields) -> None:
+    """CLOSE: what was written becomes a version."""
+    handle = engine.handles.take(fields.text())
+    if isinstance(handle, FolderHandle):
+        engine.send(wire.ok(request))
+        return
+    document = handle.document
+    document.handles -= 1
+    document.editors -= handle.edits
+    edit = document.edit
+    if edit is None or (document.editors and not (handle.edits and (edit.is_changed or document.modified))):
+        _let_go(engine, document)
+        engine.send(wire.ok(request))
+        return
+
+    def job() -> None:
+        document.commit(engine.drive)
+
+    def then(_: None) -> bytes:
+        return wire.ok(request)
+
+    engine.hop(request, job, then, anyway=partial(_let_go, engine, document))
+
+
+def _let_go(engine: Engine, document: Document) -> None:
+    if document.edit is None:
+        document.is_broken = False
+    if not document.handles:
+        engine.documents.forget(document)
+
+
+def read(engine: Engine, request: int, fields: Fields) -> None:
+    """READ: from the draft if there is one, else from the blocks at hand, else a hop for the next block."""
+    handle = engine.handles.file(fields.text())
+    offset, length = fields.u64(), min(fields.u32(), engine.limits.block_bytes_max)
+    document = handle.document
+    if not handle.readable:
+        raise WrongHandle
+    if document.is_lost:
+        raise NotFound
+    if document.edit is not None:
+        engine.documents.gather(document, Step(request, offset, length, None))
+    elif document.blocks is None:
+        again = partial(_read_loaded, engine, request, document, offset, length)
+        engine.hop(request, partial(document.load, engine.drive), again)
+    else:
+        _read_block(engine, request, document.blocks, offset, length)
+
+
+def _read_loaded(engine: Engine, request: int, document: Document, offset: int, length: int, _: None) -> None:
+    assert document.blocks is not None
+    engine.documents.warm(document.blocks, engine.limits.cached_bytes_max)
+    _read_block(engine, request, document.blocks, offset, length)
+
+
+def _read_block(engine: Engine, request: int, blocks: Blocks, offset: int, length: int) -> None:
+    pieces = blocks.slices(offset, length)
+    if pieces is not None:
+        engine.send(data_answer(request, pieces))
+        _read_ahead(engine, blocks, offset)
+    elif blocks.is_fetching:
+        engine.hold_up()
+        blocks.waiting = partial(_read_block, engine, request, blocks, offset, length)
+    else:
+        _fetch(engine, request, blocks, offset, length)
+
+
+def _keep(engine: Engine, blocks: Blocks, block: Block) -> None:
+    blocks.keep(block)
+    engine.documents.warm(blocks, engine.limits.cached_bytes_max)
+
+
+def _fetch(engine: Engine, request: int, blocks: Blocks, offset: int, length: int) -> None:
+    def then(block: Block) -> None:
+        _keep(engine, blocks, block)
+        _read_block(engine, request, blocks, offset, length)
+
+    engine.hop(request, partial(blocks.fetch, *blocks.missing(offset, length)), then)
+
+
+def _read_ahead(engine: Engine, blocks: Blocks, offset: int) -> None:
+    wanted = blocks.ahead(offset)
+    if wanted is None:
+        return
+
+    def done(block: Block | None, error: BaseException | None) -> None:
+        blocks.is_fetching = False
+        if block is not None:
+            _keep(engine, blocks, block)
+        # Should it have failed, whoever waits for the block fetches it again, and is told why.
+        waiting, blocks.waiting = blocks.waiting, None
+        if waiting is not None:
+            engine.go_on()
+            waiting()
+
+    blocks.is_fetching = True
+    engine.aside(partial(blocks.fetch, *wanted), done)
+
+
+def write(engine: Engine, request: int, fields: Fields) -> None:
+    """WRITE: gathered for the next hop of the document's draft."""
+    handle = engine.handles.file(fields.text())
+    offset, data = fields.u64(), fields.view()
+    if not handle.writable:
+        raise WrongHandle
+    document = handle.document
+    step = Step(request, None if handle.appends else offset, len(data), data)
+    if document.edit is not None:
+        engine.documents.gather(document, step)
+        return
+
+    def then(_: None) -> None:
+        engine.documents.gather(document, step)
+
+    engine.hop(request, partial(begin_again, engine.drive, document), then)
+
+
+def begin_again(drive: Drive, document: Document) -> None:
+    """Begin another draft of a document whose last one became a version while it was open. Run elsewhere."""
+    if document.edit is None:
+        if document.is_unlinked:
+            raise NotFound
+        document.edit = drive.edit(document.path, create=False, truncate=False)
+        document.item = document.edit.item
+
+
+def fstat(engine: Engine, request: int, fields: Fields) -> None:
+    """FSTAT: as this client sees the document."""
+    handle = engine.handles.any(fields.text())
+    item = handle.item if isinstance(handle, FolderHandle) else handle.document.shown()
+    engine.send(wire.answer(Type.ATTRS, request, attributes_of(item)))
+
+
+def fsetstat(engine: Engine, request: int, fields: Fields) -> None:
+    """FSETSTAT: size and time. Owners and permissions are taken note of, and ignored."""
+    handle, attributes = engine.handles.any(fields.text()), fields.attributes()
+    if isinstance(handle, FolderHandle):
+        raise WrongHandle
+    if attributes.size is not None and not handle.writable:
+        raise WrongHandle
+    set_open(engine, request, handle.document, attributes)
+
+
+def set_open(engine: Engine, request: int, document: Document, attributes: Attributes) -> None:
+    """Set size and time of a document that is open: they are part of its draft, if there is one."""
+    drive, size = engine.drive, attributes.size
+    modified = None if attributes.modified is None else attributes.modified * SECOND_US
+
+    def job() -> None:
+        if size is not None:
+            begin_again(drive, document)
+            assert document.edit is not None
+            document.edit.truncate(size)
+        if modified is not None and document.edit is None and not document.is_unlinked:
+            document.item = drive.change_properties(document.path, [], modified=modified)
+
+    def then(_: None) -> bytes:
+        if modified is not None and document.edit is not None:
+            document.modified = modified
+        return wire.ok(request)
+
+    if size is None and (modified is None or document.edit is not None):
+        engine.send(then(None))
+        return
+    engine.hop(request, job, then)

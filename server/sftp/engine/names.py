@@ -1,0 +1,215 @@
+"""Requests about names: STAT, OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, RENAME, REALPATH, SETSTAT; links are refused."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from config.clock import SECOND_US, now_us
+from providers.drive import Drive
+from providers.errors import NotAFolder, NotFound, SameResource
+from providers.model import Expected, Item
+from providers.paths import Path, fold, parse_posix
+from server.sftp.engine import wire
+from server.sftp.engine.documents import Document
+from server.sftp.engine.errors import NoLinks
+from server.sftp.engine.files import draft_at, existing, set_open
+from server.sftp.engine.handles import FolderHandle
+from server.sftp.engine.listing import Page, attributes_of, pages
+from server.sftp.engine.wire import Attributes, Code, Fields, Type
+
+if TYPE_CHECKING:
+    from server.sftp.engine.engine import Engine
+
+
+def found(drive: Drive, path: Path) -> Item:
+    """Return what stands at a path, or the interrupted upload that its maker sees there. Raises NotFound."""
+    try:
+        return drive.stat(path)
+    except NotFound as absent:
+        item = draft_at(drive, path)
+        if item is None:
+            raise absent from None
+        return item
+
+
+def stat(engine: Engine, request: int, fields: Fields) -> None:
+    """STAT and LSTAT, which are one where there are no links."""
+    path = existing(fields.text())
+    document = engine.documents.at(path)
+    if document is not None and document.edit is not None:
+        engine.send(_attributes(request, document.shown()))
+        return
+    engine.hop(request, partial(found, engine.drive, path), partial(_attributes, request))
+
+
+def _attributes(request: int, item: Item) -> bytes:
+    return wire.answer(Type.ATTRS, request, attributes_of(item))
+
+
+def setstat(engine: Engine, request: int, fields: Fields) -> None:
+    """SETSTAT: size and time. Owners and permissions are taken note of, and ignored."""
+    path, attributes = existing(fields.text()), fields.attributes()
+    document = engine.documents.at(path)
+    if document is not None and document.edit is not None:
+        set_open(engine, request, document, attributes)
+        return
+    job = partial(_set, engine.drive, path, attributes)
+    engine.hop(request, job, lambda _: wire.ok(request), anyway=partial(_reread, document))
+
+
+def _reread(document: Document | None) -> None:
+    """What stands there may have changed: let whoever has it open for reading see it."""
+    if document is not None and document.blocks is not None:
+        document.blocks.reader.close()
+        document.blocks = None
+
+
+def _set(drive: Drive, path: Path, attributes: Attributes) -> None:
+    modified = None if attributes.modified is None else attributes.modified * SECOND_US
+    if attributes.size is not None:
+        edit = drive.edit(path, create=False, truncate=False)
+        try:
+            edit.truncate(attributes.size)
+            made = edit.commit(modified=modified)
+        finally:
+            edit.discard()
+        if made is not None:
+            return
+    if modified is not None:
+        drive.change_properties(path, [], modified=modified)
+    else:
+        found(drive, path)
+
+
+def open_folder(engine: Engine, request: int, fields: Fields) -> None:
+    """OPENDIR: the folder is read, and packed, at once."""
+    path = existing(fields.text())
+    engine.handles.require_room()
+    mine = [document.shown() for document in engine.documents.within(path)]
+    job = partial(_listed, engine.drive, path, mine, engine.limits.reply_bytes_max)
+
+    def then(listed: tuple[Item, list[Page]]) -> bytes:
+        handle = FolderHandle(listed[0], deque(listed[1]))
+        return wire.answer(Type.HANDLE, request, wire.string(engine.handles.add(handle)))
+
+    engine.hop(request, job, then)
+
+
+def _listed(drive: Drive, path: Path, mine: list[Item], bytes_max: int) -> tuple[Item, list[Page]]:
+    """Return a folder and its listing: what stands, interrupted uploads, and what this client is writing."""
+    folder, items = drive.listing(path)
+    if not folder.is_folder:
+        raise NotAFolder
+    own = [*drive.drafts(path), *mine]
+    if own:
+        by_name = {fold(item.name): item for item in items}
+        standing = set(by_name)
+        for item in own:
+            key = fold(item.name)
+            if key in standing and item.version == 0 and not item.id:
+                continue
+            by_name[key] = item
+        items = list(by_name.values())
+    named = [(".", folder), ("..", folder), *((item.name, item) for item in items)]
+    return folder, pages(named, bytes_max, now_us() // SECOND_US)
+
+
+def read_folder(engine: Engine, request: int, fields: Fields) -> None:
+    """READDIR: the next answer of a listing."""
+    handle = engine.handles.folder(fields.text())
+    if not handle.pages:
+        engine.send(wire.status(request, Code.EOF, b"That was the end."))
+        return
+    page = handle.pages.popleft()
+    engine.send(wire.answer(Type.NAME, request, wire.u32(page.entries) + page.body))
+
+
+def remove(engine: Engine, request: int, fields: Fields) -> None:
+    """REMOVE: a document. Whoever has it open goes on without a name."""
+    path = existing(fields.text())
+    document = engine.documents.at(path)
+
+    def job() -> None:
+        if document is None or document.edit is None or not document.edit.is_new:
+            _removed(engine.drive, path)
+
+    def then(_: None) -> bytes:
+        engine.documents.unlink(path)
+        return wire.ok(request)
+
+    engine.hop(request, job, then)
+
+
+def _removed(drive: Drive, path: Path) -> None:
+    try:
+        drive.delete(path, expected=Expected.DOCUMENT)
+    except NotFound:
+        if draft_at(drive, path) is None:
+            raise
+        drive.drop_draft(path)
+
+
+def make_folder(engine: Engine, request: int, fields: Fields) -> None:
+    """MKDIR."""
+    path = parse_posix(fields.text())
+    engine.hop(request, partial(engine.drive.make_folder, path), lambda _: wire.ok(request))
+
+
+def remove_folder(engine: Engine, request: int, fields: Fields) -> None:
+    """RMDIR: a folder in which nothing is seen."""
+    path = existing(fields.text())
+    job = partial(engine.drive.delete, path, expected=Expected.EMPTY_FOLDER)
+    engine.hop(request, job, lambda _: wire.ok(request))
+
+
+def rename(engine: Engine, request: int, fields: Fields) -> None:
+    """RENAME: never onto what stands there."""
+    moved(engine, request, existing(fields.text()), parse_posix(fields.text()), replaces=False)
+
+
+def moved(engine: Engine, request: int, source: Path, goal: Path, *, replaces: bool) -> None:
+    """Move what stands at `source`; what this client has written to it, and has not closed yet, goes first."""
+    documents = engine.documents.below(source)
+
+    def job() -> None:
+        for document in documents:
+            document.commit(engine.drive)
+        try:
+            engine.drive.move(source, goal, overwrite=replaces, plainly=True)
+        except SameResource:
+            if not replaces or source != goal:
+                raise
+
+    def then(_: None) -> bytes:
+        if source != goal:
+            engine.documents.move(source, goal)
+        return wire.ok(request)
+
+    engine.hop(request, job, then)
+
+
+def real_path(engine: Engine, request: int, fields: Fields) -> None:
+    """REALPATH: the path without `.` and `..`. All but its last name must stand."""
+    tell_path(engine, request, existing(fields.text()))
+
+
+def tell_path(engine: Engine, request: int, path: Path) -> None:
+    """Answer with a path, if it may be one."""
+    text = str(path).encode("utf-8")
+    answer = wire.names(request, [(text, text, wire.packed_attributes(0, wire.FOLDER_MODE, 0))])
+    if path.is_root:
+        engine.send(answer)
+        return
+    engine.hop(request, partial(_require_folder, engine.drive, path.parent), lambda _: answer)
+
+
+def _require_folder(drive: Drive, path: Path) -> None:
+    if not drive.stat(path).is_folder:
+        raise NotFound
+
+
+def refuse_links(engine: Engine, request: int, fields: Fields) -> None:
+    """READLINK and SYMLINK."""
+    raise NoLinks

@@ -1,0 +1,681 @@
+"""Documents written and read in any order: one version at a close, drafts shared, kept, resumed, refused, cut off."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from auth.errors import Revoked
+from auth.roles import GranteeKind
+from config.errors import StorageFull
+from providers.drive import Drive
+from providers.drive.edits import Edit
+from providers.drive.uploads import Reader
+from providers.paths import parse
+from server.sftp.engine import Limits
+from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
+from tests.sftp.client import U32, Client, Refused, sized, take, timed
+from tests.worlds import World, fetch, store
+
+Connect = Callable[..., Client]
+CHANCE = random.Random(7)
+BIG = CHANCE.randbytes(3_000_000)
+NEW = WRITE | CREAT | TRUNC
+
+
+def code_of(act: Callable[[], object]) -> int:
+    try:
+        act()
+    except Refused as refused:
+        return refused.code
+    return Code.OK
+
+
+def versions(world: World, path: str) -> int:
+    return len(world.drive("anna").versions(parse(path)))
+
+
+def writes(client: Client, handle: bytes, pieces: list[tuple[int, bytes]]) -> list[int]:
+    """Send writes without waiting for answers."""
+    return [
+        client.send(Type.WRITE, string(handle) + struct.pack(">Q", offset) + string(data)) for offset, data in pieces
+    ]
+
+
+def pieces_of(data: bytes, size: int = 32768) -> list[tuple[int, bytes]]:
+    return [(at, data[at : at + size]) for at in range(0, len(data), size)]
+
+
+def settle(client: Client, asked: list[int]) -> list[int]:
+    """Run what is to be run; return the codes of the answers."""
+    client.collect()
+    return [U32.unpack_from(client.answers.pop(request)[1])[0] for request in asked]
+
+
+# --- writing
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards", "random", "twice"])
+def test_writes_at_any_place_in_any_order_make_one_version(world: World, connect: Connect, order: str) -> None:
+    """S7."""
+    client = connect()
+    pieces = pieces_of(BIG)
+    if order == "backwards":
+        pieces.reverse()
+    elif order == "random":
+        random.Random(1).shuffle(pieces)
+    elif order == "twice":
+        pieces = pieces_of(bytes(len(BIG))) + pieces
+    handle = client.open("/Rum/a.bin", NEW)
+    assert set(settle(client, writes(client, handle, pieces))) == {Code.OK}
+    assert client.fstat(handle).size == len(BIG)
+    client.close(handle)
+    assert client.get("/Rum/a.bin") == BIG
+    assert versions(world, "/Rum/a.bin") == 1
+    assert world.kinds("Rum")[-2:] == ["add", "read"]
+
+
+def test_an_upload_in_order_is_gathered_and_never_reads_back(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hop takes a batch; and nothing is sealed twice."""
+    client = connect()
+    monkeypatch.setattr(Edit, "_as_draft", lambda edit: pytest.fail("a draft was begun"))
+    handle = client.open("/Rum/a.bin", NEW)
+    before = client.door.hops
+    asked = []
+    for start in range(0, len(BIG), 1 << 20):
+        pieces = [(start + at, piece) for at, piece in pieces_of(BIG[start : start + (1 << 20)])]
+        asked += writes(client, handle, pieces)
+    assert set(settle(client, asked)) == {Code.OK}
+    client.close(handle)
+    assert client.door.hops - before < 8
+    assert client.get("/Rum/a.bin") == BIG
+
+
+def test_a_stream_that_goes_back_once_equals_any_other(world: World, connect: Connect) -> None:
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW | READ)
+    settle(client, writes(client, handle, pieces_of(BIG)))
+    client.write(handle, 1_000_000, b"changed")
+    assert client.read(handle, 999_990, 30) == BIG[999_990:1_000_000] + b"changed" + BIG[1_000_007:1_000_020]
+    client.write(handle, len(BIG) + 5, b"tail")
+    client.close(handle)
+    expected = BIG[:1_000_000] + b"changed" + BIG[1_000_007:] + bytes(5) + b"tail"
+    assert client.get("/Rum/a.bin") == expected
+    store(world.drive("anna"), "/Rum/b.bin", expected)
+    assert versions(world, "/Rum/a.bin") == 1
+    assert list(world.installation.verify()) == []
+
+
+def test_a_clean_close_makes_no_version(world: World, connect: Connect) -> None:
+    client = connect()
+    client.put("/Rum/a.txt", b"abc")
+    for flags in (WRITE, READ | WRITE, WRITE | APPEND, WRITE | CREAT):
+        client.close(client.open("/Rum/a.txt", flags))
+    assert versions(world, "/Rum/a.txt") == 1
+    client.close(client.open("/Rum/a.txt", NEW))
+    assert client.get("/Rum/a.txt") == b""
+    assert versions(world, "/Rum/a.txt") == 2
+
+
+def test_opened_and_closed_a_new_name_is_an_empty_document(connect: Connect) -> None:
+    client = connect()
+    client.close(client.open("/Rum/new.txt", WRITE | CREAT))
+    assert client.stat("/Rum/new.txt").size == 0
+
+
+def test_scp_shrinks_with_fsetstat_in_one_version(world: World, connect: Connect) -> None:
+    """S8: scp opens without TRUNC."""
+    client = connect()
+    client.put("/Rum/a.bin", BIG)
+    handle = client.open("/Rum/a.bin", WRITE | CREAT)
+    settle(client, writes(client, handle, pieces_of(BIG[::-1][:50_000])))
+    client.fsetstat(handle, sized(50_000))
+    client.fsetstat(handle, timed(1000))
+    client.close(handle)
+    assert client.get("/Rum/a.bin") == BIG[::-1][:50_000]
+    assert client.stat("/Rum/a.bin").modified == 1000
+    assert versions(world, "/Rum/a.bin") == 2
+
+
+def test_append_ignores_where_a_write_is_said_to_go(connect: Connect) -> None:
+    client = connect()
+    client.put("/Rum/log.txt", b"one\n")
+    handle = client.open("/Rum/log.txt", WRITE | APPEND)
+    client.write(handle, 0, b"two\n")
+    client.write(handle, 0, b"three\n")
+    client.close(handle)
+    assert client.get("/Rum/log.txt") == b"one\ntwo\nthree\n"
+
+
+def test_exclusive_is_refused_at_the_open_and_again_at_the_close(world: World, connect: Connect) -> None:
+    client, other = connect(), connect("bo")
+    handle = client.open("/Rum/a.lock", WRITE | CREAT | EXCL)
+    client.write(handle, 0, b"mine")
+    assert code_of(lambda: client.open("/Rum/a.lock", WRITE | CREAT | EXCL)) == Code.FAILURE
+    other.put("/Rum/a.lock", b"theirs", WRITE | CREAT | EXCL)
+    assert code_of(lambda: client.close(handle)) == Code.FAILURE
+    assert fetch(world.drive("anna"), "/Rum/a.lock") == b"theirs"
+
+
+# --- one draft for all who have it open
+
+
+def test_openings_of_one_document_share_its_draft(world: World, connect: Connect) -> None:
+    client = connect()
+    client.put("/Rum/a.txt", b"0123456789")
+    early = client.open("/Rum/a.txt")
+    assert client.read(early, 0, 4) == b"0123"
+    writing = client.open("/Rum/a.txt", WRITE)
+    late = client.open("/RUM/A.TXT", READ | WRITE)
+    client.write(writing, 2, b"XY")
+    for handle in (early, late):
+        assert client.read(handle, 0, 10) == b"01XY456789"
+        assert client.fstat(handle).size == 10
+    client.write(late, 10, b"!")
+    assert client.stat("/Rum/a.txt").size == 11
+    assert client.names("/Rum")["a.txt"][1].size == 11
+    assert fetch(world.drive("bo"), "/Rum/a.txt") == b"0123456789"
+    client.close(writing)
+    assert fetch(world.drive("bo"), "/Rum/a.txt") == b"01XY456789!"
+    client.write(late, 0, b"Z")
+    client.close(late)
+    assert client.read(early, 0, 20) == b"Z1XY456789!"
+    assert versions(world, "/Rum/a.txt") == 3
+
+
+def test_a_document_being_made_is_seen_by_its_maker_alone(world: World, connect: Connect) -> None:
+    client, other = connect(), connect("bo")
+    handle = client.open("/Rum/new.txt", NEW)
+    client.write(handle, 0, b"abc")
+    assert client.stat("/Rum/new.txt").size == 3
+    assert client.names("/Rum")["new.txt"][1].size == 3
+    for see in (other, connect()):
+        assert code_of(lambda see=see: see.stat("/Rum/new.txt")) == Code.NO_SUCH_FILE  # type: ignore[misc]
+        assert "new.txt" not in see.names("/Rum")
+    client.close(handle)
+    assert other.get("/Rum/new.txt") == b"abc"
+
+
+def test_removed_while_open_it_goes_on_without_a_name(world: World, connect: Connect) -> None:
+    client = connect()
+    client.put("/Rum/a.txt", b"0123")
+    reading, writing = client.open("/Rum/a.txt"), client.open("/Rum/a.txt", READ | WRITE)
+    client.write(writing, 4, b"45")
+    client.path_request(Type.REMOVE, "/Rum/a.txt")
+    assert code_of(lambda: client.stat("/Rum/a.txt")) == Code.NO_SUCH_FILE
+    client.write(writing, 6, b"67")
+    client.put("/Rum/a.txt", b"another")
+    client.close(writing)
+    client.close(reading)
+    assert client.get("/Rum/a.txt") == b"another"
+    fresh = client.open("/Rum/temp", READ | WRITE | CREAT)
+    client.write(fresh, 0, b"x")
+    client.path_request(Type.REMOVE, "/Rum/temp")
+    assert client.read(fresh, 0, 5) == b"x"
+    client.close(fresh)
+    assert code_of(lambda: client.stat("/Rum/temp")) == Code.NO_SUCH_FILE
+
+
+def test_renamed_while_open_it_goes_on_under_its_new_name(connect: Connect) -> None:
+    client = connect()
+    client.path_request(Type.MKDIR, "/Rum/d", tail=bytes(4))
+    handle = client.open("/Rum/d/a.txt", READ | WRITE | CREAT)
+    client.write(handle, 0, b"abc")
+    client.path_request(Type.RENAME, "/Rum/d", "/Rum/e")
+    client.write(handle, 3, b"def")
+    assert client.read(handle, 0, 9) == b"abcdef"
+    client.path_request(Type.RENAME, "/Rum/e/a.txt", "/Rum/b.txt")
+    client.close(handle)
+    assert client.get("/Rum/b.txt") == b"abcdef"
+    assert set(client.names("/Rum")) == {".", "..", "Avtal", "b.txt", "e"}
+
+
+def test_winscp_part_file_keeps_the_documents_history(world: World, connect: Connect) -> None:
+    """S10: the new content goes to X.filepart, X is removed, X.filepart renamed."""
+    client = connect()
+    client.put("/Rum/X", b"old")
+    client.put("/Rum/X.filepart", b"new")
+    client.path_request(Type.REMOVE, "/Rum/X")
+    client.path_request(Type.RENAME, "/Rum/X.filepart", "/Rum/X")
+    assert client.get("/Rum/X") == b"new"
+
+
+# --- cut off
+
+
+def cut(client: Client, path: str, count: int, flags: int = NEW) -> None:
+    handle = client.open(path, flags)
+    settle(client, writes(client, handle, pieces_of(BIG[:count])))
+    client.lose()
+
+
+def test_a_lost_connection_is_no_close(world: World, connect: Connect) -> None:
+    """Fault A, D15, S9: the earlier version stands, and nothing partial is seen by anybody else."""
+    store(world.drive("anna"), "/Rum/a.bin", b"whole")
+    cut(connect(), "/Rum/a.bin", 500_000)
+    cut(connect(), "/Rum/b.bin", 500_000, WRITE | CREAT)
+    assert fetch(world.drive("anna"), "/Rum/a.bin") == b"whole"
+    assert connect().get("/Rum/a.bin") == b"whole"
+    assert versions(world, "/Rum/a.bin") == 1
+    other = connect("bo")
+    assert "b.bin" not in other.names("/Rum")
+    assert code_of(lambda: other.open("/Rum/b.bin")) == Code.NO_SUCH_FILE
+    assert [item.name for item in world.drive("anna").listing(parse("/Rum"))[1]] == ["a.bin", "Avtal"]
+
+
+@pytest.mark.parametrize("count", [1, 65_536, 700_001, 2_999_999])
+def test_an_interrupted_upload_is_resumed_where_it_stopped(world: World, connect: Connect, count: int) -> None:
+    """S8, S9: reput asks for the size, opens with WRITE, APPEND and CREAT, and writes what is missing."""
+    cut(connect(), "/Rum/b.bin", count)
+    client = connect()
+    assert client.stat("/Rum/b.bin").size == count
+    assert client.names("/Rum")["b.bin"][1].size == count
+    assert client.get("/Rum/b.bin") == BIG[:count]
+    assert client.stat("/Rum/b.bin").size == count
+    handle = client.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    settle(client, writes(client, handle, [(count + at, piece) for at, piece in pieces_of(BIG[count:])]))
+    client.close(handle)
+    assert connect("bo").get("/Rum/b.bin") == BIG
+    assert versions(world, "/Rum/b.bin") == 1
+    assert list(world.drive("anna").drafts(parse("/Rum"))) == []
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+    assert list(world.installation.verify()) == []
+
+
+def test_an_upload_cut_off_twice_is_resumed_twice(world: World, connect: Connect) -> None:
+    cut(connect(), "/Rum/b.bin", 100_000)
+    client = connect()
+    handle = client.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    settle(client, writes(client, handle, [(100_000 + at, piece) for at, piece in pieces_of(BIG[100_000:900_000])]))
+    client.lose()
+    client = connect()
+    assert client.stat("/Rum/b.bin").size == 900_000
+    handle = client.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    client.write(handle, 900_000, BIG[900_000:1_000_000])
+    client.close(handle)
+    assert client.get("/Rum/b.bin") == BIG[:1_000_000]
+
+
+def test_an_interrupted_upload_begun_anew_or_removed_is_gone(world: World, connect: Connect) -> None:
+    cut(connect(), "/Rum/b.bin", 100_000)
+    client = connect()
+    assert code_of(lambda: client.open("/Rum/b.bin", WRITE | CREAT | EXCL)) == Code.FAILURE
+    client.put("/Rum/b.bin", b"short")
+    assert client.get("/Rum/b.bin") == b"short"
+    client.path_request(Type.REMOVE, "/Rum/b.bin")
+    cut(connect(), "/Rum/b.bin", 100_000)
+    cut(connect(), "/Rum/b.bin", 50_000)
+    assert client.stat("/Rum/b.bin").size == 50_000
+    client.path_request(Type.REMOVE, "/Rum/b.bin")
+    assert code_of(lambda: client.stat("/Rum/b.bin")) == Code.NO_SUCH_FILE
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+
+
+def test_an_interrupted_upload_is_forgotten_after_seven_days(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from providers.drive import kept
+
+    cut(connect(), "/Rum/b.bin", 100_000)
+    assert kept.drop_stale(world.installation.storage) == 0
+    now = kept.now_us()
+    monkeypatch.setattr(kept, "now_us", lambda: now + kept.KEPT_US + 1)
+    assert kept.drop_stale(world.installation.storage) == 1
+    assert code_of(lambda: connect().stat("/Rum/b.bin")) == Code.NO_SUCH_FILE
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+
+
+def test_an_interrupted_upload_gives_way_to_what_another_made(world: World, connect: Connect) -> None:
+    cut(connect(), "/Rum/b.bin", 100_000)
+    store(world.drive("bo"), "/Rum/b.bin", b"theirs")
+    client = connect()
+    assert client.get("/Rum/b.bin") == b"theirs"
+    assert client.names("/Rum")["b.bin"][1].size == 6
+
+
+def test_fsync_makes_durable_and_not_visible(world: World, connect: Connect) -> None:
+    """S3. A worker that is killed afterwards loses nothing of it."""
+    client = connect()
+    handle = client.open("/Rum/b.bin", NEW)
+    settle(client, writes(client, handle, pieces_of(BIG[:200_000])))
+    client.extended("fsync@openssh.com", string(handle))
+    assert code_of(lambda: connect("bo").stat("/Rum/b.bin")) == Code.NO_SUCH_FILE
+    again = connect()  # nothing told the first one's engine that it is gone
+    assert again.stat("/Rum/b.bin").size == 200_000
+    client.write(handle, 200_000, b"rest")
+    client.close(handle)
+    assert connect("bo").get("/Rum/b.bin") == BIG[:200_000] + b"rest"
+    assert list(world.drive("anna").drafts(parse("/Rum"))) == []
+
+
+def test_a_client_that_ends_without_a_close_is_lost_too(world: World, connect: Connect) -> None:
+    client = connect()
+    handle = client.open("/Rum/b.bin", NEW)
+    asked = writes(client, handle, pieces_of(BIG[:100_000]))
+    client.engine.ended()
+    assert set(settle(client, asked)) == {Code.OK}
+    assert client.door.has_ended
+    client.door.run()
+    assert client.engine.is_idle
+    assert connect().stat("/Rum/b.bin").size == 100_000
+    assert "b.bin" not in connect("bo").names("/Rum")
+
+
+# --- refusals
+
+
+def test_a_name_that_another_has_locked_is_refused_at_the_open(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.txt", b"abc")
+    world.drive("bo").lock(parse("/Rum/a.txt"), is_deep=False, is_shared=False, owner="", seconds=600)
+    client = connect()
+    for act in (
+        lambda: client.open("/Rum/a.txt", WRITE),
+        lambda: client.open("/Rum/a.txt", NEW),
+        lambda: client.path_request(Type.REMOVE, "/Rum/a.txt"),
+        lambda: client.path_request(Type.RENAME, "/Rum/a.txt", "/Rum/b.txt"),
+        lambda: client.setstat("/Rum/a.txt", sized(0)),
+    ):
+        assert code_of(act) == Code.FAILURE
+    assert client.get("/Rum/a.txt") == b"abc"
+
+
+def test_a_name_that_another_locks_meanwhile_is_refused_at_the_close_and_the_draft_kept(
+    world: World, connect: Connect
+) -> None:
+    client = connect()
+    handle = client.open("/Rum/new.txt", NEW)
+    client.write(handle, 0, b"my work")
+    token = (
+        world.drive("bo").lock(parse("/Rum/new.txt"), is_deep=False, is_shared=False, owner="", seconds=600)[0].token
+    )
+    with pytest.raises(Refused, match="Somebody else is working on this"):
+        client.close(handle)
+    assert fetch(world.drive("bo"), "/Rum/new.txt") == b""
+    world.drive("bo").unlock(parse("/Rum/new.txt"), token)
+    world.drive("bo").delete(parse("/Rum/new.txt"))
+    assert client.get("/Rum/new.txt") == b"my work"
+
+
+@pytest.mark.parametrize(
+    ("login", "may_read", "may_add", "may_replace"),
+    [
+        ("viewer", True, False, False),
+        ("uploader", False, True, False),
+        ("contributor", True, True, False),
+        ("editor", True, True, True),
+    ],
+)
+def test_roles(world: World, connect: Connect, login: str, may_read: bool, may_add: bool, may_replace: bool) -> None:
+    store(world.drive("anna"), "/Rum/a.txt", b"abc")
+    client = connect(login)
+    assert (code_of(lambda: client.get("/Rum/a.txt")) == Code.OK) == may_read
+    assert (code_of(lambda: client.put("/Rum/new.txt", b"x")) == Code.OK) == may_add
+    told = code_of(lambda: client.put("/Rum/a.txt", b"x"))
+    if login == "uploader":
+        assert told == Code.OK  # in its own lane
+    else:
+        assert told == (Code.OK if may_replace else Code.PERMISSION_DENIED)
+    assert fetch(world.drive("anna"), "/Rum/a.txt") == (b"x" if may_replace else b"abc")
+
+
+def test_a_full_disk_leaves_the_old_version_and_tells(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect()
+    client.put("/Rum/a.bin", b"old")
+    handle = client.open("/Rum/a.bin", NEW)
+    client.write(handle, 0, b"first")
+
+    def full(*_: object) -> None:
+        raise StorageFull
+
+    with monkeypatch.context() as patched:
+        patched.setattr("providers.vault.writer.ContentWriter.write", full)
+        with pytest.raises(Refused, match="no room left"):
+            client.write(handle, 5, b"second")
+    assert code_of(lambda: client.close(handle)) == Code.FAILURE
+    assert client.get("/Rum/a.bin") == b"old"
+    assert versions(world, "/Rum/a.bin") == 1
+    client.put("/Rum/a.bin", b"new")
+    assert client.get("/Rum/a.bin") == b"new"
+
+
+def test_a_quota_holds_while_it_is_written(world: World, connect: Connect) -> None:
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 100_000)
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW)
+    codes = settle(client, writes(client, handle, pieces_of(BIG[:200_000])))
+    assert codes[:3] == [Code.OK] * 3
+    assert codes[-1] == Code.FAILURE
+    assert code_of(lambda: client.fsetstat(handle, sized(1 << 40))) == Code.FAILURE
+    assert code_of(lambda: client.close(handle)) == Code.FAILURE
+    assert code_of(lambda: client.open("/Rum/a.bin")) in (Code.NO_SUCH_FILE, Code.OK)
+
+
+def test_what_is_no_error_of_ours_is_not_told(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault E: asyncssh quotes exceptions to the client."""
+    client = connect()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("/srv/secret/path")
+
+    monkeypatch.setattr(Drive, "stat", broken)
+    with pytest.raises(Refused) as refused:
+        client.stat("/Rum")
+    assert refused.value.code == Code.FAILURE
+    assert "secret" not in refused.value.message
+
+
+# --- revocation
+
+
+class Hands:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def revoked(world: World, login: str) -> None:
+    world.installation.directory.revoke_device(world.devices[login])
+
+
+def test_a_revoked_device_is_cut_off_in_the_middle(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    clock = Hands()
+    client = connect(clock=clock)
+    reading, writing = client.open("/Rum/a.bin"), client.open("/Rum/new.bin", NEW)
+    assert client.read(reading, 0, 100) == BIG[:100]
+    client.write(writing, 0, BIG[:100_000])
+    revoked(world, "anna")
+    clock.at = 1.5
+    client.send(Type.READ, string(reading) + struct.pack(">QI", 0, 100))
+    client.door.run()
+    assert client.door.has_ended
+    assert client.engine.is_idle
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+
+
+def test_a_revoked_device_writes_no_more(world: World, connect: Connect) -> None:
+    clock = Hands()
+    client = connect(clock=clock)
+    writing = client.open("/Rum/new.bin", NEW)
+    client.write(writing, 0, BIG[:100_000])
+    revoked(world, "anna")
+    client.send(Type.CLOSE, string(writing))
+    client.door.run()
+    assert client.door.has_ended
+    assert "new.bin" not in connect("bo").names("/Rum")
+
+
+def test_who_is_let_into_nothing_any_more_reads_no_more(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    clock = Hands()
+    client = connect("viewer", clock=clock)
+    reading = client.open("/Rum/a.bin")
+    assert client.read(reading, 0, 100) == BIG[:100]
+    keeper = world.drive("bo")
+    grants = [g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["viewer"].id]
+    assert grants[0].grantee_kind is GranteeKind.PERSON
+    keeper.revoke(parse("/Rum"), grants[0].id)
+    clock.at = 1.5
+    assert code_of(lambda: client.read(reading, 0, 100)) == Code.NO_SUCH_FILE
+    assert not client.door.has_ended
+
+
+def test_still_valid_raises_for_who_is_gone(world: World) -> None:
+    drive = world.drive("anna")
+    revoked(world, "anna")
+    with pytest.raises(Revoked):
+        drive.still_valid()
+
+
+# --- reading
+
+
+def test_reads_are_slices_of_blocks_fetched_ahead(world: World, connect: Connect) -> None:
+    """One hop for a block, never one for each request."""
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    before = client.door.hops
+    handle = client.open("/Rum/a.bin")
+    found = bytearray()
+    while piece := client.read(handle, len(found), 32768):
+        found += piece
+    assert found == BIG
+    assert client.door.hops - before <= 7  # the opening, one look at rights, and the blocks
+    assert client.read(handle, len(BIG), 10) == b""
+    assert client.read(handle, 1 << 60, 10) == b""
+    assert world.kinds("Rum").count("read") == 1
+
+
+def test_many_reads_at_once_in_any_order(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    handle = client.open("/Rum/a.bin")
+    places = [(at, 20_000) for at in range(0, len(BIG), 20_000)]
+    random.Random(3).shuffle(places)
+    asked = {client.send(Type.READ, string(handle) + struct.pack(">QI", at, length)): at for at, length in places}
+    client.collect()
+    for request, at in asked.items():
+        assert take(client.answers.pop(request)[1], 0)[0] == BIG[at : at + 20_000]
+
+
+def test_long_reads_are_answered_short(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    handle = client.open("/Rum/a.bin")
+    assert client.read(handle, 5, 0xFFFFFFFF) == BIG[5 : 5 + 255 * 1024]
+
+
+def test_a_reader_keeps_the_version_it_opened(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    handle = client.open("/Rum/a.bin")
+    assert client.read(handle, 0, 10) == BIG[:10]
+    store(world.drive("bo"), "/Rum/a.bin", b"other")
+    assert client.read(handle, 2_500_000, 10) == BIG[2_500_000:2_500_010]
+
+
+def test_a_damaged_document_is_an_error_and_not_other_bytes(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    handle = client.open("/Rum/a.bin")
+
+    def short(*_: object) -> bytes:
+        return b""
+
+    monkeypatch.setattr(Reader, "read", short)
+    assert code_of(lambda: client.read(handle, 2_000_000, 10)) == Code.FAILURE
+    assert not client.door.has_ended
+
+
+# --- what one client may cost
+
+
+def test_a_client_that_reads_no_answers_costs_little(world: World, connect: Connect) -> None:
+    """Fault B: 400 unread reads took 1.6 GB of asyncssh."""
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    handle = client.open("/Rum/a.bin")
+    client.door.room = 0
+    asked = [
+        client.send(Type.READ, string(handle) + struct.pack(">QI", at % len(BIG), 255 * 1024))
+        for at in range(0, 400 * 262_144, 262_144)
+    ]
+    client.door.run()
+    assert client.door.held < (1 << 20) + 300_000
+    for _ in range(400):
+        client.sort()
+        client.engine.drained()
+        client.door.run()
+    client.sort()
+    assert all(request in client.answers for request in asked)
+
+
+@pytest.mark.parametrize("kind", ["writes", "stats"])
+def test_a_client_that_asks_faster_than_it_is_answered_is_made_to_wait(connect: Connect, kind: str) -> None:
+    client = connect(limits=Limits(queued_bytes_max=1 << 20, queued_packets_max=50))
+    handle = client.open("/Rum/a.bin", NEW)
+    if kind == "writes":
+        writes(client, handle, pieces_of(BIG))
+    else:
+        for _ in range(60):
+            client.send(Type.STAT, string(b"/Rum"))
+    assert client.door.is_paused
+    client.collect()
+    assert not client.door.is_paused
+    assert client.door.pauses == 1
+
+
+def test_no_more_is_open_at_once_than_may_be(connect: Connect) -> None:
+    client = connect(limits=Limits(handles_max=3, drafts_max=2))
+    first = client.open("/Rum/1", NEW)
+    client.open("/Rum/2", NEW)
+    with pytest.raises(Refused, match="Too much is open"):
+        client.open("/Rum/3", NEW)
+    client.path_request(Type.OPENDIR, "/Rum")
+    with pytest.raises(Refused, match="Too much is open"):
+        client.path_request(Type.OPENDIR, "/Rum")
+    client.close(first)
+    client.open("/Rum/1")
+
+
+def test_a_packet_too_long_ends_the_channel(connect: Connect) -> None:
+    client = connect()
+    client.engine.receive(U32.pack(300_000))
+    assert client.door.has_ended
+    client.engine.receive(b"more")
+
+
+def test_packets_may_come_byte_by_byte(connect: Connect) -> None:
+    client = connect()
+    body = bytes((Type.STAT,)) + U32.pack(999) + string(b"/Rum")
+    for byte in U32.pack(len(body)) + body:
+        client.engine.receive(bytes((byte,)))
+    client.collect()
+    assert client.answers.pop(999)[0] == Type.ATTRS
+
+
+def test_blocks_at_hand_are_bounded_over_all_documents(world: World, connect: Connect) -> None:
+    drive = world.drive("bo")
+    for number in range(12):
+        store(drive, f"/Rum/{number}.bin", BIG[number : number + 1_000_000])
+    client = connect(limits=Limits(cached_bytes_max=1 << 20))
+    handles = [client.open(f"/Rum/{number}.bin") for number in range(12)]
+    for number, handle in enumerate(handles):
+        assert client.read(handle, 500_000, 100) == BIG[number + 500_000 : number + 500_100]
+    held = sum(document.blocks.held_bytes for document in client.engine.documents.below(parse("/")))
+    assert held < 3 << 20
+    for number, handle in enumerate(handles):
+        assert client.read(handle, 0, 100) == BIG[number : number + 100]
