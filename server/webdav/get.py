@@ -1,4 +1,4 @@
-"""GET and HEAD: a document whole or in ranges, streamed; a word about it for a folder, which never redirects."""
+"""GET and HEAD: a document whole or in ranges, streamed; a word about it for a folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from server.webdav.conditions import entity_tags, http_date
 from server.webdav.dates import http_date as date_text
 from server.webdav.exchange import Answer, Exchange
 from server.webdav.ranges import Range, Unsatisfiable, parse_ranges
+from server.webdav.urls import href_of
 
 if TYPE_CHECKING:
     from providers.drive.uploads import Reader
@@ -35,7 +36,7 @@ def get(exchange: Exchange) -> Answer:
     if exchange.method == "HEAD" or not exchange.environ.keys().isdisjoint(_CONDITIONAL):
         item = exchange.drive.stat(exchange.path)
         if item.is_folder:
-            return _folder(item)
+            return _folder(exchange, item)
         if not _is_wanted(exchange, item):
             return Answer("304 Not Modified", _validators(item))
         if exchange.method == "HEAD":
@@ -43,7 +44,7 @@ def get(exchange: Exchange) -> Answer:
     try:
         reader = exchange.drive.read(exchange.path)
     except IsAFolder:
-        return _folder(exchange.drive.stat(exchange.path))
+        return _folder(exchange, exchange.drive.stat(exchange.path))
     try:
         return _answer(exchange, reader.item, reader)
     except BaseException:
@@ -51,9 +52,16 @@ def get(exchange: Exchange) -> Answer:
         raise
 
 
-def _folder(item: Item) -> Answer:
+def _folder(exchange: Exchange, item: Item) -> Answer:
+    """Answer for a folder; without a slash, 301 to where it has one.
+
+    lftp takes what does not redirect for a document, and then puts what belongs into the folder beside it.
+    """
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Last-Modified", date_text(item.modified // SECOND_US))]
-    return Answer("200 OK", [*headers, *GUARD], (FOLDER_TEXT,))
+    if exchange.ends_in_slash or item.path.is_root:
+        return Answer("200 OK", [*headers, *GUARD], (FOLDER_TEXT,))
+    headers.append(("Location", href_of(exchange.path, is_folder=True)))
+    return Answer("301 Moved Permanently", [*headers, *GUARD], (FOLDER_TEXT,))
 
 
 def _validators(item: Item) -> list[tuple[str, str]]:

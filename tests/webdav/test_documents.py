@@ -216,11 +216,12 @@ def test_head_is_get_without_a_body(home: Home) -> None:
     assert {**head.headers, "date": ""} == {**get.headers, "date": ""}
 
 
-def test_a_folder_answers_head_and_get_alike_and_never_redirects(home: Home) -> None:
+def test_a_folder_answers_head_and_get_alike_and_redirects_no_other_method(home: Home) -> None:
     home.dav.put(home / "secret-name", b"x")
-    for path in (home.path, f"{home.path}/", "/", ""):
+    for path, status in ((home.path, 301), (f"{home.path}/", 200), ("/", 200), ("", 200)):
         head, get = home.dav.request("HEAD", path), home.dav.get(path)
-        assert head.status == get.status == 200
+        assert head.status == get.status == status
+        assert get.headers.get("location") == (home.dav.href(f"{path}/") if status == 301 else None)
         assert b"secret-name" not in get.body
         assert {**head.headers, "date": ""} == {**get.headers, "date": ""}
     for method in ("PROPFIND", "MOVE"):
