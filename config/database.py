@@ -94,7 +94,9 @@ class Database:
             self._transient_lock = FileLock(folder / "transient.lock")
         self._commits = _GroupCommit(self)
         self._durable_snapshots = Snapshots(self.durable_engine)
+        self._durable_writers = Snapshots(self.durable_engine, writing=True)
         self._transient_snapshots = Snapshots(self.transient_engine)
+        self._transient_writers = Snapshots(self.transient_engine, writing=True)
 
     def read(self) -> AbstractContextManager[Connection]:
         """Give a connection on which all statements see the durable tables as of one moment."""
@@ -106,9 +108,8 @@ class Database:
 
         On PostgreSQL writers run side by side, and rows are what they lock.
         """
-        with translated(), self._durable_lock, self.durable_engine.connect() as connection:
-            with connection.execution_options(mellanrum_write=True).begin():
-                yield connection
+        with self._durable_lock, self._durable_writers.taken() as connection:
+            yield connection
 
     def apply(self, operation: Callable[[Connection], T], needs: Iterable[Syncable] = (), order: bytes = b"") -> T:
         """Run `operation` in a transaction shared with others that wait, and return once it is durable.
@@ -135,9 +136,8 @@ class Database:
     @contextmanager
     def transient_write(self) -> Iterator[Connection]:
         """Give the writer's connection to the transient tables; commit on leaving."""
-        with translated(), self._transient_lock, self.transient_engine.connect() as connection:
-            with connection.execution_options(mellanrum_write=True).begin():
-                yield connection
+        with self._transient_lock, self._transient_writers.taken() as connection:
+            yield connection
 
     def now_us(self, connection: Connection) -> int:
         """Return the database's clock in microseconds UTC: on SQLite this machine's, else the server's."""
@@ -169,8 +169,13 @@ class Database:
     def dispose(self) -> None:
         """Close every connection."""
         self._commits.close()
-        self._durable_snapshots.close()
-        self._transient_snapshots.close()
+        for kept in (
+            self._durable_snapshots,
+            self._durable_writers,
+            self._transient_snapshots,
+            self._transient_writers,
+        ):
+            kept.close()
         self.durable_engine.dispose()
         self.transient_engine.dispose()
         self._durable_lock.close()
@@ -359,11 +364,6 @@ class _GroupCommit:
             self._pool = None
 
 
-def writes(connection: Connection) -> bool:
-    """Return whether this is a writer's connection, which sees what is not committed yet."""
-    return bool(connection.get_execution_options().get("mellanrum_write", False))
-
-
 def _sqlite_engine(path: Path, synchronous: str) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}", pool_size=POOL_MAX, max_overflow=-1, connect_args={"check_same_thread": False}
@@ -385,9 +385,7 @@ def _sqlite_engine(path: Path, synchronous: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         driver: Any = connection.connection.dbapi_connection
-        if writes(connection):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        elif not driver.in_transaction:  # that of a snapshot has begun
+        if not driver.in_transaction:  # that of `Snapshots` has begun
             # It takes no lock before the first statement, so nothing can go wrong that wants translating.
             driver.execute("BEGIN").close()
 

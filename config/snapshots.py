@@ -16,6 +16,8 @@ from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
 POOL_MAX = 64
 #: The option by which a connection bears the driver's own.
 DRIVER = "mellanrum_driver"
+#: The option of a writer's connection.
+WRITES = "mellanrum_write"
 
 
 class _Snapshot:
@@ -60,23 +62,69 @@ class _Snapshot:
         self._connection.close()
 
 
-class Snapshots:
-    """Gives snapshots of one engine. The connection used last is used next: what it read is still at hand."""
+class _Writing(_Snapshot):
+    """Likewise for writing: the writer's transaction is committed on leaving, rolled back on an exception."""
 
-    def __init__(self, engine: Engine) -> None:
+    __slots__ = ()
+
+    def __init__(self, owner: Snapshots, engine: Engine) -> None:
+        super().__init__(owner, engine)
+        self._connection = self._connection.execution_options(**{WRITES: True})
+
+    def __enter__(self) -> Connection:
+        self._run("BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._connection.in_transaction():  # somebody used SQLAlchemy's own way
+                self._connection.commit() if error is None else self._connection.rollback()
+            elif error is None:
+                self._run("COMMIT")
+            elif self._driver.in_transaction:
+                self._driver.execute("ROLLBACK")
+        except BaseException:
+            self.close()
+            raise
+        self._owner.give_back(self)
+        if isinstance(error, DBAPIError):
+            _raise_told(error)
+
+    def _run(self, text: str) -> None:
+        base = self._connection.dialect.loaded_dbapi.Error
+        try:
+            self._driver.execute(text)
+        except base as error:
+            if self._driver.in_transaction:
+                self._driver.execute("ROLLBACK")
+            told = DBAPIError.instance(text, None, error, base, dialect=self._connection.dialect)
+            assert isinstance(told, DBAPIError)
+            _raise_told(told)
+            raise told from error
+
+
+class Snapshots:
+    """Gives snapshots of one engine, or its writer's transactions. The connection used last is used next: what it read
+    is still at hand.
+    """
+
+    def __init__(self, engine: Engine, *, writing: bool = False) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._writing = writing
         self._free: list[_Snapshot] = []
 
     def taken(self) -> AbstractContextManager[Connection]:
-        """Return a snapshot that is not in use; it begins when it is entered."""
+        """Return one that is not in use; it begins when it is entered."""
         if not self._is_sqlite:
             return self._pooled()
         try:
             return self._free.pop()
         except IndexError:
             with translated():
-                return _Snapshot(self, self._engine)
+                return (_Writing if self._writing else _Snapshot)(self, self._engine)
 
     def give_back(self, snapshot: _Snapshot) -> None:
         """Keep one that is not in use any more."""
@@ -93,12 +141,21 @@ class Snapshots:
     @contextmanager
     def _pooled(self) -> Iterator[Connection]:
         with translated(), self._engine.connect() as connection:
-            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            if self._writing:
+                with connection.execution_options(**{WRITES: True}).begin():
+                    yield connection
+            else:
+                yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def driver_of(connection: Connection) -> Any:
-    """Return the driver's connection, in a transaction, of a snapshot on SQLite; None of any other connection."""
+    """Return the driver's connection, in a transaction, of one given here on SQLite; None of any other connection."""
     return connection.get_execution_options().get(DRIVER)
+
+
+def writes(connection: Connection) -> bool:
+    """Return whether this is a writer's connection, which sees what is not committed yet."""
+    return bool(connection.get_execution_options().get(WRITES, False))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from config.queries import SHAPES_MAX, Prepared, lists_of, parameters_of, prepare
+from config.snapshots import driver_of
 
 #: What the driver takes as it is, so that nothing need look at each value; a bare `bindparam` has no type.
 _PLAIN = (LargeBinary, Integer, Boolean, String, NullType)
@@ -91,9 +92,11 @@ class Statement:
 
 def _driven(connection: Connection, how: str, text: str, values: Any) -> Any:
     """Let the driver run a text; its errors are told as SQLAlchemy tells them, their values left out."""
-    if not connection.in_transaction():
-        connection.begin()
-    driver: Any = connection.connection.dbapi_connection
+    driver = driver_of(connection)
+    if driver is None:
+        if not connection.in_transaction():
+            connection.begin()
+        driver = connection.connection.dbapi_connection
     base = connection.dialect.loaded_dbapi.Error
     try:
         return getattr(driver, how)(text, values)

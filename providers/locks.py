@@ -15,6 +15,7 @@ from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.queries import Query
+from config.statements import Statement
 from providers import tables
 from providers.catalogue.nodes import Node
 
@@ -68,11 +69,13 @@ _ON_SLOTS = Query(
 _IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now")))
 _STANDING = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")))
 _IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now")))
-_REFRESH = (
+_ADD = Statement(lambda insert: insert(_LOCK).on_conflict_do_nothing())
+_REFRESH = Statement(
     update(_LOCK)
     .where(_COLUMNS.token == bindparam("b_token"))
     .values(seconds=bindparam("b_seconds"), expires_at=bindparam("b_expires_at"))
 )
+_REMOVE = Statement(delete(_LOCK).where(_COLUMNS.token.in_(bindparam("tokens", expanding=True))))
 
 
 class Locks:
@@ -102,13 +105,13 @@ class Locks:
         row = {**lock._asdict(), **lock.slot._asdict()}
         del row["slot"]
         with self._database.transient_write() as connection:
-            connection.execute(self._database.insert_ignore(_LOCK), row)
+            _ADD.run(connection, **row)
 
     def refresh(self, token: bytes, seconds: int) -> int:
         """Let the lock stand for `seconds` from now; return when it will run out, in microseconds."""
         expires_at = now_us() + seconds * SECOND_US
         with self._database.transient_write() as connection:
-            connection.execute(_REFRESH, {"b_token": token, "b_seconds": seconds, "b_expires_at": expires_at})
+            _REFRESH.run(connection, b_token=token, b_seconds=seconds, b_expires_at=expires_at)
         return expires_at
 
     def remove(self, tokens: Iterable[bytes]) -> None:
@@ -116,7 +119,7 @@ class Locks:
         wanted = list(tokens)
         if wanted:
             with self._database.transient_write() as connection:
-                connection.execute(delete(_LOCK).where(_COLUMNS.token.in_(wanted)))
+                _REMOVE.run(connection, tokens=wanted)
 
     def all(self) -> list[HeldLock]:
         """Return every lock that has not run out."""

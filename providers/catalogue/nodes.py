@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from auth.keyring import Keyring
-from config.database import writes
 from config.ids import NOBODY
 from config.queries import Query
+from config.snapshots import writes
 from providers import tables
 from providers.paths import DEPTH_MAX, fold
 
