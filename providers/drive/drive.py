@@ -52,19 +52,16 @@ class Drive:
             return look.item(look.find(path))
 
     @operation(Action.LIST, Effect.NONE)
-    def listing(self, path: Path) -> tuple[Item, list[Item]]:
-        """Return what stands at `path` and, if it is a folder, what is seen in it, ordered by folded name."""
+    def listing(self, path: Path) -> tuple[Item, Sequence[Item]]:
+        """Return what stands at `path` and, if it is a folder, what is seen in it, ordered by folded name.
+
+        Where that is a tuple, the very same one comes back for as long as nothing in it has changed.
+        """
         with self._session.look() as look:
             found = look.find(path)
             if isinstance(found, Container):
                 return look.item(found), _contained(look, found)
-            if not found.node.is_folder:
-                return look.item(found), []
-            item_of, past = look.item_of, found.is_past
-            children = [
-                item_of(path.joined(name), name, node, is_past=past) for name, node in look.resolver.children(found)
-            ]
-            return look.item(found), children
+            return look.item(found), look.items_in(found) if found.node.is_folder else []
 
     @operation(Action.LIST, Effect.NONE)
     def properties(self, path: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from config.database import Database
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
+from providers.drive.listings import Listings
 from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
 from providers.reservations import Reservations
@@ -42,6 +43,11 @@ class Storage:
     sights: Sights
     audiences: Audiences
     zone: tzinfo
+
+    @cached_property
+    def listings(self) -> Listings:
+        """Folders lately listed."""
+        return Listings()
 
     @cached_property
     def _etags(self) -> Callable[[bytes], str]:

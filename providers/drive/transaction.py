@@ -6,7 +6,7 @@ locks, conditions and names are all checked again here, where nobody else can ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, union_all
@@ -164,6 +164,18 @@ class Look:
             "" if node.is_folder else self.storage.etag(node.version_id),
             node.id, node.space, node.version, node.has_properties, is_past,
         )  # fmt: skip
+
+    def items_in(self, place: Place) -> Sequence[Item]:
+        """Return what is seen in a folder, in the order of folded names."""
+        if place.moment is None:
+            nodes = self.storage.tree.listed(self.connection, place.node)
+            whole = self.storage.listings.whole(place, nodes, self.item_of)
+            if self.sight.sees_all_below(place.chain, whole.ids, whole.lanes, self.at):
+                return whole.items
+        path, past = place.path, place.is_past
+        return [
+            self.item_of(path.joined(name), name, node, is_past=past) for name, node in self.resolver.children(place)
+        ]
 
     def container(self, path: Path, moment: int | None = None) -> Item:
         """Return what adapters see of a folder above spaces, as old as its moment or the newest space seen."""

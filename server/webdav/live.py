@@ -77,9 +77,10 @@ FOLDER: dict[str, Column] = {
     RESOURCETYPE: lambda items: ["<D:collection/>"] * len(items),
 }
 #: Not in `allprop`: RFC 4331 says so of the quota, and Windows asks by name for its own.
-_BY_NAME_ONLY = frozenset({WIN32_MODIFIED, QUOTA_USED, QUOTA_AVAILABLE})
+QUOTAS = frozenset({QUOTA_USED, QUOTA_AVAILABLE})
+_BY_NAME_ONLY = frozenset({WIN32_MODIFIED, *QUOTAS})
 #: Live, but from elsewhere than the item: see `server.webdav.sheets`.
-ELSEWHERE = frozenset({LOCKDISCOVERY, QUOTA_USED, QUOTA_AVAILABLE})
+ELSEWHERE = frozenset({LOCKDISCOVERY, *QUOTAS})
 ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
 ALL_OF_FOLDER = tuple(name for name in (*FOLDER, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
 LIVE = frozenset({*DOCUMENT, *FOLDER, *ELSEWHERE})
