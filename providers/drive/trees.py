@@ -100,8 +100,12 @@ def _unlocked(tx: Transaction, place: Place, conditions: Conditions, path: Path)
 
 @dataclass
 class Prepared:
-    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault."""
+    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault.
 
+    `lands_on` is the document that takes the content of the one that is copied, as a version of its own.
+    """
+
+    lands_on: bytes | None = None
     versions: dict[bytes, NewVersion] = field(default_factory=dict)
     nodes: dict[bytes, bytes] = field(default_factory=dict)
     records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
@@ -142,7 +146,8 @@ def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepa
             for below in documents
             if below.node.version
         }
-    lands_on = found.node if found.node is not None and not found.node.is_folder else None
+    lands_on = _lands_on(place, found)
+    ready.lands_on = lands_on.id if lands_on else None
     for below in documents:
         if below.node.version:
             _prepare_one(session, ready, below, found, rows[below.node.version_id], lands_on)
@@ -179,6 +184,13 @@ def _prepare_one(
     ready.nodes[node.version_id] = identity
     ready.sealed_bytes += record.length
     ready.needs |= set(needs)
+
+
+def _lands_on(place: Place, found: Target) -> Node | None:
+    """Return the document of which a copy becomes a new version: one that stands where a document goes."""
+    if place.node.is_folder or found.node is None or found.node.is_folder:
+        return None
+    return found.node
 
 
 def _adding(place: Place) -> Action:
@@ -242,12 +254,14 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
 
 
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
+    replaced = _lands_on(place, found)
+    if ready.lands_on != (replaced.id if replaced else None):
+        raise Replan
     for records in ready.records.values():
         contents.publish(tx.connection, found.space.id, records)
     require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
     change.sealed_bytes += ready.sealed_bytes
-    replaced = found.node if found.node is not None and not found.node.is_folder else None
-    if replaced is not None and not place.node.is_folder:
+    if replaced is not None:
         return _fill(tx, change, place.node, replaced, ready)
     return _copy_below(tx, change, place, found.parent.node, found.lane, found.path.name, ready, deep=deep)
 
@@ -278,7 +292,7 @@ def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: 
     """Give a document the content of another, as a version of its own."""
     if source.version:
         new = ready.versions.get(source.version_id)
-        if new is None or (standing.version and ready.nodes[source.version_id] != standing.id):
+        if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
     _copy_properties(tx, change, source, standing)
