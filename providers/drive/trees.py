@@ -201,7 +201,14 @@ def _adding(place: Place) -> Action:
 
 
 def copy(
-    session: Session, source: Path, goal: Path, *, overwrite: bool, deep: bool, conditions: Conditions
+    session: Session,
+    source: Path,
+    goal: Path,
+    *,
+    overwrite: bool,
+    deep: bool,
+    modified: int | None,
+    conditions: Conditions,
 ) -> tuple[Item, bool]:
     """Copy what is seen at `source` to `goal`; return the item there, and whether the name is new."""
     for _ in range(REPLANS_MAX):
@@ -217,7 +224,7 @@ def copy(
             _require_apart(place, found)
             gone = _make_way(tx, place, found, overwrite, conditions)
             change = tx.change(found.space.id)
-            standing = _copied(tx, change, place, found, ready, deep=deep)
+            standing = _dated(change, _copied(tx, change, place, found, ready, deep=deep), modified)
             return (*_told(tx, found, standing, ChangeKind.COPY, "copy", {"from": str(source)}), gone)
 
         try:
@@ -227,6 +234,13 @@ def copy(
         session.storage.locks.remove(lock.token for lock in gone)
         return item, created
     raise PreconditionFailed
+
+
+def _dated(change: Change, standing: Node, modified: int | None) -> Node:
+    """Let a document show the time of modification that came with the request, if one did."""
+    if modified is None or standing.is_folder or standing.modified == modified:
+        return standing
+    return change.set_modified(standing, modified)
 
 
 def _require_apart(place: Place, found: Target) -> None:
@@ -327,7 +341,14 @@ def _told(
 
 
 def move(
-    session: Session, source: Path, goal: Path, *, overwrite: bool, plainly: bool, conditions: Conditions
+    session: Session,
+    source: Path,
+    goal: Path,
+    *,
+    overwrite: bool,
+    plainly: bool,
+    modified: int | None,
+    conditions: Conditions,
 ) -> tuple[Item, bool]:
     """Let what stands at `source` stand at `goal`; return the item there, and whether the name is new.
 
@@ -346,16 +367,16 @@ def move(
             require_conditions(tx, source, conditions)
             gone = _unlocked(tx, place, conditions, source)
             if found.node is not None and found.node.id == place.node.id:
-                return (*_renamed(tx, place, found), gone)
+                return (*_renamed(tx, place, found, modified), gone)
             _require_apart(place, found)
             if plainly and overwrite and found.node is not None:
                 _require(tx, found.place, Expected.EMPTY_FOLDER if place.node.is_folder else Expected.DOCUMENT)
             gone += _make_way(tx, place, found, overwrite, conditions)
             if _relocates(place, found):
-                return (*_relocated(tx, place, found), gone)
+                return (*_relocated(tx, place, found, modified), gone)
             if ready is None:
                 raise Replan
-            return (*_carried(tx, place, found, ready), gone)
+            return (*_carried(tx, place, found, ready, modified), gone)
 
         try:
             item, created, gone = session.commit([source, goal], work, needs=ready.needs if ready else ())
@@ -385,24 +406,24 @@ def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | No
     return _prepare(session, source, goal, deep=True)
 
 
-def _renamed(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
+def _renamed(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
     """A new spelling of the same name."""
     name = found.path.name
     if name in (place.node.name, tx.resolver.shown_name(place.node)):
         raise SameResource
-    standing = tx.change(place.space.id).move(
-        place.node, found.parent.node, place.node.lane, _own_name(tx, place, found)
-    )
+    change = tx.change(place.space.id)
+    standing = change.move(place.node, found.parent.node, place.node.lane, _own_name(tx, place, found))
+    standing = _dated(change, standing, modified)
     item, _ = _told(tx, found, standing, ChangeKind.MOVE, "rename", {"from": str(place.path)})
     return item, True
 
 
-def _relocated(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
+def _relocated(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
     inner = has_inner_rights(tx, place.space.id)
     audience = tx.audience(place.space, place.chain)
     change = tx.change(place.space.id)
     standing = change.move(place.node, found.parent.node, _lane_after(place, found), _own_name(tx, place, found))
-    after = found.placed(standing)
+    after = found.placed(_dated(change, standing, modified))
     if inner:
         tx.bump()
         require_walls(tx.storage, tx.connection, place.space)
@@ -423,11 +444,11 @@ def _lane_after(place: Place, found: Target) -> bytes:
     return place.node.lane if place.node.parent == found.parent.node.id else found.lane
 
 
-def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared) -> tuple[Item, bool]:
+def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modified: int | None) -> tuple[Item, bool]:
     """The content moves: onto a standing document, or into another space. The source goes to the trash."""
     crosses = place.space.id != found.space.id
     change = tx.change(found.space.id)
-    standing = _copied(tx, change, place, found, ready, deep=True)
+    standing = _dated(change, _copied(tx, change, place, found, ready, deep=True), modified)
     source_change = tx.change(place.space.id)
     audience = tx.audience(place.space, place.chain)
     source_change.close(place.node)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from auth.roles import Action
 from config.clock import now_us
 from config.ids import new_id
+from providers.catalogue import checksums
 from providers.catalogue.change import ChangeKind, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, version
 from providers.catalogue.nodes import Node
@@ -17,7 +18,7 @@ from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, NotFound, PreconditionFailed, UploadIncomplete
-from providers.model import Conditions, Item
+from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
 
@@ -113,11 +114,23 @@ class Upload:
         self._conditions = conditions
         self._modified = modified
         self._size = 0
+        self._summing: checksums.Summing | None = None
+
+    def sum_up(self) -> None:
+        """Make checksums of all that will be written, and keep them with the version about to be."""
+        self._summing = checksums.Summing()
+
+    @property
+    def sums(self) -> Checksums | None:
+        """The checksums of what was written; None unless `sum_up` was called before."""
+        return None if self._summing is None else self._summing.sums
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
         assert self._writer is not None
         self._size += len(data)
+        if self._summing is not None:
+            self._summing.update(data)
         self._writer.write(data)
 
     def discard(self) -> None:
@@ -143,7 +156,9 @@ class Upload:
         assert self._writer is not None
         sealed = self._writer.finish()
         self._writer = None
-        arrival = Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified, self._seen)
+        arrival = Arrival(
+            self._session, self._path, self._space, sealed, self._conditions, self._modified, self._seen, self.sums
+        )
         try:
             return arrival.commit()
         finally:
@@ -162,9 +177,11 @@ class Arrival:
         conditions: Conditions,
         modified: int | None,
         seen: Target | None = None,
+        sums: Checksums | None = None,
     ) -> None:
         self._session = session
         self._seen = seen
+        self._sums = sums
         self._storage = session.storage
         self._path = path
         self._space = space
@@ -243,6 +260,9 @@ class Arrival:
             change.sealed_bytes += sealed.sealed_bytes + record_bytes
             new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
             standing = change.add_version(standing, new, tx.author)
+            if self._sums is not None:
+                kept = [(standing.version_id, self._sums)]
+                checksums.keep(self._storage.database, tx.connection, self._storage.keyring, self._space, kept)
         if self._modified is not None:
             standing = change.set_modified(standing, self._modified)
         place = found.placed(standing)
@@ -289,7 +309,7 @@ def check_replaceable(tx: Look, found: Target, conditions: Conditions) -> None:
         if found.node.is_folder:
             raise IsAFolder
         tx.allow(Action.REPLACE, found.place)
-    require_conditions(tx, found.path, conditions)
+    require_conditions(tx, found.path, conditions, may_lapse=True)
     require_unlocked(tx, found.slots(tx), conditions, found.path, membership=found.node is None)
 
 

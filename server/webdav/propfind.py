@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from xml.etree.ElementTree import Element
 
 from providers.model import Item, Lock, Quota
@@ -14,9 +15,18 @@ from server.webdav.sheets import CLOSING, OPENING, Beside, Wanted, responses
 from server.webdav.urls import encoded, href_of
 from server.webdav.xml import DAV, of_body
 
-QuotaText = Callable[[str, Item], str | None]
+Elsewhere = Callable[[str, Item], str | None]
 _PIECE_ITEMS = 512
 _rendered = Rendered()
+_ALL = Wanted(every=True)
+#: What clients mean that send no body, by the first word of their User-Agent: rclone as Fastmail's customer looks for a
+#: checksum; Explorer gives up a folder whose listing is longer than 1,000,000 bytes, so it gets what it reads.
+_UNASKED = {
+    "rclone": Wanted(names=(live.ME_SHA1,), every=True, quiet=True),
+    "Microsoft-WebDAV-MiniRedir": Wanted(names=live.OF_EXPLORER, quiet=True),
+}
+#: What may come to something else while the members stay the very same.
+_UNSTEADY = live.QUOTAS | live.CHECKSUMS
 
 
 def propfind(exchange: Exchange) -> Answer:
@@ -24,7 +34,7 @@ def propfind(exchange: Exchange) -> Answer:
     depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
     if depth not in ("0", "1", "infinity"):
         raise BadRequest(why="its depth is none")
-    wanted = _wanted(exchange)
+    wanted = _asked(exchange) or _UNASKED.get((exchange.header("HTTP_USER_AGENT") or "").partition("/")[0], _ALL)
     drive, path = exchange.drive, exchange.path
     members: Sequence[Item]
     if depth == "1":
@@ -35,17 +45,19 @@ def propfind(exchange: Exchange) -> Answer:
             raise NoInfinity
     base = href_of(path, is_folder=own.is_folder)
     locks = _Locks(exchange, bool(members)) if wanted.every or live.LOCKDISCOVERY in wanted.names else None
-    quota = _quota(exchange)
+    elsewhere = _elsewhere(exchange, own, wanted)
     pieces = [OPENING.encode("ascii")]
-    of_own = Beside(dead=_dead_of_own(exchange, own), quota=quota, locks=locks.on_own if locks else Beside.locks)
+    of_own = Beside(
+        dead=_dead_of_own(exchange, own), elsewhere=elsewhere, locks=locks.on_own if locks else Beside.locks
+    )
     pieces += _encoded(responses([own], lambda _: base, wanted, of_own))
-    pieces += _members(exchange, base, wanted, members, locks, quota)
+    pieces += _members(exchange, base, wanted, members, locks, elsewhere)
     pieces.append(CLOSING.encode("ascii"))
     return Answer("207 Multi-Status", [("Content-Type", XML_TYPE)], pieces)
 
 
 def _members(
-    exchange: Exchange, base: str, wanted: Wanted, members: Sequence[Item], locks: _Locks | None, quota: QuotaText
+    exchange: Exchange, base: str, wanted: Wanted, members: Sequence[Item], locks: _Locks | None, elsewhere: Elsewhere
 ) -> Sequence[bytes]:
     """Return the responses for a folder's members: those of before, where they say all that there is to say."""
     if not members:
@@ -63,10 +75,10 @@ def _members(
     beside = Beside(
         dead=lambda item: below.get(item.name, {}),
         locks=locks.on_member if locks is not None and is_locked else Beside.locks,
-        quota=quota,
+        elsewhere=elsewhere,
     )
     pieces = _encoded(responses(members, href, wanted, beside))
-    if not is_locked and not has_dead and live.QUOTAS.isdisjoint(wanted.names):
+    if not is_locked and not has_dead and _UNSTEADY.isdisjoint(wanted.names):
         _rendered.keep(members, (base, wanted), pieces)
     return pieces
 
@@ -80,10 +92,10 @@ def _encoded(texts: object) -> list[bytes]:
 
 
 @of_body
-def _wanted(root: Element | None) -> Wanted:
-    """Return what the body asks for; no body asks for all (RFC 4918 9.1). Raises BadRequest."""
+def _asked(root: Element | None) -> Wanted | None:
+    """Return what the body asks for, None without one: then all is meant (RFC 4918 9.1). Raises BadRequest."""
     if root is None:
-        return Wanted(every=True)
+        return None
     if root.tag != f"{DAV}propfind":
         raise BadRequest(why="its body is no propfind")
     kinds = [child for child in root if child.tag in (f"{DAV}prop", f"{DAV}allprop", f"{DAV}propname")]
@@ -132,7 +144,23 @@ class _Locks:
         return live.active_locks(self._below.get(item.name, ())) + self._inherited
 
 
-def _quota(exchange: Exchange) -> QuotaText:
+def _elsewhere(exchange: Exchange, own: Item, wanted: Wanted) -> Elsewhere:
+    """Return what tells quota and checksums, each fetched once, where it is asked for."""
+    quota = _quota(exchange)
+    if live.CHECKSUMS.isdisjoint(wanted.names):
+        return quota
+    drive, path = exchange.drive, exchange.path
+    of_own, below = cache(lambda: drive.checksums(path)), cache(lambda: drive.checksums_below(path))
+
+    def elsewhere(name: str, item: Item) -> str | None:
+        if name not in live.CHECKSUMS:
+            return quota(name, item)
+        return live.checksum_text(name, of_own() if item is own else below().get(item.name))
+
+    return elsewhere
+
+
+def _quota(exchange: Exchange) -> Elsewhere:
     """Quota is of a space, so one look serves all that lies in it. Documents have none of their own."""
     known: dict[bytes | None, Quota | None] = {}
 
