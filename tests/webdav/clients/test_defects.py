@@ -46,9 +46,10 @@ TRACES: dict[str, list[Step]] = {
         Step("GET", "a", 304, {"If_Modified_Since": "{date}"}),
         Step("GET", "a", 200, {"If_Modified_Since": "Fri, 14 Jul 2017 02:40:00 GMT"}),
     ],
-    "D7 a folder redirects nobody": [
+    "D7 HEAD is as GET, and no DAV method redirects": [
         Step("MKCOL", "d", 201),
-        *(Step(method, name, 200) for method in ("GET", "HEAD") for name in ("d", "d/")),
+        *(Step(method, "d", 301, told={"location": "{path}/d/"}) for method in ("GET", "HEAD")),
+        *(Step(method, "d/", 200) for method in ("GET", "HEAD")),
         *(Step("PROPFIND", name, 207, {"Depth": "1"}) for name in ("d", "d/")),
         Step("PROPPATCH", "d", 207, body=sets({"{urn:x}p": "1"})),
         Step("COPY", "d", 201, {"Destination": "{base}/e"}),

@@ -60,7 +60,8 @@ TRACES: dict[str, list[Step]] = {
         Step("MOVE", "a", 412, {"Destination": "{base}/b", "Overwrite": "F"}),
     ],
     "C4 LibreOffice": [
-        Step("HEAD", "", 200),
+        Step("MKCOL", "d", 201),
+        Step("HEAD", "d/", 200),
         Step("PUT", "a.odt", 201, body=b"x"),
         Step("LOCK", "a.odt", 200, {"Depth": "0", "Timeout": "Second-180"}, LOCK, keep={"token": "lock-token"}),
         Step("HEAD", "a.odt", 200),
