@@ -91,17 +91,18 @@ class Authenticator:
         `DOMAIN\\user` is taken for `user`. Raises SignInRefused, Throttled.
         """
         login = login.rpartition("\\")[2]
-        if not _is_usable(login, password):
-            self._refuse(None, via, address)
         key = self._key_of(login, password, via, address)
-        found = self._remembered(key)
-        if found is None and credentials.is_device_form(password):
-            found = self._by_device(key, login, password, via, address)
-        elif found is None:
-            with self._flights[key[0] % FLIGHTS]:
-                found = self._remembered(key) or self._by_own_password(key, login, password, via, address)
+        found = self._remembered(key) or self._proven_anew(key, login, password, via, address)
         self._notes.signed_in(found)
         return found
+
+    def _proven_anew(self, key: bytes, login: str, password: str, via: Via, address: str) -> Principal:
+        if not _is_usable(login, password):
+            self._refuse(None, via, address)
+        if credentials.is_device_form(password):
+            return self._by_device(key, login, password, via, address)
+        with self._flights[key[0] % FLIGHTS]:
+            return self._remembered(key) or self._by_own_password(key, login, password, via, address)
 
     def password_then_code(self, login: str, password: str, code: str | None, *, via: Via, address: str) -> Principal:
         """Sign in by the person's own password and, where it is demanded or they have one, the second factor.
@@ -324,8 +325,8 @@ class Authenticator:
         return self._keyring.installation().lookup(b"login", login)
 
     def _key_of(self, login: str, password: str, via: Via, address: str) -> bytes:
-        text = f"{via.value}\0{login}\0{password}\0{address}".encode()
-        return hmac.digest(self._cache_key, text, "sha256")
+        text = f"{via.value}\0{login}\0{password}\0{address}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._cache_key, digest_size=32).digest()
 
     def _remembered(self, key: bytes) -> Principal | None:
         cached = self._signed_in.get(key)
