@@ -121,7 +121,7 @@ def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
 
 def _damage(storage: Storage, space: bytes, row: Any, index: contents.ChunkIndex) -> str | None:
     try:
-        reader = storage.vault.reader(space, row["content"], index.locate)
+        reader = storage.vault.reader(space, row["content"], index.locate, anew=True)
         size = sum(len(piece) for piece in reader.chunks())
     except (MellanrumError, InvalidTag, KeyError, ValueError) as error:
         return f"its content cannot be read: {error}"

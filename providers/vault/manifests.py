@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
@@ -59,6 +60,7 @@ class Content:
 EMPTY: Final = Content(Shape.EMPTY, 0, 0, b"")
 
 
+@lru_cache(maxsize=4096)
 def content(data: bytes) -> Content:
     """Return the reference that `data` encodes. Raises DamagedContent."""
     if data == EMPTY.pack():

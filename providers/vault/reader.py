@@ -16,6 +16,8 @@ from providers.vault.store import Store
 
 #: The most that is read, opened and handed out at once.
 PIECE_BYTES: Final = 1 << 20
+#: How many chunks of contents lately read a process remembers the places of; about 10 MB.
+PLACES_MAX: Final = 32_768
 
 
 class Location(NamedTuple):
@@ -35,6 +37,42 @@ class _Leaf(NamedTuple):
     chunks: list[Chunk]
     starts: list[int]
     places: Mapping[bytes, Location]
+
+
+class Leaves:
+    """Remembers the leaves of contents lately read that have no more than one.
+
+    A content never changes. Where its chunks lie may: whoever finds them elsewhere than remembered looks again. Safe
+    to use from any number of threads.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._kept: dict[tuple[bytes, bytes], _Leaf] = {}
+        self._chunks = 0
+
+    def get(self, space: bytes, content: bytes) -> _Leaf | None:
+        """Return the leaf of a content, if it is remembered."""
+        return self._kept.get((space, content))
+
+    def keep(self, space: bytes, content: bytes, leaf: _Leaf) -> None:
+        """Remember the leaf of a content."""
+        with self._guard:
+            self._forget((space, content))
+            while self._chunks + len(leaf.chunks) > PLACES_MAX:
+                self._forget(next(iter(self._kept)))
+            self._kept[space, content] = leaf
+            self._chunks += len(leaf.chunks)
+
+    def forget(self, space: bytes, content: bytes) -> None:
+        """Look for the content anew next time."""
+        with self._guard:
+            self._forget((space, content))
+
+    def _forget(self, key: tuple[bytes, bytes]) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._chunks -= len(kept.chunks)
 
 
 class _Window:
@@ -58,8 +96,12 @@ class _Window:
 class ContentReader:
     """Reads one content, each byte checked against its seal. Safe to use from many threads, one at a time within."""
 
-    def __init__(self, store: Store, sealing: Sealing, content: bytes, locate: Locate) -> None:
+    def __init__(
+        self, store: Store, sealing: Sealing, content: bytes, locate: Locate, leaves: Leaves | None = None
+    ) -> None:
         self.content = content
+        self._leaves_kept = leaves
+        self._is_kept = False
         self._what = manifests.content(content)
         self._store = store
         self._sealing = sealing
@@ -129,8 +171,19 @@ class ContentReader:
             at = leaf.starts[-1]
 
     def _fill(self, window: _Window, offset: int, stop: int) -> None:
-        """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack."""
+        """Open what stands at `offset`; where it does not lie where it lay before, look for it anew."""
         leaf = self._leaf_at(offset)
+        try:
+            self._fill_from(leaf, window, offset, stop)
+        except DamagedContent:
+            if not self._is_kept or self._leaves_kept is None:
+                raise
+            self._leaves_kept.forget(self._sealing.space, self.content)
+            self._leaf, self._leaves_kept = None, None
+            self._fill_from(self._leaf_at(offset), window, offset, stop)
+
+    def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int) -> None:
+        """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack."""
         first = bisect_right(leaf.starts, offset) - 1
         begin = leaf.starts[first]
         place = self._place(leaf, first)
@@ -175,6 +228,20 @@ class ContentReader:
         """Return the leaf that has the byte at `offset`; the last one used is kept."""
         if self._leaf is not None and self._leaf.starts[0] <= offset < self._leaf.starts[-1]:
             return self._leaf
+        what, kept = self._what, self._leaves_kept
+        if what.shape is Shape.ROOT:
+            kept = None
+        found = None if kept is None else kept.get(self._sealing.space, self.content)
+        if found is not None:
+            self._leaf, self._is_kept = found, True
+            return found
+        leaf = self._leaf_anew(offset)
+        if kept is not None:
+            kept.keep(self._sealing.space, self.content, leaf)
+        self._leaf = leaf
+        return leaf
+
+    def _leaf_anew(self, offset: int) -> _Leaf:
         what = self._what
         if what.shape is Shape.CHUNK:
             begin, chunks = 0, [Chunk(what.cid, what.size)]
@@ -183,9 +250,7 @@ class ContentReader:
         else:
             begin, chunks = self._leaf_of_root(offset)
         starts = [begin + start for start in manifests.starts([chunk.length for chunk in chunks])]
-        leaf = _Leaf(chunks, starts, self._locate(list({chunk.cid for chunk in chunks})))
-        self._leaf = leaf
-        return leaf
+        return _Leaf(chunks, starts, self._locate(list({chunk.cid for chunk in chunks})))
 
     def _leaf_of_root(self, offset: int) -> tuple[int, list[Chunk]]:
         if self._leaves is None:

@@ -12,7 +12,7 @@ from providers.vault.chunker import chunker_for
 from providers.vault.drafts import Draft
 from providers.vault.manifests import chunker_of
 from providers.vault.memory import MemoryStore
-from providers.vault.reader import ContentReader, Locate, Location
+from providers.vault.reader import ContentReader, Leaves, Locate, Location
 from providers.vault.records import Kind
 from providers.vault.scrub import Damage, rebuild, scrub
 from providers.vault.sealing import Sealing, SpaceKeys
@@ -53,6 +53,7 @@ class Vault:
         self._keyring = keyring
         self._shelf = Shelf(store)
         self._hashing = Hashing()
+        self._leaves = Leaves()
         self._guard = threading.Lock()
         self._sealings: OrderedDict[bytes, Sealing] = OrderedDict()
 
@@ -74,12 +75,13 @@ class Vault:
         chosen = chunker_for(declared, chunker)
         return ContentWriter(Assembly(sealing, self._shelf, known, chosen), sealing, self._hashing, chosen, declared)
 
-    def reader(self, space: bytes, content: bytes, locate: Locate) -> ContentReader:
+    def reader(self, space: bytes, content: bytes, locate: Locate, *, anew: bool = False) -> ContentReader:
         """Return a reader of the content that `Sealed.content` refers to. Raises DamagedContent.
 
-        `locate` returns where each of up to 1,024 cids lies; cids it leaves out are missing.
+        `locate` returns where each of up to 1,024 cids lies; cids it leaves out are missing. What it said of a small
+        content is remembered; `anew` asks it all the same.
         """
-        return ContentReader(self._store, self._sealing(space), content, locate)
+        return ContentReader(self._store, self._sealing(space), content, locate, None if anew else self._leaves)
 
     def version_record(self, space: bytes, fields: VersionRecord) -> tuple[ChunkRecord, frozenset[Syncable]]:
         """Append the record that a version leaves of itself; return where it lies and what must be synced."""
