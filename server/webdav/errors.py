@@ -42,8 +42,7 @@ _TABLE: dict[type[MellanrumError], Told] = {
     errors.UploadIncomplete: Told("409 Conflict"),
     errors.DriveError: Told("409 Conflict"),
     StorageFull: Told("507 Insufficient Storage", "<D:sufficient-disk-space/>"),
-    # A passing failure. Finder takes any 5xx for "no such file" and lets the document vanish; 423 it shows as in use.
-    DatabaseBusy: Told("423 Locked"),
+    DatabaseBusy: Told("503 Service Unavailable"),
     Revoked: Told("401 Unauthorized"),
     SignInRefused: Told("401 Unauthorized"),
     Throttled: Told("429 Too Many Requests"),
@@ -78,7 +77,7 @@ def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
         headers.append(CHALLENGE)
     if isinstance(error, Throttled):
         headers.append(("Retry-After", str(error.facts.get("retry_after", 60))))
-    if isinstance(error, DatabaseBusy):
+    if status.startswith("503"):
         headers.append(("Retry-After", "2"))
     if status.startswith("405"):
         headers.append(("Allow", ALLOWED))

@@ -118,7 +118,6 @@ def _handed_out(engine: Engine, request: int, mode: Mode, attributes: Attributes
     handle = FileHandle(document, mode.readable, mode.writable, mode.appends, is_draft)
     document.handles += 1
     document.editors += handle.edits
-    document.readers += handle.readable
     if handle.edits and attributes.modified is not None:
         document.modified = attributes.modified * SECOND_US
     engine.documents.add(document)
@@ -136,7 +135,6 @@ def close(engine: Engine, request: int, fields: Fields) -> None:
     document = handle.document
     document.handles -= 1
     document.editors -= handle.edits
-    document.readers -= handle.readable
     edit = document.edit
     if edit is None or (document.editors and not (handle.edits and (edit.is_changed or document.modified))):
         _let_go(engine, document)
@@ -242,7 +240,16 @@ def write(engine: Engine, request: int, fields: Fields) -> None:
     def then(_: None) -> None:
         engine.documents.gather(document, step)
 
-    engine.hop(request, partial(document.begin_again, engine.drive), then)
+    engine.hop(request, partial(begin_again, engine.drive, document), then)
+
+
+def begin_again(drive: Drive, document: Document) -> None:
+    """Begin another draft of a document whose last one became a version while it was open. Run elsewhere."""
+    if document.edit is None:
+        if document.is_unlinked:
+            raise NotFound
+        document.edit = drive.edit(document.path, create=False, truncate=False)
+        document.item = document.edit.item
 
 
 def fstat(engine: Engine, request: int, fields: Fields) -> None:
@@ -269,7 +276,7 @@ def set_open(engine: Engine, request: int, document: Document, attributes: Attri
 
     def job() -> None:
         if size is not None:
-            document.begin_again(drive)
+            begin_again(drive, document)
             assert document.edit is not None
             document.edit.truncate(size)
         if modified is not None and document.edit is None and not document.is_unlinked:
