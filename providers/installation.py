@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 
 from auth import tables as auth_tables
 from auth.authenticator import Authenticator
@@ -24,7 +24,6 @@ from config.database import Database
 from config.errors import AlreadyInitialised, NotInitialised
 from config.ids import new_id
 from config.settings.schema import Settings
-from providers import tables
 from providers.audit.checkpoints import Checkpoints
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
@@ -175,12 +174,7 @@ class Installation:
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
         self.authenticator.throttle.sweep()
         drop_stale(self.storage)
-        now = now_us()
-        with self.database.transient_read() as connection:
-            stale = connection.execute(select(tables.lock.c.token).where(tables.lock.c.expires_at <= now)).first()
-        if stale is not None:
-            with self.database.transient_write() as connection:
-                connection.execute(delete(tables.lock).where(tables.lock.c.expires_at <= now))
+        self.locks.forget_lapsed()
 
     def verify(self, progress: Progress = lambda stage, done: None) -> Iterator[Finding]:
         """Yield all that does not hold of what is stored."""

@@ -20,6 +20,8 @@ from providers import tables
 from providers.catalogue.nodes import Node
 
 SECONDS_MAX = 3600
+#: How long a lock that ran out is remembered, so that who held it may go on where nobody came between (a laptop slept).
+LAPSED_US = 7 * 24 * 3600 * SECOND_US
 TOKEN_PREFIX = "urn:uuid:"  # noqa: S105 (a scheme, no secret)
 
 
@@ -66,6 +68,7 @@ _ON_SLOTS = Query(
         _COLUMNS.expires_at > bindparam("now"),
     )
 )
+_LAPSED = Query(select(_LOCK).where(_COLUMNS.token == bindparam("token"), _COLUMNS.expires_at <= bindparam("now")))
 _IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now")))
 _STANDING = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")))
 _IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now")))
@@ -99,6 +102,20 @@ class Locks:
         """Return the locks on names directly in a folder."""
         with self._database.transient_read() as connection:
             return _held(_IN_FOLDER.rows(connection, parent=parent, now=now_us()))
+
+    def lapsed(self, token: bytes) -> HeldLock | None:
+        """Return a lock that ran out within LAPSED_US; None for one that stands, was let go, or never was."""
+        with self._database.transient_read() as connection:
+            return next(iter(_held(_LAPSED.rows(connection, token=token, now=now_us()))), None)
+
+    def forget_lapsed(self) -> None:
+        """Forget the locks that ran out too long ago."""
+        long_gone = _COLUMNS.expires_at <= now_us() - LAPSED_US
+        with self._database.transient_read() as connection:
+            stale = connection.execute(select(_COLUMNS.token).where(long_gone)).first()
+        if stale is not None:
+            with self._database.transient_write() as connection:
+                connection.execute(delete(_LOCK).where(long_gone))
 
     def add(self, lock: HeldLock) -> None:
         """Keep a lock. The caller has seen, and keeps others from changing, that nothing stands against it."""

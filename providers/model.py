@@ -53,6 +53,14 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Checksums:
+    """What clients compare contents by. Neither is proof of anything: SHA-256 is, and belongs to the version."""
+
+    md5: bytes
+    sha1: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One immutable content of a document. `sha256` is hexadecimal, of the whole content."""
 

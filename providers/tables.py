@@ -137,6 +137,16 @@ property = Table(
 )
 Index("property_by_space", property.c.space, property.c.from_change)
 
+checksum = Table(
+    "checksum",
+    durable,
+    Column("version", LargeBinary(16), primary_key=True, comment="the version's id"),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("sums", LargeBinary, nullable=False, comment="MD5 and SHA-1 of the content, sealed"),
+    sqlite_with_rowid=False,
+    comment="What clients compare contents by. Made anew where it is missing.",
+)
+
 chunk = Table(
     "chunk",
     durable,

@@ -3,8 +3,8 @@
     with serving(folder) as server:
         server.dav("anna").put("/Sandbox/a.txt", b"hello")
 
-`anna` edits the empty space `Sandbox` of the customer Kund AB, `vera` views it, `ulla` uploads to it, `nils` of another
-customer has no right in it.
+`anna` and `olle` edit the empty space `Sandbox` of the customer Kund AB, `vera` views it, `ulla` uploads to it, `nils`
+of another customer has no right in it.
 """
 
 from __future__ import annotations
@@ -183,9 +183,11 @@ def populate(world: World) -> None:
     world.person("anna", "Byrån AB")
     world.person("vera", "Kund AB")
     world.person("ulla", "Kund AB")
+    world.person("olle", "Kund AB")
     world.person("nils", "Annan AB")
     world.space(SPACE, "Kund AB")
     world.grant("anna", SPACE, Role.EDITOR, history=True)
+    world.grant("olle", SPACE, Role.EDITOR)
     world.grant("vera", SPACE, Role.VIEWER)
     world.grant("ulla", SPACE, Role.UPLOADER)
 

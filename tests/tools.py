@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,8 +37,20 @@ def find(tool: str) -> Path | None:
 def need(tool: str) -> Path:
     """Return the program's path. If it is missing, fail in CI and skip elsewhere, saying what to install."""
     found = find(tool)
-    if found is not None:
-        return found
+    if found is None:
+        miss(tool)
+    return found
+
+
+def need_file(path: str) -> Path:
+    """Return the path of something that a Debian package brings and that is no program, as `need` does."""
+    if not Path(path).exists():
+        miss(Path(path).name)
+    return Path(path)
+
+
+def miss(tool: str) -> NoReturn:
+    """Fail in CI and skip elsewhere, saying which package has what is missing."""
     package = next((name for _, name, shows in listed_packages() if Path(shows).name == tool), tool)
     reason = f"{tool} is missing: apt-get install {package}"
     if is_ci():

@@ -8,18 +8,20 @@ from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
 from providers.drive import granting, kept, locking, properties, trees
+from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import days_seen, versions_of
 from providers.drive.operations import Effect, operation
-from providers.drive.places import ARCHIVE, Container, Place
+from providers.drive.places import ARCHIVE, Container
+from providers.drive.quotas import quota_above, quota_of
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import require_room, target
 from providers.drive.transaction import Look, Transaction
 from providers.drive.uploads import Reader, Upload, check_replaceable, open_content, standing_content, writer_for
 from providers.errors import DriveError, TargetExists
-from providers.model import ARCHIVED, NO_CONDITIONS, Conditions, Expected, Item, Lock, Quota, Version
+from providers.model import ARCHIVED, NO_CONDITIONS, Checksums, Conditions, Expected, Item, Lock, Quota, Version
 from providers.paths import Path
 
 
@@ -49,18 +51,19 @@ class Drive:
     def stat(self, path: Path) -> Item:
         """Return what stands at `path`."""
         with self._session.look() as look:
-            return look.item_at(path)
+            return look.item(look.find(path))
 
     @operation(Action.LIST, Effect.NONE)
-    def listing(self, path: Path) -> tuple[Item, list[Item]]:
-        """Return what stands at `path` and, if it is a folder, what is seen in it, ordered by folded name."""
+    def listing(self, path: Path) -> tuple[Item, Sequence[Item]]:
+        """Return what stands at `path` and, if it is a folder, what is seen in it, ordered by folded name.
+
+        Where that is a tuple, the very same one comes back for as long as nothing in it has changed.
+        """
         with self._session.look() as look:
             found = look.find(path)
             if isinstance(found, Container):
                 return look.item(found), _contained(look, found)
-            if not found.node.is_folder:
-                return look.item(found), []
-            return look.item(found), look.items_in(found)
+            return look.item(found), look.items_in(found) if found.node.is_folder else []
 
     @operation(Action.LIST, Effect.NONE)
     def properties(self, path: Path) -> dict[str, str]:
@@ -76,14 +79,15 @@ class Drive:
 
     @operation(Action.LIST, Effect.NONE)
     def quota(self, path: Path) -> Quota | None:
-        """Return the use of the space, to those who see the whole of it; None to others and above spaces."""
+        """Return the use of the space, to those who see the whole of it; None to others.
+
+        Above spaces, it is what those seen whole come to together: Finder asks the root it mounted.
+        """
         with self._session.look() as look:
             found = look.find(path)
-            if isinstance(found, Container) or found.is_past or not _sees_whole(look, found):
-                return None
-            used = look.sealed_bytes(found.space.id)
-            limit = found.space.quota_bytes
-            return Quota(used, None if limit is None else max(0, limit - used))
+            if isinstance(found, Container):
+                return quota_above(look, found)
+            return None if found.is_past else quota_of(look, found)
 
     @operation(Action.LIST, Effect.NONE)
     def locks(self, path: Path) -> list[Lock]:
@@ -97,6 +101,19 @@ class Drive:
         """Return the locks taken on a folder's children themselves, by the names shown."""
         with self._session.look() as look:
             return locking.locks_on_children(look, path)
+
+    @operation(Action.READ, Effect.NONE)
+    def checksums(self, path: Path) -> Checksums | None:
+        """Return MD5 and SHA-1 of a document; None of folders, of the past, and to those who may not read it.
+
+        Where they are not known, the document is read once.
+        """
+        return checksums_at(self._session, path)
+
+    @operation(Action.READ, Effect.NONE)
+    def checksums_below(self, path: Path) -> dict[str, Checksums]:
+        """Return MD5 and SHA-1 of a folder's documents, by the names shown; at most 64 MiB are read to make them."""
+        return checksums_below(self._session, path)
 
     # --- locks
 
@@ -220,10 +237,22 @@ class Drive:
 
     @operation(Action.ADD, Effect.CHANGE)
     def copy(
-        self, source: Path, goal: Path, *, overwrite: bool, deep: bool = True, conditions: Conditions = NO_CONDITIONS
+        self,
+        source: Path,
+        goal: Path,
+        *,
+        overwrite: bool,
+        deep: bool = True,
+        modified: int | None = None,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> tuple[Item, bool]:
-        """Copy what one sees; return the item at `goal`, and whether the name is new. Not deep: the bare folder."""
-        return trees.copy(self._session, source, goal, overwrite=overwrite, deep=deep, conditions=conditions)
+        """Copy what one sees; return the item at `goal`, and whether the name is new. Not deep: the bare folder.
+
+        `modified` is the time of modification that a document shall show there; without it, the time of the copy.
+        """
+        return trees.copy(
+            self._session, source, goal, overwrite=overwrite, deep=deep, modified=modified, conditions=conditions
+        )
 
     @operation(Action.MOVE, Effect.CHANGE)
     def move(
@@ -233,13 +262,23 @@ class Drive:
         *,
         overwrite: bool,
         plainly: bool = False,
+        modified: int | None = None,
         conditions: Conditions = NO_CONDITIONS,
     ) -> tuple[Item, bool]:
         """Move, or rename within its folder; return the item at `goal`, and whether the name is new.
 
-        `plainly`: only a document takes the place of a document, and a folder that of an empty folder.
+        `plainly`: only a document takes the place of a document, and a folder that of an empty folder. `modified` is
+        the time of modification that a document shall show there; without it, the one it shows.
         """
-        return trees.move(self._session, source, goal, overwrite=overwrite, plainly=plainly, conditions=conditions)
+        return trees.move(
+            self._session,
+            source,
+            goal,
+            overwrite=overwrite,
+            plainly=plainly,
+            modified=modified,
+            conditions=conditions,
+        )
 
     @operation(Action.REPLACE, Effect.CHANGE)
     def change_properties(
@@ -304,13 +343,3 @@ def _contained(look: Look, container: Container) -> list[Item]:
     if container.kind == "root" and container.moment is None and look.resolver.archive_seen():
         items.append(look.container(container.path.joined(ARCHIVE)))
     return items
-
-
-def _sees_whole(look: Look, place: Place) -> bool:
-    root = place.chain[:1]
-    if not look.sight.decide(Action.MAKE_FOLDER, root, look.at).allowed and not look.principal.is_supplier:
-        return False
-    if not look.sight.decide(Action.READ, root, look.at).allowed:
-        return False
-    _, breaks = look.storage.audiences.readers(look.connection, look.principal.epoch, place.space.id)
-    return breaks <= look.principal.rights.grants.keys()

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from config.clock import SECOND_US
 from config.ids import NOBODY
+from providers.catalogue.contents import version
 from providers.catalogue.nodes import Node
 from providers.drive.places import Container, Place
 from providers.drive.transaction import Look
@@ -101,8 +102,11 @@ def _require(look: Look, locks: Iterable[HeldLock], conditions: Conditions, path
             raise Locked(href=str(path))
 
 
-def require_conditions(look: Look, path: Path, conditions: Conditions) -> None:
-    """Raise PreconditionFailed unless all that the client demanded holds."""
+def require_conditions(look: Look, path: Path, conditions: Conditions, *, may_lapse: bool = False) -> None:
+    """Raise PreconditionFailed unless all that the client demanded holds.
+
+    `may_lapse`: the token of a lock that ran out holds as well, for who took it, if nobody changed the document since.
+    """
     if replace(conditions, tokens=NO_CONDITIONS.tokens) == NO_CONDITIONS:
         return
     etag, modified = _state(look, path)
@@ -113,7 +117,7 @@ def require_conditions(look: Look, path: Path, conditions: Conditions) -> None:
     since = conditions.unmodified_since
     if since is not None and (modified is None or modified // SECOND_US > since // SECOND_US):
         raise PreconditionFailed
-    if conditions.lists and not any(_list_holds(look, path, found) for found in conditions.lists):
+    if conditions.lists and not any(_list_holds(look, path, found, may_lapse=may_lapse) for found in conditions.lists):
         raise PreconditionFailed
 
 
@@ -137,15 +141,37 @@ def _bare(etag: str) -> str:
     return etag.strip().removeprefix("W/").strip('"')
 
 
-def _list_holds(look: Look, own: Path, demanded: ConditionList) -> bool:
+def _list_holds(look: Look, own: Path, demanded: ConditionList, *, may_lapse: bool) -> bool:
     path = own if demanded.path is None else demanded.path
     etag, _ = _state(look, path)
     locks = covering(look, slots_of(look, path)) if any(term.is_token for term in demanded.terms) else []
     for term in demanded.terms:
         if term.is_token:
             holds = any(held_by(look, lock, (term.value,)) for lock in locks)
+            holds = holds or (may_lapse and not term.negated and _lapsed_quietly(look, path, term.value))
         else:
             holds = etag is not None and etag != "" and _bare(etag) == _bare(term.value)
         if holds == term.negated:
             return False
     return True
+
+
+def _lapsed_quietly(look: Look, path: Path, text: str) -> bool:
+    """Return whether one's own lock on the document ran out, and nobody else has changed it since.
+
+    A computer that slept goes on with the token it had. Whether another has locked meanwhile is asked apart from this.
+    """
+    token = token_of(text)
+    lock = None if token is None else look.storage.locks.lapsed(token)
+    if lock is None or lock.principal != look.principal.id:
+        return False
+    try:
+        found = look.find(path)
+    except (NotFound, NotAFolder):
+        return False
+    if isinstance(found, Container) or found.node.id != lock.node or Slot.of(found.node) != lock.slot:
+        return False
+    if not found.node.version:
+        return True
+    newest = version(look.connection, look.storage.keyring, found.space.id, found.node.id, found.node.version)
+    return bool(newest["at"] <= lock.expires_at or newest["principal"] == look.principal.id)

@@ -74,7 +74,7 @@ def change_properties(
     def work(tx: Transaction) -> Item:
         place: Place = tx.place(path)
         tx.allow(Action.REPLACE, place)
-        require_conditions(tx, path, conditions)
+        require_conditions(tx, path, conditions, may_lapse=True)
         require_unlocked(tx, chain_slots(place.chain), conditions, path)
         standing = properties_of(tx, place.node)
         wanted = {name: value for name, value in dict(changes).items() if standing.get(name) != value}

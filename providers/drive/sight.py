@@ -7,9 +7,8 @@ it may be listed or read, or if something below it was granted.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
@@ -41,8 +40,6 @@ class Sight:
     shown: dict[bytes, str]
     by_name: dict[str, bytes]
     until: int | None
-    #: Tells sights apart: what one permits, it permits until it is made anew.
-    serial: int = field(default_factory=count().__next__)
 
     def decide(
         self,
@@ -88,6 +85,18 @@ class Sight:
             return by_lane[child.lane]
 
         return seen
+
+    def sees_all_below(self, chain: Chain, ids: frozenset[bytes], lanes: Mapping[bytes, Node], at: int) -> bool:
+        """Tell whether all children of the last node of `chain` are seen under their own names.
+
+        `ids` are theirs, `lanes` one of them for each lane that occurs. False may also mean that it is not that simple.
+        """
+        rights = self.principal.rights
+        if not (ids.isdisjoint(rights.breaks) and ids.isdisjoint(rights.grants) and ids.isdisjoint(self.waypoints)):
+            return False
+        if not lanes.keys() <= {NOBODY, self.principal.party}:
+            return False
+        return all(self.decide(Action.LIST, (*chain, child), at).allowed for child in lanes.values())
 
 
 class Sights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property, lru_cache
 
@@ -15,7 +15,7 @@ from config.database import Database
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
-from providers.drive.known import Known
+from providers.drive.listings import Listings
 from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
 from providers.reservations import Reservations
@@ -43,7 +43,11 @@ class Storage:
     sights: Sights
     audiences: Audiences
     zone: tzinfo
-    known: Known = field(default_factory=Known)
+
+    @cached_property
+    def listings(self) -> Listings:
+        """Folders lately listed."""
+        return Listings()
 
     @cached_property
     def _etags(self) -> Callable[[bytes], str]:

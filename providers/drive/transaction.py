@@ -6,7 +6,7 @@ locks, conditions and names are all checked again here, where nobody else can ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, union_all
@@ -82,8 +82,7 @@ class Look:
         self.principal = storage.authenticator.refresh(principal, connection)
         self.at = storage.database.now_us(connection)
         self.sight = storage.sights.of(connection, self.principal, self.at, writes=self.writes)
-        known = None if self.writes else storage.known
-        self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, known)
+        self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone)
 
     def find(self, path: Path) -> Place | Container:
         """Return what stands at `path`; raise NotFound."""
@@ -151,28 +150,6 @@ class Look:
             return self.container(place.path, place.moment)
         return self.item_of(place.path, self._shown_name(place), place.node, is_past=place.is_past)
 
-    def item_at(self, path: Path) -> Item:
-        """Return what adapters see of what stands at `path`; raise NotFound."""
-        known = self.resolver.known(path)
-        if known is None:
-            return self.item(self.find(path))
-        if known.item is None:
-            known.item = self.item(known.place)
-        return known.item
-
-    def items_in(self, place: Place) -> list[Item]:
-        """Return what adapters see in a folder, in the order of folded names."""
-        known, serial, past = self.storage.known, self.sight.serial, place.is_past
-        is_kept = not past and not self.writes
-        kept = known.listing(serial, place) if is_kept else None
-        if kept is not None:
-            return list(kept)
-        item_of, joined = self.item_of, place.path.joined
-        items = [item_of(joined(name), name, node, is_past=past) for name, node in self.resolver.children(place)]
-        if is_kept:
-            known.keep_listing(serial, place, tuple(items))
-        return items
-
     def _shown_name(self, place: Place) -> str:
         """Return the name as it is kept, however the path spells it."""
         if len(place.chain) == 1:
@@ -187,6 +164,18 @@ class Look:
             "" if node.is_folder else self.storage.etag(node.version_id),
             node.id, node.space, node.version, node.has_properties, is_past,
         )  # fmt: skip
+
+    def items_in(self, place: Place) -> Sequence[Item]:
+        """Return what is seen in a folder, in the order of folded names."""
+        if place.moment is None:
+            nodes = self.storage.tree.listed(self.connection, place.node)
+            whole = self.storage.listings.whole(place, nodes, self.item_of)
+            if self.sight.sees_all_below(place.chain, whole.ids, whole.lanes, self.at):
+                return whole.items
+        path, past = place.path, place.is_past
+        return [
+            self.item_of(path.joined(name), name, node, is_past=past) for name, node in self.resolver.children(place)
+        ]
 
     def container(self, path: Path, moment: int | None = None) -> Item:
         """Return what adapters see of a folder above spaces, as old as its moment or the newest space seen."""

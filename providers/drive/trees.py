@@ -100,8 +100,12 @@ def _unlocked(tx: Transaction, place: Place, conditions: Conditions, path: Path)
 
 @dataclass
 class Prepared:
-    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault."""
+    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault.
 
+    `lands_on` is the document that takes the content of the one that is copied, as a version of its own.
+    """
+
+    lands_on: bytes | None = None
     versions: dict[bytes, NewVersion] = field(default_factory=dict)
     nodes: dict[bytes, bytes] = field(default_factory=dict)
     records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
@@ -142,7 +146,8 @@ def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepa
             for below in documents
             if below.node.version
         }
-    lands_on = found.node if found.node is not None and not found.node.is_folder else None
+    lands_on = _lands_on(place, found)
+    ready.lands_on = lands_on.id if lands_on else None
     for below in documents:
         if below.node.version:
             _prepare_one(session, ready, below, found, rows[below.node.version_id], lands_on)
@@ -181,6 +186,13 @@ def _prepare_one(
     ready.needs |= set(needs)
 
 
+def _lands_on(place: Place, found: Target) -> Node | None:
+    """Return the document of which a copy becomes a new version: one that stands where a document goes."""
+    if place.node.is_folder or found.node is None or found.node.is_folder:
+        return None
+    return found.node
+
+
 def _adding(place: Place) -> Action:
     return Action.MAKE_FOLDER if place.node.is_folder else Action.ADD
 
@@ -189,7 +201,14 @@ def _adding(place: Place) -> Action:
 
 
 def copy(
-    session: Session, source: Path, goal: Path, *, overwrite: bool, deep: bool, conditions: Conditions
+    session: Session,
+    source: Path,
+    goal: Path,
+    *,
+    overwrite: bool,
+    deep: bool,
+    modified: int | None,
+    conditions: Conditions,
 ) -> tuple[Item, bool]:
     """Copy what is seen at `source` to `goal`; return the item there, and whether the name is new."""
     for _ in range(REPLANS_MAX):
@@ -205,7 +224,7 @@ def copy(
             _require_apart(place, found)
             gone = _make_way(tx, place, found, overwrite, conditions)
             change = tx.change(found.space.id)
-            standing = _copied(tx, change, place, found, ready, deep=deep)
+            standing = _dated(change, _copied(tx, change, place, found, ready, deep=deep), modified)
             return (*_told(tx, found, standing, ChangeKind.COPY, "copy", {"from": str(source)}), gone)
 
         try:
@@ -215,6 +234,13 @@ def copy(
         session.storage.locks.remove(lock.token for lock in gone)
         return item, created
     raise PreconditionFailed
+
+
+def _dated(change: Change, standing: Node, modified: int | None) -> Node:
+    """Let a document show the time of modification that came with the request, if one did."""
+    if modified is None or standing.is_folder or standing.modified == modified:
+        return standing
+    return change.set_modified(standing, modified)
 
 
 def _require_apart(place: Place, found: Target) -> None:
@@ -242,12 +268,14 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
 
 
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
+    replaced = _lands_on(place, found)
+    if ready.lands_on != (replaced.id if replaced else None):
+        raise Replan
     for records in ready.records.values():
         contents.publish(tx.connection, found.space.id, records)
     require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
     change.sealed_bytes += ready.sealed_bytes
-    replaced = found.node if found.node is not None and not found.node.is_folder else None
-    if replaced is not None and not place.node.is_folder:
+    if replaced is not None:
         return _fill(tx, change, place.node, replaced, ready)
     return _copy_below(tx, change, place, found.parent.node, found.lane, found.path.name, ready, deep=deep)
 
@@ -278,7 +306,7 @@ def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: 
     """Give a document the content of another, as a version of its own."""
     if source.version:
         new = ready.versions.get(source.version_id)
-        if new is None or (standing.version and ready.nodes[source.version_id] != standing.id):
+        if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
     _copy_properties(tx, change, source, standing)
@@ -313,7 +341,14 @@ def _told(
 
 
 def move(
-    session: Session, source: Path, goal: Path, *, overwrite: bool, plainly: bool, conditions: Conditions
+    session: Session,
+    source: Path,
+    goal: Path,
+    *,
+    overwrite: bool,
+    plainly: bool,
+    modified: int | None,
+    conditions: Conditions,
 ) -> tuple[Item, bool]:
     """Let what stands at `source` stand at `goal`; return the item there, and whether the name is new.
 
@@ -332,16 +367,16 @@ def move(
             require_conditions(tx, source, conditions)
             gone = _unlocked(tx, place, conditions, source)
             if found.node is not None and found.node.id == place.node.id:
-                return (*_renamed(tx, place, found), gone)
+                return (*_renamed(tx, place, found, modified), gone)
             _require_apart(place, found)
             if plainly and overwrite and found.node is not None:
                 _require(tx, found.place, Expected.EMPTY_FOLDER if place.node.is_folder else Expected.DOCUMENT)
             gone += _make_way(tx, place, found, overwrite, conditions)
             if _relocates(place, found):
-                return (*_relocated(tx, place, found), gone)
+                return (*_relocated(tx, place, found, modified), gone)
             if ready is None:
                 raise Replan
-            return (*_carried(tx, place, found, ready), gone)
+            return (*_carried(tx, place, found, ready, modified), gone)
 
         try:
             item, created, gone = session.commit([source, goal], work, needs=ready.needs if ready else ())
@@ -371,24 +406,24 @@ def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | No
     return _prepare(session, source, goal, deep=True)
 
 
-def _renamed(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
+def _renamed(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
     """A new spelling of the same name."""
     name = found.path.name
     if name in (place.node.name, tx.resolver.shown_name(place.node)):
         raise SameResource
-    standing = tx.change(place.space.id).move(
-        place.node, found.parent.node, place.node.lane, _own_name(tx, place, found)
-    )
+    change = tx.change(place.space.id)
+    standing = change.move(place.node, found.parent.node, place.node.lane, _own_name(tx, place, found))
+    standing = _dated(change, standing, modified)
     item, _ = _told(tx, found, standing, ChangeKind.MOVE, "rename", {"from": str(place.path)})
     return item, True
 
 
-def _relocated(tx: Transaction, place: Place, found: Target) -> tuple[Item, bool]:
+def _relocated(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
     inner = has_inner_rights(tx, place.space.id)
     audience = tx.audience(place.space, place.chain)
     change = tx.change(place.space.id)
     standing = change.move(place.node, found.parent.node, _lane_after(place, found), _own_name(tx, place, found))
-    after = found.placed(standing)
+    after = found.placed(_dated(change, standing, modified))
     if inner:
         tx.bump()
         require_walls(tx.storage, tx.connection, place.space)
@@ -409,11 +444,11 @@ def _lane_after(place: Place, found: Target) -> bytes:
     return place.node.lane if place.node.parent == found.parent.node.id else found.lane
 
 
-def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared) -> tuple[Item, bool]:
+def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modified: int | None) -> tuple[Item, bool]:
     """The content moves: onto a standing document, or into another space. The source goes to the trash."""
     crosses = place.space.id != found.space.id
     change = tx.change(found.space.id)
-    standing = _copied(tx, change, place, found, ready, deep=True)
+    standing = _dated(change, _copied(tx, change, place, found, ready, deep=True), modified)
     source_change = tx.change(place.space.id)
     audience = tx.audience(place.space, place.chain)
     source_change.close(place.node)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auth.roles import Action
 from config.clock import now_us
 from config.ids import new_id
-from providers.audit.events import Event, Projection
+from providers.catalogue import checksums
 from providers.catalogue.change import ChangeKind, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import versioned
-from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, NotFound, PreconditionFailed, UploadIncomplete
-from providers.model import Conditions, Item
+from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
 
@@ -70,47 +69,24 @@ def open_content(session: Session, path: Path, number: int | None) -> Reader:
     """Open the content of a document, or of one of its versions, once the event of its reading is durable."""
     storage = session.storage
     with session.look() as look:
-        opening = _opening(look, path, number)
-        reading = _reading(look, opening)
-    space, content = opening.place.node.space, opening.content
-    reader = reader_of(session, space, content) if content else None
-    if reading is not None:
-        storage.journal.note(*reading)
-    return Reader(opening.item, reader)
-
-
-def _opening(look: Look, path: Path, number: int | None) -> Opening:
-    """Return what may be read at `path`, found and checked anew unless nothing has changed since it was."""
-    known = look.resolver.known(path) if number is None else None
-    if known is not None and known.opening is not None:
-        return known.opening
-    place = look.document(path)
-    look.allow(Action.READ, place)
-    node = place.node
-    if number is not None:
-        look.allow(Action.HISTORY, place)
-        if not 1 <= number <= node.version:
-            raise NotFound
-    wanted = node.version if number is None else number
-    if not wanted:
-        return Opening(place, look.item(place), 0, node.version_id, b"")
-    row = version(look.connection, look.storage.keyring, node.space, node.id, wanted)
-    item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
-    opening = Opening(place, item, wanted, row["id"], row["content"])
-    known = look.resolver.known(path) if number is None else None
-    if known is not None:
-        known.opening = opening
-    return opening
-
-
-def _reading(look: Look, opening: Opening) -> tuple[Event, bytes, Mapping[bytes, Projection]] | None:
-    """Return what to note of a reading, or None if it is part of an event that is durable already."""
-    me = look.principal
-    if look.storage.journal.has(me.device or me.id, opening.version_id, look.at):
-        return None
-    place = opening.place
-    event = look.event("read", place, look.at, facts={"version": opening.number, "size": opening.item.size})
-    return event, opening.version_id, look.audience(place.space, place.chain)
+        place = look.document(path)
+        look.allow(Action.READ, place)
+        node = place.node
+        if number is not None:
+            look.allow(Action.HISTORY, place)
+            if not 1 <= number <= node.version:
+                raise NotFound
+        wanted = node.version if number is None else number
+        item, row = look.item(place), None
+        if wanted:
+            row = version(look.connection, storage.keyring, node.space, node.id, wanted)
+            item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
+        event = look.event("read", place, look.at, facts={"version": wanted, "size": item.size})
+        audience = look.audience(place.space, place.chain)
+        version_id = node.version_id if row is None else row["id"]
+    reader = None if row is None else reader_of(session, node.space, row["content"])
+    storage.journal.note(event, version_id, audience)
+    return Reader(item, reader)
 
 
 class Upload:
@@ -138,11 +114,23 @@ class Upload:
         self._conditions = conditions
         self._modified = modified
         self._size = 0
+        self._summing: checksums.Summing | None = None
+
+    def sum_up(self) -> None:
+        """Make checksums of all that will be written, and keep them with the version about to be."""
+        self._summing = checksums.Summing()
+
+    @property
+    def sums(self) -> Checksums | None:
+        """The checksums of what was written; None unless `sum_up` was called before."""
+        return None if self._summing is None else self._summing.sums
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
         assert self._writer is not None
         self._size += len(data)
+        if self._summing is not None:
+            self._summing.update(data)
         self._writer.write(data)
 
     def discard(self) -> None:
@@ -168,7 +156,9 @@ class Upload:
         assert self._writer is not None
         sealed = self._writer.finish()
         self._writer = None
-        arrival = Arrival(self._session, self._path, self._space, sealed, self._conditions, self._modified, self._seen)
+        arrival = Arrival(
+            self._session, self._path, self._space, sealed, self._conditions, self._modified, self._seen, self.sums
+        )
         try:
             return arrival.commit()
         finally:
@@ -187,9 +177,11 @@ class Arrival:
         conditions: Conditions,
         modified: int | None,
         seen: Target | None = None,
+        sums: Checksums | None = None,
     ) -> None:
         self._session = session
         self._seen = seen
+        self._sums = sums
         self._storage = session.storage
         self._path = path
         self._space = space
@@ -268,6 +260,9 @@ class Arrival:
             change.sealed_bytes += sealed.sealed_bytes + record_bytes
             new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
             standing = change.add_version(standing, new, tx.author)
+            if self._sums is not None:
+                kept = [(standing.version_id, self._sums)]
+                checksums.keep(self._storage.database, tx.connection, self._storage.keyring, self._space, kept)
         if self._modified is not None:
             standing = change.set_modified(standing, self._modified)
         place = found.placed(standing)
@@ -314,7 +309,7 @@ def check_replaceable(tx: Look, found: Target, conditions: Conditions) -> None:
         if found.node.is_folder:
             raise IsAFolder
         tx.allow(Action.REPLACE, found.place)
-    require_conditions(tx, found.path, conditions)
+    require_conditions(tx, found.path, conditions, may_lapse=True)
     require_unlocked(tx, found.slots(tx), conditions, found.path, membership=found.node is None)
 
 

@@ -36,11 +36,6 @@ class Body:
         """Whether all of the body has been read."""
         return self._is_whole
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether the client still waits for leave to send it."""
-        return self._awaits_continue and not self._is_whole
-
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill as much of `buffer` as one receive gives; return how many bytes, 0 at the body's end."""
         view = memoryview(buffer)

@@ -79,14 +79,12 @@ class Request:
             access.note(self.head.method, self._status, self.channel.bytes_in, self.channel.bytes_out, seconds)
 
     def refuse(self, status: str) -> None:
-        """Answer with a status alone, and end the connection."""
+        """Answer with a status alone, and end the connection. Without a body: perhaps HEAD was meant."""
         self.close_connection = self.must_linger = True
-        self._status = status
-        self._headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(status) + 1))]
-        self._left = None
+        self._status, self._headers = status, [("Content-Length", "0")]
         try:
             self.send_headers()
-            self._flush(b"" if self.head.method == "HEAD" else f"{status}\n".encode("ascii"))
+            self._flush(b"")
         except (ClientGone, TooSlow):
             pass
 
@@ -180,7 +178,7 @@ class Request:
         patience_seconds = 0.0 if self.server.requests.is_crowded else DRAIN_SECONDS_MAX
         if not self.close_connection and not body.drain(DRAIN_BYTES_MAX, patience_seconds):
             self.close_connection = True
-        if not body.is_whole and not body.is_awaited:
+        if not body.is_whole:
             self.must_linger = True
 
     def _write(self, piece: bytes | memoryview) -> None:

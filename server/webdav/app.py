@@ -10,7 +10,7 @@ from wsgidav.dav_provider import DAVProvider
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from auth.errors import SignInRefused
+from auth.errors import Revoked, SignInRefused, Throttled
 from auth.rights import Principal
 from config.errors import MellanrumError
 from config.logging import get_log
@@ -156,7 +156,7 @@ class WebDav:
         try:
             principal = principal_of(environ, self._keeper.authenticator)
         except MellanrumError as error:
-            if isinstance(error, SignInRefused) and _is_office_head(environ):
+            if isinstance(error, SignInRefused | Throttled | Revoked) and _is_office_head(environ):
                 return send(Answer("200 OK", GUARD), start_response)
             return send(answer_to(error, method, "/dav/"), start_response)
         if principal is None:

@@ -42,7 +42,8 @@ _TABLE: dict[type[MellanrumError], Told] = {
     errors.UploadIncomplete: Told("409 Conflict"),
     errors.DriveError: Told("409 Conflict"),
     StorageFull: Told("507 Insufficient Storage", "<D:sufficient-disk-space/>"),
-    DatabaseBusy: Told("503 Service Unavailable"),
+    # A passing failure. Finder takes any 5xx for "no such file" and lets the document vanish; 423 it shows as in use.
+    DatabaseBusy: Told("423 Locked"),
     Revoked: Told("401 Unauthorized"),
     SignInRefused: Told("401 Unauthorized"),
     Throttled: Told("429 Too Many Requests"),
@@ -77,7 +78,7 @@ def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
         headers.append(CHALLENGE)
     if isinstance(error, Throttled):
         headers.append(("Retry-After", str(error.facts.get("retry_after", 60))))
-    if status.startswith("503"):
+    if isinstance(error, DatabaseBusy):
         headers.append(("Retry-After", "2"))
     if status.startswith("405"):
         headers.append(("Allow", ALLOWED))

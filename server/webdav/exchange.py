@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from config.clock import SECOND_US
 from config.settings import Settings
 from providers.model import Conditions
 from providers.paths import Path
@@ -14,6 +15,9 @@ from server.webdav.urls import Origins, href_of
 if TYPE_CHECKING:
     from providers.drive.drive import Drive
 
+#: What clients are told whose X-OC-Mtime was taken: rclone, lftp, Nextcloud's.
+MTIME_ACCEPTED = ("X-OC-Mtime", "accepted")
+_SECONDS_MAX = 253_402_300_799
 XML_TYPE = "application/xml; charset=utf-8"
 
 
@@ -69,6 +73,18 @@ class Exchange:
         return int(self.environ.get("CONTENT_LENGTH") or 0)
 
     @property
+    def modified(self) -> int | None:
+        """X-OC-Mtime (seconds, perhaps with a fraction) in µs; None where it is absent or makes no sense."""
+        text = self.environ.get("HTTP_X_OC_MTIME")
+        if text is None:
+            return None
+        try:
+            seconds = float(text)
+        except ValueError:
+            return None
+        return int(seconds * SECOND_US) if 0 <= seconds <= _SECONDS_MAX else None
+
+    @property
     def has_body(self) -> bool:
         """Whether a body comes with the request."""
         return self.declared != 0
@@ -83,6 +99,13 @@ class Exchange:
         watch: Callable[[Callable[[], None]], None] | None = self.environ.get("mellanrum.watch")
         if watch is not None:
             watch(self.drive.still_valid)
+
+
+def done(path: Path, created: bool, headers: Iterable[tuple[str, str]] = (), *, is_folder: bool = False) -> Answer:
+    """Return 204, or 201 with where the new thing stands (RFC 9110 15.3.2), as a path: a proxy may hide the host."""
+    if not created:
+        return Answer("204 No Content", [*headers])
+    return Answer("201 Created", [*headers, ("Location", href_of(path, is_folder=is_folder))])
 
 
 def xml_answer(status: str, text: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:

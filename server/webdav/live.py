@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from config.clock import SECOND_US, now_us
-from providers.model import Item, Lock, Quota
+from providers.model import Checksums, Item, Lock, Quota
 from server.webdav.dates import http_date, iso_date
 from server.webdav.urls import href_of
 from server.webdav.xml import escape
@@ -22,6 +22,10 @@ MICROSOFT = "{urn:schemas-microsoft-com:}"
 WIN32_MODIFIED = f"{MICROSOFT}Win32LastModifiedTime"
 RESOURCETYPE, LOCKDISCOVERY, SUPPORTEDLOCK = "{DAV:}resourcetype", "{DAV:}lockdiscovery", "{DAV:}supportedlock"
 QUOTA_USED, QUOTA_AVAILABLE = "{DAV:}quota-used-bytes", "{DAV:}quota-available-bytes"
+
+#: What rclone compares contents by: ownCloud's way, and Fastmail's.
+OC_CHECKSUMS, ME_SHA1 = "{http://owncloud.org/ns}checksums", "{ME:}sha1hex"
+CHECKSUMS = frozenset({OC_CHECKSUMS, ME_SHA1})
 
 _ENTRY = "<D:lockentry><D:lockscope><D:%s/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
 SUPPORTED_LOCKS = _ENTRY % "exclusive" + _ENTRY % "shared"
@@ -77,12 +81,22 @@ FOLDER: dict[str, Column] = {
     RESOURCETYPE: lambda items: ["<D:collection/>"] * len(items),
 }
 #: Not in `allprop`: RFC 4331 says so of the quota, and Windows asks by name for its own.
-_BY_NAME_ONLY = frozenset({WIN32_MODIFIED, QUOTA_USED, QUOTA_AVAILABLE})
+QUOTAS = frozenset({QUOTA_USED, QUOTA_AVAILABLE})
+_BY_NAME_ONLY = frozenset({WIN32_MODIFIED, *QUOTAS})
 #: Live, but from elsewhere than the item: see `server.webdav.sheets`.
-ELSEWHERE = frozenset({LOCKDISCOVERY, QUOTA_USED, QUOTA_AVAILABLE})
+ELSEWHERE = frozenset({LOCKDISCOVERY, *QUOTAS, *CHECKSUMS})
 ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
 ALL_OF_FOLDER = tuple(name for name in (*FOLDER, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
 LIVE = frozenset({*DOCUMENT, *FOLDER, *ELSEWHERE})
+#: What Explorer reads of a listing for which it sent no body. It takes names from hrefs.
+OF_EXPLORER = (
+    "{DAV:}creationdate",
+    "{DAV:}getcontentlength",
+    "{DAV:}getlastmodified",
+    RESOURCETYPE,
+    f"{MICROSOFT}Win32CreationTime",
+    f"{MICROSOFT}Win32FileAttributes",
+)
 
 
 def quota_text(name: str, quota: Quota | None) -> str | None:
@@ -92,6 +106,15 @@ def quota_text(name: str, quota: Quota | None) -> str | None:
     if name == QUOTA_USED:
         return str(quota.used)
     return None if quota.available is None else str(quota.available)
+
+
+def checksum_text(name: str, sums: Checksums | None) -> str | None:
+    """Return a property that holds checksums, or None where they are unknown."""
+    if sums is None:
+        return None
+    if name == ME_SHA1:
+        return sums.sha1.hex()
+    return f'<x:checksum xmlns:x="http://owncloud.org/ns">SHA1:{sums.sha1.hex()} MD5:{sums.md5.hex()}</x:checksum>'
 
 
 def active_locks(locks: Sequence[Lock]) -> str:

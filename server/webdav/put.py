@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
 from providers.errors import IsAFolder, UploadIncomplete
 from server.webdav.dates import http_date
-from server.webdav.exchange import Answer, Exchange
+from server.webdav.exchange import MTIME_ACCEPTED, Answer, Exchange, done
 from server.webdav.refusals import BadRequest, UnsupportedBody
 
 if TYPE_CHECKING:
     from providers.drive.uploads import Upload
 
 BLOCK_BYTES = 1024 * 1024
-_MTIME_SECONDS_MAX = 253_402_300_799
-_ALGORITHMS = {"md5": "md5", "sha1": "sha1", "sha256": "sha256"}
+_ALGORITHMS = frozenset({"md5", "sha1", "sha256"})
 _local = threading.local()
 
 
@@ -30,7 +28,7 @@ def put(exchange: Exchange) -> Answer:
         raise UnsupportedBody
     if exchange.path.is_root or exchange.ends_in_slash:
         raise IsAFolder
-    modified = _modified(exchange)
+    modified = exchange.modified
     expected = _expected(exchange)
     upload = exchange.drive.put(exchange.path, declared=expected, conditions=exchange.conditions, modified=modified)
     try:
@@ -42,8 +40,8 @@ def put(exchange: Exchange) -> Answer:
         raise
     headers = [("ETag", item.etag), ("Last-Modified", http_date(item.modified // SECOND_US))]
     if modified is not None:
-        headers.append(("X-OC-Mtime", "accepted"))
-    return Answer("201 Created" if created else "204 No Content", headers)
+        headers.append(MTIME_ACCEPTED)
+    return done(exchange.path, created, headers)
 
 
 def _expected(exchange: Exchange) -> int | None:
@@ -58,7 +56,10 @@ def _expected(exchange: Exchange) -> int | None:
 def _receive(exchange: Exchange, upload: Upload, expected: int | None) -> None:
     """Hand the body to the upload. Raises UploadIncomplete, BadRequest, and what the connection raises when cut."""
     body = exchange.environ["wsgi.input"]
-    digest, wanted = _checksum(exchange)
+    algorithm, wanted = _checksum(exchange)
+    digest = hashlib.sha256() if algorithm == "sha256" else None
+    if algorithm in ("md5", "sha1"):
+        upload.sum_up()
     block = _block()
     received = 0
     while True:
@@ -79,8 +80,10 @@ def _receive(exchange: Exchange, upload: Upload, expected: int | None) -> None:
         if exchange.declared is None:
             raise BadRequest(why="its body is shorter than it was said to be")
         raise UploadIncomplete
-    if digest is not None and digest.hexdigest() != wanted:
-        raise BadRequest(why="its body does not have the checksum that came with it")
+    if algorithm:
+        found = getattr(upload.sums, algorithm) if digest is None else digest.digest()
+        if found.hex() != wanted:
+            raise BadRequest(why="its body does not have the checksum that came with it")
 
 
 def _block() -> memoryview:
@@ -91,21 +94,8 @@ def _block() -> memoryview:
     return block
 
 
-def _checksum(exchange: Exchange) -> tuple[Any, str]:
-    """Return a digest to feed and what it must come to, for OC-Checksum `SHA1:…`; (None, "") if there is none."""
+def _checksum(exchange: Exchange) -> tuple[str, str]:
+    """Return the algorithm and the digest of OC-Checksum `SHA1:…`; twice nothing if there is none that we know."""
     algorithm, _, wanted = (exchange.header("HTTP_OC_CHECKSUM") or "").partition(":")
-    name = _ALGORITHMS.get(algorithm.strip().lower())
-    if name is None:
-        return None, ""
-    return hashlib.new(name, usedforsecurity=False), wanted.strip().lower()
-
-
-def _modified(exchange: Exchange) -> int | None:
-    """Return X-OC-Mtime (seconds, perhaps with a fraction) in µs; None where it is absent or makes no sense."""
-    try:
-        seconds = float(exchange.header("HTTP_X_OC_MTIME") or "nan")
-    except ValueError:
-        return None
-    if math.isnan(seconds) or not 0 <= seconds <= _MTIME_SECONDS_MAX:
-        return None
-    return int(seconds * SECOND_US)
+    name = algorithm.strip().lower()
+    return (name, wanted.strip().lower()) if name in _ALGORITHMS else ("", "")

@@ -19,7 +19,7 @@ class BadRequest(RequestError):
 class BadDestination(RequestError):
     """The destination lies on another server. Nothing was changed."""
 
-    status = "502 Bad Gateway"
+    status = "403 Forbidden"  # RFC 4918 9.8.5 names 502 too, but what a client sends is never our fault
 
 
 class TooLarge(RequestError):

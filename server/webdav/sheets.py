@@ -20,12 +20,13 @@ class Wanted:
     """What a PROPFIND asks for.
 
     `names` are Clark names in the order asked; `every` means all properties but those only given by name, with `names`
-    in addition; `names_only` asks which there are.
+    in addition; `names_only` asks which there are. `quiet`: what an item lacks goes unmentioned.
     """
 
     names: tuple[str, ...] = ()
     every: bool = False
     names_only: bool = False
+    quiet: bool = False
 
 
 def _no_dead(item: Item) -> Mapping[str, str]:
@@ -36,17 +37,19 @@ def _no_locks(item: Item) -> str:
     return ""
 
 
-def _no_quota(name: str, item: Item) -> str | None:
+def _nothing(name: str, item: Item) -> str | None:
     return None
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What the items themselves do not carry: dead properties, the content of `lockdiscovery`, quota texts by name."""
+    """What the items themselves do not carry: dead properties, the content of `lockdiscovery`, and, by name, what
+    `live.ELSEWHERE` tells of.
+    """
 
     dead: Callable[[Item], Mapping[str, str]] = _no_dead
     locks: Callable[[Item], str] = _no_locks
-    quota: Callable[[str, Item], str | None] = _no_quota
+    elsewhere: Callable[[str, Item], str | None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def _sheet(wanted: Wanted, *, is_folder: bool) -> _Sheet:
             found.append(_slot(name))
             columns.append(known.get(name))
         elif name in live.LIVE and name not in live.ELSEWHERE:
-            missing.append(empty_element(name))
+            missing += [] if wanted.quiet else [empty_element(name)]
         else:
             loose.append(name)
     is_loose = bool(loose) or wanted.every or wanted.names_only
@@ -133,9 +136,9 @@ def _loose(sheet: _Sheet, item: Item, wanted: Wanted, beside: Beside) -> tuple[s
         here += [value for name, value in dead.items() if name not in sheet.loose]
     lacking = [sheet.missing] if sheet.missing else []
     for name in sheet.loose:
-        text = beside.quota(name, item) if name in live.ELSEWHERE else dead.get(name)
+        text = beside.elsewhere(name, item) if name in live.ELSEWHERE else dead.get(name)
         if text is None:
-            lacking.append(empty_element(name))
+            lacking += [] if wanted.quiet else [empty_element(name)]
         else:
             here.append(_slot(name) % text if name in live.ELSEWHERE else text)
     return "".join(here), _propstat("".join(lacking), _MISSING) if lacking else ""

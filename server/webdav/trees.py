@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from providers.errors import TargetExists
+from providers.model import Item
 from providers.paths import Path
-from server.webdav.exchange import Answer, Exchange
+from server.webdav.exchange import MTIME_ACCEPTED, Answer, Exchange, done
 from server.webdav.refusals import BadDestination, BadRequest, UnsupportedBody
 
 
@@ -15,7 +16,7 @@ def mkcol(exchange: Exchange) -> Answer:
     if exchange.path.is_root:
         raise TargetExists
     exchange.drive.make_folder(exchange.path, exchange.conditions)
-    return Answer("201 Created", [])
+    return done(exchange.path, created=True, is_folder=True)
 
 
 def delete(exchange: Exchange) -> Answer:
@@ -32,10 +33,15 @@ def copy(exchange: Exchange) -> Answer:
     if depth == "1":
         raise BadRequest(why="its depth is none that a copy can have")
     goal, overwrite = _goal(exchange), _overwrite(exchange)
-    _, created = exchange.drive.copy(
-        exchange.path, goal, overwrite=overwrite, deep=depth != "0", conditions=exchange.conditions
+    made, created = exchange.drive.copy(
+        exchange.path,
+        goal,
+        overwrite=overwrite,
+        deep=depth != "0",
+        modified=exchange.modified,
+        conditions=exchange.conditions,
     )
-    return _done(created)
+    return _done(exchange, made, created)
 
 
 def move(exchange: Exchange) -> Answer:
@@ -43,12 +49,15 @@ def move(exchange: Exchange) -> Answer:
     if _depth(exchange) != "infinity" and exchange.drive.stat(exchange.path).is_folder:
         raise BadRequest(why="a folder is moved whole")
     goal, overwrite = _goal(exchange), _overwrite(exchange)
-    _, created = exchange.drive.move(exchange.path, goal, overwrite=overwrite, conditions=exchange.conditions)
-    return _done(created)
+    made, created = exchange.drive.move(
+        exchange.path, goal, overwrite=overwrite, modified=exchange.modified, conditions=exchange.conditions
+    )
+    return _done(exchange, made, created)
 
 
-def _done(created: bool) -> Answer:
-    return Answer("201 Created" if created else "204 No Content", [])
+def _done(exchange: Exchange, made: Item, created: bool) -> Answer:
+    headers = [] if exchange.modified is None or made.is_folder else [MTIME_ACCEPTED]
+    return done(made.path, created, headers, is_folder=made.is_folder)
 
 
 def _depth(exchange: Exchange) -> str:

@@ -89,6 +89,8 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "properties": lambda s: s.drive.properties(s.document),
     "properties_below": lambda s: s.drive.properties_below(s.folder),
     "quota": lambda s: s.drive.quota(s.folder),
+    "checksums": lambda s: s.drive.checksums(s.document),
+    "checksums_below": lambda s: s.drive.checksums_below(s.folder),
     "locks": lambda s: s.drive.locks(s.document),
     "locks_below": lambda s: s.drive.locks_below(s.folder),
     "lock": lambda s: _lock(s, s.document),

@@ -28,6 +28,13 @@ def wire_to(server: Served) -> Wire:
     return Wire((host, int(port)))
 
 
+def head_of(server: Served, method: str, path: str, *fields: str) -> bytes:
+    """Return the head of a request of the editor's, with further header fields."""
+    dav = server.dav("anna")
+    lines = [f"{method} {dav.href(path)} HTTP/1.1", "Host: x", f"Authorization: Basic {dav._authorization}", *fields]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 class Home:
     """A folder of one test's own, as the editor's client sees it."""
 

@@ -6,20 +6,12 @@ import email.message
 import email.parser
 import hashlib
 import re
-import socket
 from collections.abc import Callable, Iterator
-from urllib.parse import quote
 
 import pytest
 
-from tests.serving import Dav, Served
-from tests.webdav.conftest import Home, wire_to
-
-
-def head_of(server: Served, method: str, path: str, *fields: str) -> bytes:
-    dav = server.dav("anna")
-    lines = [f"{method} {dav.href(path)} HTTP/1.1", "Host: x", f"Authorization: Basic {dav._authorization}", *fields]
-    return "\r\n".join([*lines, "", ""]).encode()
+from tests.serving import Dav
+from tests.webdav.conftest import Home
 
 
 def test_what_was_put_comes_back(home: Home) -> None:
@@ -50,89 +42,11 @@ def test_every_size_comes_back(home: Home, size: int, chunked: bool) -> None:
     assert home.dav.get(home / "a").body == content
 
 
-def test_an_empty_put_may_lack_a_length(server: Served, home: Home) -> None:
-    with wire_to(server) as wire:
-        wire.send(head_of(server, "PUT", home / "a"))
-        assert wire.answer()[0] == 201
-    assert home.dav.get(home / "a").body == b""
-
-
-CUTS = {
-    "plain": (("Content-Length: 100000",), b"new" * 1000),
-    "plain at once": (("Content-Length: 100000",), b""),
-    "chunked within": (("Transfer-Encoding: chunked",), b"186a0\r\n" + b"new" * 1000),
-    "chunked between": (("Transfer-Encoding: chunked",), b"3\r\nnew\r\n"),
-    "chunked before the end": (("Transfer-Encoding: chunked",), b"3\r\nnew\r\n0\r\n"),
-    "chunked garbage": (("Transfer-Encoding: chunked",), b"3\r\nnew\r\nzz\r\n"),
-}
-
-
-@pytest.mark.parametrize("name", CUTS)
-def test_an_upload_cut_short_leaves_the_old_version_and_no_new_name(server: Served, home: Home, name: str) -> None:
-    fields, body = CUTS[name]
-    before = home.dav.put(home / "old", b"old")
-    for path in (home / "old", home / "new"):
-        with wire_to(server) as wire:
-            wire.send(head_of(server, "PUT", path, *fields) + body)
-            wire.sock.shutdown(socket.SHUT_WR)
-            while wire.sock.recv(65536):
-                pass
-    got = home.dav.get(home / "old")
-    assert (got.body, got.headers["etag"]) == (b"old", before.headers["etag"])
-    assert home.dav.get(home / "new").status == 404
-    assert len(home.dav.propfind(home.path, depth="1").properties()) == 2
-
-
-def test_a_part_cannot_be_put(home: Home) -> None:
-    home.dav.put(home / "a", b"whole")
-    assert home.dav.put(home / "a", b"part", Content_Range="bytes 0-3/5").status == 400
-    assert home.dav.get(home / "a").body == b"whole"
-
-
-def test_an_expected_length_that_is_not_met_commits_nothing(home: Home) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield b"four"
-
-    for length in ("3", "5"):
-        assert home.dav.put(home / "a", pieces(), X_Expected_Entity_Length=length).status == 400
-    assert home.dav.get(home / "a").status == 404
-    assert home.dav.put(home / "a", pieces(), X_Expected_Entity_Length="4").status == 201
-
-
 def test_a_checksum_that_does_not_fit_commits_nothing(home: Home) -> None:
     right = hashlib.sha1(b"x", usedforsecurity=False).hexdigest()
     assert home.dav.put(home / "a", b"y", OC_Checksum=f"SHA1:{right}").status == 400
     assert home.dav.get(home / "a").status == 404
     assert home.dav.put(home / "a", b"x", OC_Checksum=f"SHA1:{right}").status == 201
-
-
-@pytest.mark.parametrize(
-    ("text", "accepted"), [("1500000000", True), ("1500000000.5", True), ("-1", False), ("soon", False)]
-)
-def test_a_time_that_came_with_an_upload_is_kept_if_it_is_one(home: Home, text: str, accepted: bool) -> None:
-    made = home.dav.put(home / "a", b"x", X_OC_Mtime=text)
-    assert made.status == 201
-    assert (made.headers.get("x-oc-mtime") == "accepted") is accepted
-    assert (made.headers["last-modified"] == "Fri, 14 Jul 2017 02:40:00 GMT") is accepted
-
-
-def test_etags_differ_within_a_second_and_are_not_moved_by_time(home: Home) -> None:
-    first = home.dav.put(home / "a", b"one").headers["etag"]
-    second = home.dav.put(home / "a", b"two").headers["etag"]
-    assert first != second
-    home.dav.proppatch(
-        home / "a",
-        '<D:set><D:prop><Z:Win32LastModifiedTime xmlns:Z="urn:schemas-microsoft-com:">'
-        "Fri, 14 Jul 2017 02:40:00 GMT</Z:Win32LastModifiedTime></D:prop></D:set>",
-    )
-    got = home.dav.get(home / "a")
-    assert got.headers["etag"] == second and got.headers["last-modified"] == "Fri, 14 Jul 2017 02:40:00 GMT"
-
-
-def test_the_etag_property_is_the_header(home: Home) -> None:
-    etag = home.dav.put(home / "a", b"x").headers["etag"]
-    found = home.dav.propfind(home / "a").properties()[home.dav.href(home / "a")]
-    assert found["{DAV:}getetag"].text == etag
 
 
 def test_conditional_gets(home: Home) -> None:
@@ -257,107 +171,6 @@ def test_put_on_a_folder_or_with_a_slash_or_without_a_parent(home: Home) -> None
     assert home.dav.put(home / "none/a", b"x").status == 409
     assert home.dav.put(home / "f/a", b"x").status == 409
     assert home.dav.put("/a", b"x").status == 403
-
-
-NAMES = [
-    "with space", "åäö", "a\u030a\u0308o", "+ # % & ; ? [ ] '", "~$doc", "a,b=c@d", "😀", "%41", "%2F", '<>:"|*\\',
-    "dot.", "space ", "CON", "a;b.txt", "q?x.txt", "&amp;", "{}^`",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_name_makes_the_round_trip(home: Home, name: str) -> None:
-    content = name.encode()
-    assert home.dav.put(home / name, content).status == 201
-    hrefs = [href for href in home.dav.propfind(home.path, depth="1").properties() if not href.endswith("/")]
-    assert len(hrefs) == 1
-    assert home.dav.raw("GET", hrefs[0]).body == content
-    away = f"{home.dav.origin}{home.dav.href(home / 'moved')}"
-    assert home.dav.raw("MOVE", hrefs[0], headers={"Destination": away, "Overwrite": "F"}).status == 201
-    back = home.dav.origin + quote(home.dav.prefix + home / name, safe="/")
-    assert home.dav.request("MOVE", home / "moved", Destination=back, Overwrite="F").status == 201
-    assert [href for href in home.dav.propfind(home.path, depth="1").properties() if href in hrefs] == hrefs
-
-
-def test_an_upload_without_credentials_is_refused_before_it_is_sent(server: Served, home: Home) -> None:
-    with wire_to(server) as wire:
-        wire.send(
-            f"PUT {home.dav.href(home / 'a')} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
-            "Expect: 100-continue\r\n\r\n".encode()
-        )
-        assert wire.answer()[0] == 401
-    with wire_to(server) as wire:
-        wire.send(head_of(server, "PUT", home / "none/a", "Content-Length: 5", "Expect: 100-continue"))
-        assert wire.answer()[0] == 409
-    with wire_to(server) as wire:
-        wire.send(head_of(server, "PUT", home / "a", "Content-Length: 5", "Expect: 100-continue"))
-        assert wire.answer()[0] == 100
-        wire.send(b"hello")
-        assert wire.answer()[0] == 201
-
-
-def test_explorer_copies_a_file_in(home: Home) -> None:
-    path = home / "copied.docx"
-    assert home.dav.propfind(path).status == 404
-    assert home.dav.put(path, b"").status == 201
-    locked = home.dav.lock(path, Timeout="Second-3600")
-    assert locked.status == 200
-    token = locked.headers["lock-token"]
-    times = "".join(
-        f"<Z:{name}>{text}</Z:{name}>"
-        for name, text in (
-            ("Win32CreationTime", "Fri, 14 Jul 2017 02:40:00 GMT"),
-            ("Win32LastAccessTime", "Fri, 14 Jul 2017 02:41:00 GMT"),
-            ("Win32LastModifiedTime", "Fri, 14 Jul 2017 02:42:00 GMT"),
-            ("Win32FileAttributes", "00000020"),
-        )
-    )
-    change = f'<D:set><D:prop xmlns:Z="urn:schemas-microsoft-com:">{times}</D:prop></D:set>'
-    assert home.dav.proppatch(path, change).status == 207
-    assert home.dav.request("HEAD", path).status == 200
-    assert home.dav.put(path, b"content", Lock_Token=token).status == 204
-    after = home.dav.proppatch(path, change)
-    assert after.status == 207 and b"200 OK" in after.body and b"HTTP/1.1 4" not in after.body
-    assert home.dav.request("UNLOCK", path, Lock_Token=token.strip("<>")).status == 204
-    asked = "".join(f"<Z:{name}/>" for name in ("Win32LastModifiedTime", "Win32FileAttributes", "Win32CreationTime"))
-    inner = f'<D:prop xmlns:Z="urn:schemas-microsoft-com:">{asked}<D:getlastmodified/></D:prop>'
-    body = f'<D:propfind xmlns:D="DAV:">{inner}</D:propfind>'
-    (found,) = home.dav.propfind(path, body).properties().values()
-    assert {name.rpartition("}")[2]: each.text for name, each in found.items()} == {
-        "Win32LastModifiedTime": "Fri, 14 Jul 2017 02:42:00 GMT",
-        "getlastmodified": "Fri, 14 Jul 2017 02:42:00 GMT",
-        "Win32FileAttributes": "00000020",
-        "Win32CreationTime": "Fri, 14 Jul 2017 02:40:00 GMT",
-    }
-
-
-def test_finder_makes_a_file(home: Home) -> None:
-    path = home / "finder.txt"
-    assert home.dav.propfind(path).status == 404
-    made = home.dav.put(path, b"")
-    assert made.status == 201 and {"etag", "last-modified"} <= made.headers.keys()
-    token = home.dav.lock(path, Depth="0", Timeout="Second-600").headers["lock-token"]
-
-    def pieces() -> Iterator[bytes]:
-        yield b"con"
-        yield b"tent"
-
-    written = home.dav.put(path, pieces(), If=f"({token})", X_Expected_Entity_Length="7")
-    assert written.status == 204 and {"etag", "last-modified"} <= written.headers.keys()
-    refreshed = home.dav.request("LOCK", path, If=f"({token})", Timeout="Second-600")
-    assert refreshed.status == 200 and token.strip("<>").encode() in refreshed.body
-    assert home.dav.request("UNLOCK", path, Lock_Token=token).status == 204
-
-
-def test_davfs2_makes_a_file(home: Home) -> None:
-    path = home / "davfs2"
-    locked = home.dav.lock(path, Depth="0", Timeout="Second-1800", owner="<D:href>me</D:href>")
-    assert locked.status == 201
-    etag = home.dav.request("HEAD", path).headers["etag"]
-    tag = f"<{home.dav.origin}{home.dav.href(path)}>"
-    lock = locked.headers["lock-token"]
-    assert home.dav.put(path, b"x", If_Match=etag, If=f"{tag} ({lock})").status == 204
-    assert home.dav.request("UNLOCK", path, Lock_Token=lock).status == 204
 
 
 def test_gone_and_foreign_and_hidden_are_one(home: Home, client: Callable[[str | None], Dav]) -> None:

@@ -75,8 +75,7 @@ def test_random_requests(home: Home) -> None:
         chosen = chance.sample(sorted(HEADERS), chance.randrange(5))
         headers = {name: chance.choice(HEADERS[name]) for name in chosen}
         reply = home.dav.raw(method, home.dav.href(path), body or None, headers)
-        assert reply.status == 502 or reply.status < 500, (step, method, path, body, headers, reply)
-        assert reply.status != 502 or headers.get("Destination"), (step, method, headers)
+        assert reply.status < 500, (step, method, path, body, headers, reply)
         assert not 300 <= reply.status < 400 or reply.status == 304, (step, method, path, headers, reply)
 
 

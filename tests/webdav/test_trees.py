@@ -33,27 +33,11 @@ def test_mkcol(home: Home) -> None:
     assert home.dav.request("MKCOL", "/new").status == 403
 
 
-@pytest.mark.parametrize(
-    "destination",
-    [
-        "{origin}{href}",
-        "{href}",
-        "http://u:p@{host}{href}",
-        "https://{host}{href}",
-    ],
-)
-def test_every_way_to_write_a_destination(home: Home, destination: str) -> None:
-    home.dav.put(home / "a", b"x")
-    text = destination.format(origin=home.dav.origin, host=home.dav.host, href=home.dav.href(home / "b;c?d.txt"))
-    assert home.dav.request("MOVE", home / "a", Destination=text).status == 201
-    assert names_in(home, home.path) == {"b;c?d.txt"}
-
-
 def test_destinations_elsewhere_or_broken(home: Home) -> None:
     home.dav.put(home / "a", b"x")
     for destination, status in (
-        ("http://elsewhere.example/dav/x", 502),
-        (f"{home.dav.origin}/other", 502),
+        ("http://elsewhere.example/dav/x", 403),
+        (f"{home.dav.origin}/other", 403),
         (f"{home.dav.origin}/dav/%E9", 400),
         (f"{home.dav.origin}/dav/%00", 403),
     ):
@@ -80,28 +64,11 @@ def test_copy_and_move_say_whether_the_name_is_new(home: Home) -> None:
     assert home.dav.request("COPY", home / "none", Destination=url(home, "x")).status == 404
 
 
-def test_copy_of_a_folder_with_depth_0_is_the_bare_folder(home: Home) -> None:
-    home.dav.request("MKCOL", home / "d")
-    home.dav.put(home / "d/a", b"x")
-    assert home.dav.request("COPY", home / "d", Destination=url(home, "bare"), Depth="0").status == 201
-    assert names_in(home, home / "bare") == set()
-    assert home.dav.request("COPY", home / "d", Destination=url(home, "deep")).status == 201
-    assert names_in(home, home / "deep") == {"a"}
-    assert home.dav.request("COPY", home / "d", Destination=url(home, "x"), Depth="1").status == 400
-
-
 def test_a_folder_cannot_go_into_itself(home: Home) -> None:
     home.dav.request("MKCOL", home / "d")
     for method in ("COPY", "MOVE"):
         assert home.dav.request(method, home / "d", Destination=url(home, "d/e")).status == 403
         assert home.dav.request(method, home / "d", Destination=url(home, "d")).status == 403
-
-
-def test_a_name_changes_its_case(home: Home) -> None:
-    home.dav.put(home / "readme", b"x")
-    assert home.dav.request("MOVE", home / "readme", Destination=url(home, "README"), Overwrite="F").status == 201
-    assert names_in(home, home.path) == {"README"}
-    assert home.dav.get(home / "ReadMe").body == b"x"
 
 
 def test_delete(home: Home) -> None:
@@ -177,17 +144,6 @@ def test_a_protected_property_refuses_all(home: Home) -> None:
         assert b"cannot-modify-protected-property" in reply.body
     (found,) = home.dav.propfind(home / "a").properties().values()
     assert "x" not in found
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("getlastmodified", "Fri, 14 Jul 2017 02:40:00 GMT"), ("lastmodified", "1500000000")],
-)
-def test_other_clients_set_the_time_of_modification(home: Home, name: str, text: str) -> None:
-    home.dav.put(home / "a", b"x")
-    reply = home.dav.proppatch(home / "a", f"<D:set><D:prop><D:{name}>{text}</D:{name}></D:prop></D:set>")
-    assert b"200 OK" in reply.body
-    assert home.dav.get(home / "a").headers["last-modified"] == "Fri, 14 Jul 2017 02:40:00 GMT"
 
 
 def test_an_exclusive_lock_keeps_others_out_of_a_document(home: Home) -> None:

@@ -147,7 +147,7 @@ def test_dead_properties_differ_from_item_to_item() -> None:
 def test_allprop_leaves_out_what_is_given_by_name_only_unless_included() -> None:
     plain = answered([item("d", is_folder=True)], Wanted(every=True))["/dav/s/d"]["200"]
     assert live.QUOTA_USED not in plain and live.WIN32_MODIFIED not in plain and live.LOCKDISCOVERY in plain
-    beside = Beside(quota=lambda name, each: live.quota_text(name, Quota(1, 2)))
+    beside = Beside(elsewhere=lambda name, each: live.quota_text(name, Quota(1, 2)))
     wanted = Wanted(names=(live.QUOTA_USED, live.QUOTA_AVAILABLE, live.WIN32_MODIFIED), every=True)
     assert set(wanted.names) < answered([item("d", is_folder=True)], wanted, beside)["/dav/s/d"]["200"]
 

@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     _change()
     _checkpoint()
+    _checksum()
     _chunk()
     _closed_entry()
     _draft()
@@ -66,6 +67,18 @@ def _checkpoint() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False, comment="C2SP signed note"),
         sa.PrimaryKeyConstraint("log", "size", name=op.f("checkpoint_pkey")),
+        sqlite_with_rowid=False,
+    )
+
+
+def _checksum() -> None:
+    op.create_table(
+        "checksum",
+        sa.Column("version", sa.LargeBinary(length=16), nullable=False, comment="the version's id"),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("sums", sa.LargeBinary(), nullable=False, comment="MD5 and SHA-1 of the content, sealed"),
+        sa.PrimaryKeyConstraint("version", name=op.f("checksum_pkey")),
+        comment="What clients compare contents by. Made anew where it is missing.",
         sqlite_with_rowid=False,
     )
 

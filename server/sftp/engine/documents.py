@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from auth.errors import Revoked
 from config.clock import now_us
 from providers.drive import Drive
-from providers.errors import DriveError
+from providers.errors import DriveError, NotFound
 from providers.model import Item
 from providers.paths import Path, fold
 from server.sftp.engine import wire
@@ -63,11 +63,17 @@ class Document:
         self.modified: int | None = None
         self.handles = 0
         self.editors = 0
+        self.readers = 0
         self.steps: list[Step] = []
         self.is_running = False
         self.is_unlinked = False
         self.is_broken = False
         self.is_lost = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing stands there yet for others."""
+        return self.edit is not None and self.edit.is_new
 
     @property
     def size(self) -> int:
@@ -136,6 +142,23 @@ class Document:
         elif self.modified is not None:
             self.item = drive.change_properties(self.path, [], modified=self.modified)
         self.modified = None
+
+    def lose_name(self, drive: Drive) -> None:
+        """Take hold of what is open before its name goes: whoever has it open goes on reading and writing it."""
+        if self.editors and self.edit is None:
+            self.begin_again(drive)
+        elif self.edit is None and self.blocks is None:
+            self.load(drive)
+        if self.edit is not None and self.readers:
+            self.edit.read(0, 1)
+
+    def begin_again(self, drive: Drive) -> None:
+        """Begin another draft of a document whose last one became a version while it was open."""
+        if self.edit is None:
+            if self.is_unlinked:
+                raise NotFound
+            self.edit = drive.edit(self.path, create=False, truncate=False)
+            self.item = self.edit.item
 
     def put_aside(self, *, drop: bool) -> None:
         """Let go without a close: an upload is kept for its maker to resume, unless it must be dropped."""

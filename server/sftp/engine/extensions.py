@@ -11,7 +11,7 @@ from providers.model import Quota
 from providers.paths import ROOT, Path, parse_posix
 from server.sftp.engine import wire
 from server.sftp.engine.errors import NoLinks, Unsupported, WrongHandle
-from server.sftp.engine.files import begin_again, existing
+from server.sftp.engine.files import existing
 from server.sftp.engine.handles import FolderHandle
 from server.sftp.engine.names import found, moved, setstat, tell_path
 from server.sftp.engine.wire import Fields, Type
@@ -113,7 +113,7 @@ def _copy_data(engine: Engine, request: int, fields: Fields) -> None:
 
 def _copied(drive: Drive, source: Document, goal: Document, start: int, length: int, at: int) -> None:
     """Copy. The whole of a document into an empty one costs nothing. Run elsewhere."""
-    begin_again(drive, goal)
+    goal.begin_again(drive)
     assert goal.edit is not None
     if source.edit is not None:
         stop = source.size if not length else min(start + length, source.size)

@@ -118,6 +118,7 @@ def _handed_out(engine: Engine, request: int, mode: Mode, attributes: Attributes
     handle = FileHandle(document, mode.readable, mode.writable, mode.appends, is_draft)
     document.handles += 1
     document.editors += handle.edits
+    document.readers += handle.readable
     if handle.edits and attributes.modified is not None:
         document.modified = attributes.modified * SECOND_US
     engine.documents.add(document)
@@ -135,6 +136,7 @@ def close(engine: Engine, request: int, fields: Fields) -> None:
     document = handle.document
     document.handles -= 1
     document.editors -= handle.edits
+    document.readers -= handle.readable
     edit = document.edit
     if edit is None or (document.editors and not (handle.edits and (edit.is_changed or document.modified))):
         _let_go(engine, document)
@@ -240,16 +242,7 @@ def write(engine: Engine, request: int, fields: Fields) -> None:
     def then(_: None) -> None:
         engine.documents.gather(document, step)
 
-    engine.hop(request, partial(begin_again, engine.drive, document), then)
-
-
-def begin_again(drive: Drive, document: Document) -> None:
-    """Begin another draft of a document whose last one became a version while it was open. Run elsewhere."""
-    if document.edit is None:
-        if document.is_unlinked:
-            raise NotFound
-        document.edit = drive.edit(document.path, create=False, truncate=False)
-        document.item = document.edit.item
+    engine.hop(request, partial(document.begin_again, engine.drive), then)
 
 
 def fstat(engine: Engine, request: int, fields: Fields) -> None:
@@ -276,7 +269,7 @@ def set_open(engine: Engine, request: int, document: Document, attributes: Attri
 
     def job() -> None:
         if size is not None:
-            begin_again(drive, document)
+            document.begin_again(drive)
             assert document.edit is not None
             document.edit.truncate(size)
         if modified is not None and document.edit is None and not document.is_unlinked:

@@ -9,6 +9,7 @@ from typing import Final
 from server.sftp.engine.door import Buffer
 
 _LENGTH_BYTES: Final = 4
+_PIECES_MAX: Final = 512
 
 
 class PacketTooLong(Exception):
@@ -30,6 +31,9 @@ class Framing:
         if len(view):
             self._pieces.append(view)
             self._held += len(view)
+            if len(self._pieces) > _PIECES_MAX:
+                # Crumbs cost far more than the bytes in them.
+                self._pieces = deque([memoryview(b"".join(self._pieces))])
         while True:
             if self._wanted is None:
                 if self._held < _LENGTH_BYTES:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US, now_us
 from providers.drive import Drive
-from providers.errors import NotAFolder, NotFound, SameResource
+from providers.errors import FolderNotEmpty, NotAFolder, NotFound, SameResource, TargetExists
 from providers.model import Expected, Item
 from providers.paths import Path, fold, parse_posix
 from server.sftp.engine import wire
@@ -132,7 +132,9 @@ def remove(engine: Engine, request: int, fields: Fields) -> None:
     document = engine.documents.at(path)
 
     def job() -> None:
-        if document is None or document.edit is None or not document.edit.is_new:
+        if document is not None:
+            document.lose_name(engine.drive)
+        if document is None or not document.is_new:
             _removed(engine.drive, path)
 
     def then(_: None) -> bytes:
@@ -154,12 +156,16 @@ def _removed(drive: Drive, path: Path) -> None:
 def make_folder(engine: Engine, request: int, fields: Fields) -> None:
     """MKDIR."""
     path = parse_posix(fields.text())
+    if engine.documents.at(path) is not None:
+        raise TargetExists
     engine.hop(request, partial(engine.drive.make_folder, path), lambda _: wire.ok(request))
 
 
 def remove_folder(engine: Engine, request: int, fields: Fields) -> None:
     """RMDIR: a folder in which nothing is seen."""
     path = existing(fields.text())
+    if engine.documents.at(path) is None and engine.documents.below(path):
+        raise FolderNotEmpty
     job = partial(engine.drive.delete, path, expected=Expected.EMPTY_FOLDER)
     engine.hop(request, job, lambda _: wire.ok(request))
 
@@ -172,10 +178,21 @@ def rename(engine: Engine, request: int, fields: Fields) -> None:
 def moved(engine: Engine, request: int, source: Path, goal: Path, *, replaces: bool) -> None:
     """Move what stands at `source`; what this client has written to it, and has not closed yet, goes first."""
     documents = engine.documents.below(source)
+    # What stands for others the drive knows; this client alone sees what it has not closed yet.
+    replaced = [] if source == goal else engine.documents.below(goal)
+    is_taken = bool(replaced) and (not replaces or engine.documents.at(goal) is None)
 
     def job() -> None:
         for document in documents:
             document.commit(engine.drive)
+        if replaced:
+            is_folder = found(engine.drive, source).is_folder
+            if is_taken:
+                raise TargetExists
+            if is_folder:
+                raise NotAFolder
+        for document in replaced:
+            document.lose_name(engine.drive)
         try:
             engine.drive.move(source, goal, overwrite=replaces, plainly=True)
         except SameResource:

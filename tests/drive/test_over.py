@@ -1,0 +1,107 @@
+"""What is copied or moved over something else takes its place, whichever of the two is a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+
+from auth.roles import Role
+from providers.drive import Drive, trees
+from providers.paths import parse
+from tests.worlds import World, fetch, store
+
+SPACES = ("Hall", "Kammare")
+
+
+@pytest.fixture
+def world(tmp_path: FilePath) -> Iterator[World]:
+    made = World.create(tmp_path / "data")
+    made.person("mia", "Byrån AB")
+    for space in SPACES:
+        made.space(space, "Kund AB")
+        made.grant("mia", space, Role.MANAGER, history=True)
+    yield made
+    made.installation.close()
+
+
+def shown(path: str) -> str:
+    """Return where the supplier's own people see what stands at `/Space/...`."""
+    return f"/Kund AB – {path.removeprefix('/')}"
+
+
+def make(drive: Drive, path: str, kind: str) -> None:
+    if kind == "document":
+        store(drive, path, path.encode())
+    if kind == "folder":
+        drive.make_folder(parse(path))
+        store(drive, f"{path}/a", path.encode())
+        drive.make_folder(parse(f"{path}/inner"))
+        store(drive, f"{path}/inner/b", path.encode() * 2)
+
+
+def assert_stands(drive: Drive, path: str, kind: str, said: str) -> None:
+    """Assert that what stands there has the content that was made at `said`."""
+    if kind == "document":
+        assert fetch(drive, path) == said.encode()
+    else:
+        assert {item.name for item in drive.listing(parse(path))[1]} == {"a", "inner"}
+        assert fetch(drive, f"{path}/a") == said.encode()
+        assert fetch(drive, f"{path}/inner/b") == said.encode() * 2
+
+
+def assert_whole(world: World) -> None:
+    world.installation.tick()
+    assert [str(finding) for finding in world.installation.verify()] == []
+
+
+@pytest.mark.parametrize("act", ["copy", "move"])
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("goal_kind", ["document", "folder"])
+@pytest.mark.parametrize("source_kind", ["document", "folder"])
+def test_over(world: World, source_kind: str, goal_kind: str, space: str, act: str) -> None:
+    drive = world.drive("mia")
+    source, goal = shown("/Hall/source"), shown(f"/{space}/goal")
+    make(drive, source, source_kind)
+    make(drive, goal, goal_kind)
+    getattr(drive, act)(parse(source), parse(goal), overwrite=True)
+    assert_stands(drive, goal, source_kind, source)
+    if act == "copy":
+        assert_stands(drive, source, source_kind, source)
+    assert_whole(world)
+
+
+#: What stands at the goal when a copy is made ready, and what becomes of it before the copy is committed.
+MEANWHILE: dict[str, tuple[str, Callable[[Drive, str], object]]] = {
+    "made": ("nothing", lambda drive, goal: make(drive, goal, "document")),
+    "gone": ("document", lambda drive, goal: drive.delete(parse(goal))),
+    "made again": ("document", lambda drive, goal: (drive.delete(parse(goal)), make(drive, goal, "document"))),
+    "a folder instead": ("document", lambda drive, goal: (drive.delete(parse(goal)), make(drive, goal, "folder"))),
+    "a document instead": ("folder", lambda drive, goal: (drive.delete(parse(goal)), make(drive, goal, "document"))),
+}
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_a_copy_lands_on_what_stands_there_now(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str, space: str
+) -> None:
+    drive, other = world.drive("mia"), world.drive("mia")
+    source, goal = shown("/Hall/source"), shown(f"/{space}/goal")
+    stood, act = MEANWHILE[what]
+    make(drive, source, "document")
+    make(drive, goal, stood)
+    prepare, left = trees._prepare, [act]
+
+    def prepare_and_act(*arguments: Any, **options: Any) -> trees.Prepared:
+        ready = prepare(*arguments, **options)
+        if left:
+            left.pop()(other, goal)
+        return ready
+
+    monkeypatch.setattr(trees, "_prepare", prepare_and_act)
+    drive.copy(parse(source), parse(goal), overwrite=True)
+    assert_stands(drive, goal, "document", source)
+    assert_whole(world)
