@@ -65,6 +65,13 @@ class ReadJournal:
             self._file = JournalFile.create(self.folder, self._audit.keyring.installation().audit, 0)
             self._pid = os.getpid()
 
+    def has(self, reader: bytes, version: bytes, at: int) -> bool:
+        """Return whether a read of a version is part of an event that is durable already. `reader` is the device's id,
+        or, without one, the principal's; `at` in microseconds.
+        """
+        found = self._state.seen.get((reader, version))
+        return found is not None and abs(at - found[0]) < WINDOW_US and found[1].done and found[1].error is None
+
     def note(self, event: Event, version: bytes, audience: Mapping[bytes, Projection]) -> None:
         """Return once the read of a version is durable, or is part of a durable event of the last ten minutes.
 
@@ -133,7 +140,8 @@ class ReadJournal:
         with state.changed:
             state.is_led = False
             for note in batch:
-                note.done, note.error, note.payload = True, error, b""
+                # Done last: `has` looks without the guard.
+                note.error, note.payload, note.done = error, b"", True
             if error is not None:
                 for key in [key for key, (_, note) in state.seen.items() if note.error is not None]:
                     del state.seen[key]

@@ -115,6 +115,7 @@ _BY_LANE = Query(
 )
 _CHILDREN = Query(select(*COLUMNS).where(_ENTRY.parent == bindparam("parent")))
 _LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
+_NUMBER = Query(select(tables.head.c.number).where(tables.head.c.space == bindparam("space")))
 _PARENT_OF = Query(select(_ENTRY.parent).where(_ENTRY.node == bindparam("node")))
 
 
@@ -130,6 +131,11 @@ class Tree:
     def root(self, connection: Connection, space: bytes) -> Node | None:
         """Return the node at the root of the space."""
         return self.by_id(connection, space)
+
+    def number(self, connection: Connection, space: bytes) -> int | None:
+        """Return the number of the space's newest change: the same number, the same tree."""
+        row = _NUMBER.first(connection, space=space)
+        return None if row is None else row[0]
 
     def by_id(self, connection: Connection, node: bytes) -> Node | None:
         """Return the node if it stands anywhere."""

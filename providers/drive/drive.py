@@ -51,7 +51,7 @@ class Drive:
     def stat(self, path: Path) -> Item:
         """Return what stands at `path`."""
         with self._session.look() as look:
-            return look.item(look.find(path))
+            return look.item_at(path)
 
     @operation(Action.LIST, Effect.NONE)
     def listing(self, path: Path) -> tuple[Item, Sequence[Item]]:

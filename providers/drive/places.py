@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,9 @@ from providers.drive.sight import Sight
 from providers.errors import NotAFolder, NotFound, ParentMissing
 from providers.model import ARCHIVED, SpaceInfo
 from providers.paths import Path, fold
+
+if TYPE_CHECKING:
+    from providers.drive.known import Found, Known
 
 HISTORY = ".history"
 ARCHIVE = "Archive"
@@ -66,7 +70,14 @@ class Resolver:
     """Finds places for one sight at one moment, through one connection."""
 
     def __init__(
-        self, connection: Connection, sight: Sight, tree: Tree, directory: Directory, at: int, zone: tzinfo
+        self,
+        connection: Connection,
+        sight: Sight,
+        tree: Tree,
+        directory: Directory,
+        at: int,
+        zone: tzinfo,
+        known: Known | None = None,
     ) -> None:
         self.connection = connection
         self.sight = sight
@@ -74,9 +85,29 @@ class Resolver:
         self.directory = directory
         self.at = at
         self.zone = zone
+        self._known = known
+        self._numbers: dict[bytes, int | None] = {}
+
+    def known(self, path: Path) -> Found | None:
+        """Return what was found at `path` before, if nothing in its space has changed since."""
+        if self._known is None:
+            return None
+        found = self._known.found(self.sight.serial, path.segments)
+        return found if found is not None and found.number == self._number(found.place.space.id) else None
+
+    def _number(self, space: bytes) -> int | None:
+        """Return the number of the space's newest change in this snapshot."""
+        try:
+            return self._numbers[space]
+        except KeyError:
+            number = self._numbers[space] = self.tree.number(self.connection, space)
+            return number
 
     def find(self, path: Path) -> Place | Container:
         """Return what stands at `path`. Raises NotFound for what is absent or may not be seen, alike."""
+        known = self.known(path)
+        if known is not None:
+            return known.place
         names = path.segments
         if not names:
             return Container(path, "root")
@@ -121,12 +152,39 @@ class Resolver:
         return any(info.state == ARCHIVED for info in self.sight.spaces.values())
 
     def _within(self, path: Path, space: SpaceInfo, names: tuple[str, ...], moment: int | None) -> Place:
-        tree: Tree | PastTree = self.tree
         if moment is not None:
             number = number_at(self.connection, space.id, moment)
             if number is None or not self._may_look_back(space):
                 raise NotFound
-            tree = PastTree(self.tree.names, number)
+            return self._walked(PastTree(self.tree.names, number), path, space, names, moment)
+        number = None if self._known is None else self._number(space.id)
+        if number is None:
+            return self._walked(self.tree, path, space, names, None)
+        return self._remembered(path, space, names, number)
+
+    def _remembered(self, path: Path, space: SpaceInfo, names: tuple[str, ...], number: int) -> Place:
+        """Find a place of the live tree as one step from its folder, which may be known; remember both."""
+        known = self.known(path)
+        if known is not None:
+            return known.place
+        if not names:
+            place = self._walked(self.tree, path, space, (), None)
+        else:
+            above = self._remembered(path.parent, space, names[:-1], number)
+            if not above.node.is_folder:
+                raise NotAFolder
+            node = self.child(self.tree, above.chain, names[-1], None)
+            if node is None:
+                raise NotFound
+            place = Place(path, space, (*above.chain, node), self.tree, None)
+        assert self._known is not None
+        self._known.keep(self.sight.serial, number, place)
+        return place
+
+    def _walked(
+        self, tree: Tree | PastTree, path: Path, space: SpaceInfo, names: tuple[str, ...], moment: int | None
+    ) -> Place:
+        """Find a place name by name from the root of its space."""
         root = tree.root(self.connection, space.id)
         if root is None or not self._seen((root,), moment):
             raise NotFound

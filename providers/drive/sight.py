@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 from sqlalchemy import Connection, select
 
@@ -40,6 +41,8 @@ class Sight:
     shown: dict[bytes, str]
     by_name: dict[str, bytes]
     until: int | None
+    #: Tells sights apart: what one permits, it permits until it is made anew.
+    serial: int = field(default_factory=count().__next__)
 
     def decide(
         self,

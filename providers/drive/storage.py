@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import cached_property, lru_cache
 
@@ -15,6 +15,7 @@ from config.database import Database
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
+from providers.drive.known import Known
 from providers.drive.listings import Listings
 from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
@@ -43,6 +44,7 @@ class Storage:
     sights: Sights
     audiences: Audiences
     zone: tzinfo
+    known: Known = field(default_factory=Known)
 
     @cached_property
     def listings(self) -> Listings:

@@ -82,7 +82,8 @@ class Look:
         self.principal = storage.authenticator.refresh(principal, connection)
         self.at = storage.database.now_us(connection)
         self.sight = storage.sights.of(connection, self.principal, self.at, writes=self.writes)
-        self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone)
+        known = None if self.writes else storage.known
+        self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, known)
 
     def find(self, path: Path) -> Place | Container:
         """Return what stands at `path`; raise NotFound."""
@@ -149,6 +150,15 @@ class Look:
         if isinstance(place, Container):
             return self.container(place.path, place.moment)
         return self.item_of(place.path, self._shown_name(place), place.node, is_past=place.is_past)
+
+    def item_at(self, path: Path) -> Item:
+        """Return what adapters see of what stands at `path`; raise NotFound."""
+        known = self.resolver.known(path)
+        if known is None:
+            return self.item(self.find(path))
+        if known.item is None:
+            known.item = self.item(known.place)
+        return known.item
 
     def _shown_name(self, place: Place) -> str:
         """Return the name as it is kept, however the path spells it."""

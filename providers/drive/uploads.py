@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from auth.roles import Action
 from config.clock import now_us
 from config.ids import new_id
+from providers.audit.events import Event, Projection
 from providers.catalogue import checksums
 from providers.catalogue.change import ChangeKind, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import versioned
+from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
@@ -69,24 +71,47 @@ def open_content(session: Session, path: Path, number: int | None) -> Reader:
     """Open the content of a document, or of one of its versions, once the event of its reading is durable."""
     storage = session.storage
     with session.look() as look:
-        place = look.document(path)
-        look.allow(Action.READ, place)
-        node = place.node
-        if number is not None:
-            look.allow(Action.HISTORY, place)
-            if not 1 <= number <= node.version:
-                raise NotFound
-        wanted = node.version if number is None else number
-        item, row = look.item(place), None
-        if wanted:
-            row = version(look.connection, storage.keyring, node.space, node.id, wanted)
-            item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
-        event = look.event("read", place, look.at, facts={"version": wanted, "size": item.size})
-        audience = look.audience(place.space, place.chain)
-        version_id = node.version_id if row is None else row["id"]
-    reader = None if row is None else reader_of(session, node.space, row["content"])
-    storage.journal.note(event, version_id, audience)
-    return Reader(item, reader)
+        opening = _opening(look, path, number)
+        reading = _reading(look, opening)
+    space, content = opening.place.node.space, opening.content
+    reader = reader_of(session, space, content) if content else None
+    if reading is not None:
+        storage.journal.note(*reading)
+    return Reader(opening.item, reader)
+
+
+def _opening(look: Look, path: Path, number: int | None) -> Opening:
+    """Return what may be read at `path`, found and checked anew unless nothing has changed since it was."""
+    known = look.resolver.known(path) if number is None else None
+    if known is not None and known.opening is not None:
+        return known.opening
+    place = look.document(path)
+    look.allow(Action.READ, place)
+    node = place.node
+    if number is not None:
+        look.allow(Action.HISTORY, place)
+        if not 1 <= number <= node.version:
+            raise NotFound
+    wanted = node.version if number is None else number
+    if not wanted:
+        return Opening(place, look.item(place), 0, node.version_id, b"")
+    row = version(look.connection, look.storage.keyring, node.space, node.id, wanted)
+    item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
+    opening = Opening(place, item, wanted, row["id"], row["content"])
+    known = look.resolver.known(path) if number is None else None
+    if known is not None:
+        known.opening = opening
+    return opening
+
+
+def _reading(look: Look, opening: Opening) -> tuple[Event, bytes, Mapping[bytes, Projection]] | None:
+    """Return what to note of a reading, or None if it is part of an event that is durable already."""
+    me = look.principal
+    if look.storage.journal.has(me.device or me.id, opening.version_id, look.at):
+        return None
+    place = opening.place
+    event = look.event("read", place, look.at, facts={"version": opening.number, "size": opening.item.size})
+    return event, opening.version_id, look.audience(place.space, place.chain)
 
 
 class Upload:

@@ -1,0 +1,230 @@
+"""What one worker remembers does not outlive what another worker, or the clock, has changed: the next request sees it.
+
+Workers share nothing but the database and the data folder; here each is an installation of its own, opened anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+
+import pytest
+
+from auth.errors import SignInRefused
+from auth.rights import Principal
+from auth.roles import Role, Via
+from config.clock import SECOND_US, now_us
+from config.errors import MellanrumError
+from providers.drive import Drive, known
+from providers.installation import Installation
+from providers.model import ARCHIVED, FROZEN
+from providers.paths import Path, parse
+from providers.vault import reader
+from tests.worlds import ADDRESS, World, fetch, settings_for, store
+
+FOLDER, DOCUMENT = parse("/Stämma/Mapp/Under"), parse("/Stämma/Mapp/Under/a.txt")
+PATHS = [parse(text) for text in ("/", "/Stämma", "/Stämma/Mapp", "/Archive/Stämma/Mapp/Under", "/Stämma/Ny/Under")]
+
+
+@pytest.fixture
+def world(tmp_path: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = World.create(tmp_path / "data", **engine)
+    made.person("eva", "Kund AB")
+    made.person("olle", "Kund AB")
+    made.space("Stämma", "Kund AB", folders=("/Mapp/Under",))
+    made.grant("eva", "Stämma", Role.EDITOR, history=True)
+    made.grant("olle", "Stämma", Role.EDITOR)
+    store(made.drive("olle"), DOCUMENT, b"as it was")
+    yield made
+    made.installation.close()
+
+
+@pytest.fixture
+def elsewhere(world: World, engine: dict[str, str]) -> Iterator[World]:
+    """The same installation in another worker."""
+    found = Installation.open(world.installation.folder, settings_for(world.installation.folder, **engine))
+    yield World(found, world.organisations, world.people, world.passwords, world.devices, world.spaces)
+    found.close()
+
+
+def _outcome(work: Callable[[], object]) -> object:
+    try:
+        return work()
+    except MellanrumError as error:
+        return type(error).__name__
+
+
+def _read(drive: Drive, path: Path) -> object:
+    with drive.read(path) as found:
+        return found.item, b"".join(bytes(piece) for piece in found.chunks())
+
+
+def _seen(drive: Drive) -> list[object]:
+    """Return all that a drive shows."""
+    found: list[object] = []
+    for path in (*PATHS, FOLDER, DOCUMENT):
+        found += [
+            _outcome(lambda path=path: drive.stat(path)),  # type: ignore[misc]
+            _outcome(lambda path=path: drive.listing(path)),  # type: ignore[misc]
+            _outcome(lambda path=path: _read(drive, path)),  # type: ignore[misc]
+        ]
+    return found
+
+
+def _signed_in(world: World) -> Principal | str:
+    return _outcome(lambda: world.sign_in("eva"))  # type: ignore[return-value]
+
+
+def _shown_by(world: World) -> object:
+    """Return what eva is shown who signs in now."""
+    who = _signed_in(world)
+    return who if isinstance(who, str) else _seen(world.installation.drive(who))
+
+
+def _revoke(world: World) -> None:
+    spaces = world.installation.spaces
+    mine = next(g for _, g in spaces.grants(world.spaces["Stämma"].id) if g.grantee == world.people["eva"].id)
+    spaces.revoke(world.installation.operator(), world.spaces["Stämma"].id, mine.id)
+
+
+def _set_state(state: int) -> Callable[[World], None]:
+    def change(world: World) -> None:
+        world.installation.spaces.set_state(world.installation.operator(), world.spaces["Stämma"].id, state)
+
+    return change
+
+
+def _break_above(world: World) -> None:
+    world.installation.spaces.break_inheritance(
+        world.installation.operator(), world.spaces["Stämma"].id, parse("/Mapp")
+    )
+
+
+CHANGES: dict[str, Callable[[World], object]] = {
+    "grant_revoked": _revoke,
+    "inheritance_broken_above": _break_above,
+    "device_revoked": lambda w: w.installation.directory.revoke_device(w.devices["eva"]),
+    "person_ended": lambda w: w.installation.directory.end_person(w.people["eva"].id),
+    "folder_above_renamed": lambda w: w.drive("olle").move(parse("/Stämma/Mapp"), parse("/Stämma/Ny"), overwrite=False),
+    "folder_moved": lambda w: w.drive("olle").move(FOLDER, parse("/Stämma/Under"), overwrite=False),
+    "folder_above_deleted": lambda w: w.drive("olle").delete(parse("/Stämma/Mapp")),
+    "document_replaced": lambda w: store(w.drive("olle"), DOCUMENT, b"as it is now, and longer"),
+    "document_emptied": lambda w: store(w.drive("olle"), DOCUMENT, b""),
+    "document_deleted": lambda w: w.drive("olle").delete(DOCUMENT),
+    "document_deleted_and_made_again": lambda w: (
+        w.drive("olle").delete(DOCUMENT),
+        store(w.drive("olle"), DOCUMENT, b"another altogether"),
+    ),
+    "time_set": lambda w: w.drive("olle").change_properties(DOCUMENT, [], modified=1_000_000),
+    "document_beside_it": lambda w: store(w.drive("olle"), "/Stämma/Mapp/Under/b.txt", b"b"),
+    "space_archived": _set_state(ARCHIVED),
+    "another_space_shown": lambda w: (w.space("Vind", "Kund AB"), w.grant("eva", "Vind", Role.VIEWER)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_next_request_sees_what_another_worker_changed(world: World, elsewhere: World, change: str) -> None:
+    held = world.drive("eva")
+    before = _shown_by(world)
+    assert _shown_by(world) == _seen(held) == before  # remembered by now, whatever can be
+    CHANGES[change](elsewhere)
+    truth = _shown_by(elsewhere)
+    assert truth != before
+    assert _shown_by(world) == truth
+    if truth == SignInRefused.__name__:
+        assert set(map(str, _seen(held))) == {"Revoked"}
+    else:
+        assert _seen(held) == truth
+
+
+def test_a_frozen_space_takes_nothing_any_more(world: World, elsewhere: World) -> None:
+    drive = world.drive("eva")
+    store(drive, DOCUMENT, b"one")
+    _set_state(FROZEN)(elsewhere)
+    assert _outcome(lambda: drive.put(DOCUMENT, declared=1)) == "Frozen"
+    _set_state(0)(elsewhere)
+    store(drive, DOCUMENT, b"two")
+
+
+@pytest.mark.parametrize("what", ["grant", "device"])
+def test_what_runs_out_is_over_though_nothing_was_written(world: World, what: str) -> None:
+    ends = now_us() + 3 * SECOND_US
+    if what == "grant":
+        _revoke(world)
+        world.grant("eva", "Stämma", Role.VIEWER, expires_at=ends)
+    else:
+        directory = world.installation.directory
+        _, world.passwords["eva"] = directory.add_device(world.people["eva"].id, "phone", expires_at=ends)
+    drive = world.drive("eva")
+    for _ in range(2):
+        assert fetch(drive, DOCUMENT) == b"as it was"
+        assert [item.name for item in drive.listing(FOLDER)[1]] == ["a.txt"]
+    time.sleep(max(0, ends - now_us()) / SECOND_US + 0.01)
+    over = {"NotFound"} if what == "grant" else {"Revoked"}
+    assert {_outcome(lambda: drive.stat(DOCUMENT)), _outcome(lambda: fetch(drive, DOCUMENT))} == over
+    assert {_outcome(lambda: drive.listing(FOLDER))} == over
+
+
+def test_a_change_that_is_undone_leaves_nothing_behind(world: World, elsewhere: World) -> None:
+    """Its number is given again, to another change."""
+    drive = world.drive("eva")
+
+    def undone(tx: object) -> None:
+        place = tx.place(DOCUMENT)  # type: ignore[attr-defined]
+        tx.change(place.space.id).close(place.node)  # type: ignore[attr-defined]
+        assert _outcome(lambda: tx.item_at(DOCUMENT)) == "NotFound"  # type: ignore[attr-defined]
+        tx.items_in(tx.place(FOLDER))  # type: ignore[attr-defined]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        drive._session.commit([DOCUMENT], undone)
+    store(elsewhere.drive("olle"), "/Stämma/Mapp/Under/b.txt", b"b")
+    assert _shown_by(world) == _seen(drive) == _shown_by(elsewhere)
+
+
+def test_another_person_is_shown_nothing_of_what_was_remembered(world: World) -> None:
+    world.person("ann", "Annan AB")
+    _shown_by(world)
+    stranger = world.drive("ann")
+    assert {str(found) for found in _seen(stranger)[3:]} == {"NotFound"}
+
+
+def test_a_chunk_that_came_to_lie_elsewhere_is_found_there(world: World) -> None:
+    """As when a pack was rewritten: the place remembered holds it no longer."""
+    drive = world.drive("eva")
+    fetch(drive, DOCUMENT)
+    leaves = world.installation.vault._leaves
+    [key] = leaves._kept
+    kept = leaves._kept[key]
+    gone = {cid: place._replace(pack=place.pack ^ 1) for cid, place in kept.places.items()}
+    leaves._kept[key] = kept._replace(places=gone)
+    assert fetch(drive, DOCUMENT) == b"as it was"
+    assert leaves._kept.get(key) != kept._replace(places=gone)
+
+
+def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "PLACES_MAX", 8)
+    monkeypatch.setattr(reader, "PLACES_MAX", 2)
+    drive = world.drive("eva")
+    for number in range(4):
+        store(drive, f"/Stämma/Mapp/Under/{number}.txt", b"%d" % number)
+        for _ in range(2):
+            assert fetch(drive, f"/Stämma/Mapp/Under/{number}.txt") == b"%d" % number
+            assert len(drive.listing(FOLDER)[1]) == number + 2
+    remembered = world.installation.storage.known
+    assert len(remembered._found) <= 8
+    assert world.installation.vault._leaves._chunks == len(world.installation.vault._leaves._kept) <= 2
+
+
+def test_a_destroyed_key_is_gone_from_memory(world: World) -> None:
+    drive = world.drive("eva")
+    assert fetch(drive, DOCUMENT) == fetch(drive, DOCUMENT) == b"as it was"
+    world.installation.keyring.destroy(world.spaces["Stämma"].id)
+    assert _outcome(lambda: fetch(drive, DOCUMENT)) == "UnknownKey"
+
+
+def test_signing_in_by_what_no_password_is_costs_no_memory_of_it(world: World) -> None:
+    for login in ("eva\0", "", "e" * 300, "eva\ud800"):
+        with pytest.raises(SignInRefused):
+            world.installation.authenticator.basic(login, world.passwords["eva"], via=Via.WEBDAV, address=ADDRESS)
