@@ -1,22 +1,23 @@
-"""A client that costs little, so that the server is what is timed: raw sockets for small requests, curl for large."""
+"""A client that costs little, so that the server is what is timed: raw sockets and requests made beforehand."""
 
 from __future__ import annotations
 
 import re
-import selectors
+import select
 import socket
 import ssl
-import subprocess
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 ANSWER_SECONDS_MAX = 120.0
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+FIRST_BYTES = 1 << 16
+LARGE_BYTES = 1 << 20
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+_CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 class Unexpected(Exception):
@@ -51,24 +52,31 @@ class Target:
         """Return the URL of the folder that is measured, without a slash at its end."""
         return f"{'https' if self.certificate else 'http'}://{self.host}:{self.port}{self.prefix}"
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
-        """Return the bytes of a request; `path` is percent-encoded already and stands below `prefix`."""
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, length: int = 0
+    ) -> bytes:
+        """Return the bytes of a request; `path` is percent-encoded already and stands below `prefix`.
+
+        `length` is that of a body which follows by itself.
+        """
         lines = [f"{method} {self.prefix}{path} HTTP/1.1", f"Host: {self.host}:{self.port}"]
         if self.authorization:
             lines.append(f"Authorization: {self.authorization}")
         lines += [f"{name}: {text}" for name, text in (headers or {}).items()]
         if body or method == "PUT":
-            lines.append(f"Content-Length: {len(body)}")
+            lines.append(f"Content-Length: {length or len(body)}")
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-@dataclass
 class Connection:
     """One kept-alive connection; requests on it come one after another."""
 
-    target: Target
-    socket: socket.socket | None = None
-    _rest: bytearray = field(default_factory=bytearray)
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.socket: socket.socket | None = None
+        self._buffer = bytearray(FIRST_BYTES)
+        self._held = 0
+        self._begin = self._stop = 0
 
     def open(self) -> socket.socket:
         """Connect where not connected."""
@@ -79,42 +87,57 @@ class Connection:
                 made = ssl.create_default_context(cafile=str(self.target.certificate)).wrap_socket(
                     made, server_hostname=self.target.host
                 )
-            self.socket, self._rest = made, bytearray()
+            self.socket, self._held, self._stop = made, 0, 0
         return self.socket
 
     def exchange(self, request: bytes) -> Answer:
         """Send a request and return what was answered."""
         self.open().sendall(request)
-        while (answer := self.received()) is None:
+        while not self.received():
             pass
-        return answer
+        return self.take()
 
-    def received(self) -> Answer | None:
-        """Read what has arrived; return the answer once it is whole."""
-        piece = self.open().recv(1 << 18)
-        if not piece:
-            raise Unexpected(f"the connection ended after {bytes(self._rest[:200])!r}")
-        self._rest += piece
-        end = self._rest.find(b"\r\n\r\n")
+    def received(self) -> bool:
+        """Read what has arrived; tell whether the answer is whole."""
+        if self._held == len(self._buffer):
+            self._buffer.extend(bytes(len(self._buffer)))
+        with memoryview(self._buffer) as view:
+            count = self.open().recv_into(view[self._held :])
+        if not count:
+            raise Unexpected(f"the connection ended after {bytes(self._buffer[: min(self._held, 200)])!r}")
+        self._held += count
+        if not self._stop:
+            self._find_end()
+        if 0 < self._stop <= self._held:
+            return True
+        # What TLS has opened already, the poll does not tell of.
+        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0 and self.received()
+
+    def _find_end(self) -> None:
+        end = self._buffer.find(b"\r\n\r\n", 0, self._held)
         if end < 0:
-            return None
-        head = bytes(self._rest[: end + 2])
-        status, begin = int(head[9:12]), end + 4
-        if found := _LENGTH.search(head):
-            stop = begin + int(found[1])
-        elif _CHUNKED.search(head):
-            if not self._rest.endswith(b"0\r\n\r\n"):
-                return None
-            stop = len(self._rest)
+            return
+        self._begin = end + 4
+        if found := _LENGTH.search(self._buffer, 0, end + 2):
+            self._stop = self._begin + int(found[1])
+        elif _CHUNKED.search(self._buffer, 0, end + 2):
+            is_whole = self._buffer.endswith(b"0\r\n\r\n", 0, self._held)
+            self._stop = self._held if is_whole else 0
         else:
-            stop = begin
-        if len(self._rest) < stop:
-            return None
-        body = bytes(self._rest[begin:stop])
-        del self._rest[:stop]
-        if b"\r\nconnection: close" in head.lower():
+            self._stop = self._begin
+
+    def status(self) -> int:
+        """Return the status of the answer, which is whole, and forget the answer."""
+        found = int(self._buffer[9:12])
+        if _CLOSES.search(self._buffer, 0, self._begin):
             self.close()
-        return Answer(status, head, body)
+        self._held = self._stop = 0
+        return found
+
+    def take(self) -> Answer:
+        """Return the answer, which is whole."""
+        head, body = bytes(self._buffer[: self._begin - 2]), bytes(self._buffer[self._begin : self._stop])
+        return Answer(self.status(), head, body)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -136,62 +159,82 @@ def expect(answer: Answer, statuses: Iterable[int]) -> Answer:
     return answer
 
 
-def together(target: Target, requests: list[bytes], statuses: Iterable[int], connections: int) -> float:
+def together(target: Target, requests: Sequence[bytes], statuses: Collection[int], connections: int) -> float:
     """Send all requests over so many connections, one at a time on each; return the seconds they took together.
 
-    One thread and one selector serve all connections: threads of one process would wait for each other.
+    One thread serves all connections: threads of one process would wait for each other.
     """
-    waiting = deque(requests)
-    selector = selectors.DefaultSelector()
-    opened = [Connection(target) for _ in range(min(connections, len(requests)))]
+    waiting = iter(requests)
+    poll = select.epoll()
+    opened: dict[int, Connection] = {}
     try:
-        for each in opened:
-            selector.register(each.open(), selectors.EVENT_READ, each)
+        for _ in range(min(connections, len(requests))):
+            made = Connection(target)
+            opened[made.open().fileno()] = made
+            poll.register(made.open().fileno(), select.EPOLLIN)
         began = time.perf_counter()
-        for each in opened:
-            each.open().sendall(waiting.popleft())
+        for each in opened.values():
+            each.open().sendall(next(waiting))
         open_count = len(requests)
         while open_count:
-            ready = selector.select(ANSWER_SECONDS_MAX)
+            ready = poll.poll(ANSWER_SECONDS_MAX)
             if not ready:
                 raise Unexpected(f"{open_count} answers are missing")
-            for key, _ in ready:
-                answer = key.data.received()
-                if answer is None:
+            for descriptor, _ in ready:
+                each = opened[descriptor]
+                if not each.received():
                     continue
-                expect(answer, statuses)
+                if (status := each.status()) not in statuses:
+                    raise Unexpected(f"{status} instead of {list(statuses)}")
                 open_count -= 1
-                if key.data.socket is None:
-                    selector.unregister(key.fileobj)
-                    selector.register(key.data.open(), selectors.EVENT_READ, key.data)
-                if waiting:
-                    key.data.open().sendall(waiting.popleft())
+                if each.socket is None:
+                    del opened[descriptor]  # its closing took it out of the poll
+                    opened[each.open().fileno()] = each
+                    poll.register(each.open().fileno(), select.EPOLLIN)
+                if (request := next(waiting, None)) is not None:
+                    each.open().sendall(request)
         return time.perf_counter() - began
     finally:
-        selector.close()
-        for each in opened:
+        poll.close()
+        for each in opened.values():
             each.close()
 
 
-def curl(target: Target, path: str, statuses: Iterable[int], *, upload: Path | None = None) -> float:
-    """Transfer one large document by curl, to nowhere or from a file; return the seconds curl measured."""
-    lines = [f'url = "{target.url}{path}"', "silent", "show-error", 'output = "/dev/null"', 'header = "Expect:"']
-    lines.append('write-out = "%{http_code} %{time_total}"')
-    if target.authorization:
-        lines.append(f'header = "Authorization: {target.authorization}"')
-    if target.certificate:
-        lines.append(f'cacert = "{target.certificate}"')
-    if upload:
-        lines.append(f'upload-file = "{upload}"')
-    done = subprocess.run(
-        ["curl", "--disable", "--config", "-"],
-        input="\n".join(lines),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={"PATH": "/usr/bin:/bin"},
-    )
-    status, _, seconds = done.stdout.partition(" ")
-    if done.returncode or int(status) not in set(statuses):
-        raise Unexpected(f"curl ended with {done.returncode}, status {status}: {done.stderr}")
-    return float(seconds)
+def upload(target: Target, path: str, source: Path, statuses: Collection[int]) -> float:
+    """PUT one large document from a file; return the seconds from the first byte to the answer."""
+    size = source.stat().st_size
+    with Connection(target) as client, source.open("rb") as file:
+        sock = client.open()
+        began = time.perf_counter()
+        sock.sendall(target.request("PUT", path, length=size))
+        if target.certificate:
+            room = memoryview(bytearray(LARGE_BYTES))
+            while count := file.readinto(room):
+                sock.sendall(room[:count])
+        else:
+            sock.sendfile(file)
+        while not client.received():
+            pass
+        expect(client.take(), statuses)
+        return time.perf_counter() - began
+
+
+def download(target: Target, path: str, size: int) -> float:
+    """GET one large document, to nowhere; return the seconds from the request to the last byte."""
+    with Connection(target) as client:
+        sock = client.open()
+        room = memoryview(bytearray(LARGE_BYTES))
+        began = time.perf_counter()
+        sock.sendall(target.request("GET", path))
+        count = sock.recv_into(room)
+        head, _, begun = bytes(room[:count]).partition(b"\r\n\r\n")
+        found = _LENGTH.search(head + b"\r\n")
+        if head[9:12] != b"200" or found is None or int(found[1]) != size:
+            raise Unexpected(f"{head[:200]!r} instead of {size} bytes")
+        left = size - len(begun)
+        while left > 0:
+            count = sock.recv_into(room)
+            if not count:
+                raise Unexpected(f"the answer ended {left} bytes too early")
+            left -= count
+        return time.perf_counter() - began

@@ -10,20 +10,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from tests.bench.works import Sample, Sizes
+from tests.bench.servers import KINDS
+from tests.bench.works import MEMORY, Sample, Sizes
 
 Measured = dict[str, dict[str, list[Sample]]]
-MEMORY = "memory"
 OURS = "Mellanrum"
+#: How many times as fast as a peer Mellanrum shall be at least, over plain HTTP and over TLS alike...
+BARS: dict[str, dict[str, float]] = {
+    "PUT large": {"Apache": 0.5, "rclone": 1.3},
+    "GET large": {"Apache": 0.7, "rclone": 1.0},
+    "PUT small, 8 clients": {"rclone": 1.0},
+    "GET small, first, 8 clients": {"rclone": 1.0},
+    "GET small, again, 8 clients": {"rclone": 2.0},
+    "PROPFIND 1000": {"Apache": 4.0, "rclone": 4.0},
+    "PROPFIND 10000": {"Apache": 4.0, "rclone": 4.0},
+    "LOCK + UNLOCK": {"rclone": 1.0},
+}
+#: ...but for these over TLS.
+BARS_TLS: dict[str, dict[str, float]] = {"GET large": {"Apache": 1.2}}
+MEMORY_MB_MAX = 200
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def text(sizes: Sizes, plain: Measured, tls: Measured, folder: Path) -> str:
     """Return the tables as Markdown."""
     rounds = max((len(found) for of in plain.values() for found in of.values()), default=0)
-    parts = [_facts(folder, rounds), _table("Plain HTTP", sizes, plain)]
+    parts = [_facts(folder, rounds)]
+    if plain:
+        parts.append(_table("Plain HTTP", sizes, plain, BARS))
     if tls:
-        parts.append(_table("TLS", sizes, tls))
+        parts.append(_table("TLS", sizes, tls, BARS | BARS_TLS))
     return "\n\n".join(parts)
 
 
@@ -34,18 +50,38 @@ def write_between_marks(file: Path, made: str) -> None:
     file.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}")
 
 
-def _table(title: str, sizes: Sizes, measured: Measured) -> str:
-    names = sorted({name for by_server in measured.values() for name in by_server}, key=lambda name: name == OURS)
+def _table(title: str, sizes: Sizes, measured: Measured, bars: dict[str, dict[str, float]]) -> str:
+    found = {name for by_server in measured.values() for name in by_server}
+    names = [kind.name for kind in KINDS if kind.name in found]
     peers = [name for name in names if name != OURS] if OURS in names else []
-    head = ["", *names, *(f"× {name.split()[0]}" for name in peers)]
-    lines = [f"### {title}", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
+    head = ["", *names, *(f"× {name.split()[0]}" for name in peers), "first bar"]
+    lines = [f"### {title}", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 2) + ["---"])]
     for work, by_server in measured.items():
         cells = [_named(work, sizes)]
         cells += [_cell(work, by_server[name]) if name in by_server else "–" for name in names]
         for peer in peers:
             cells.append(_ratio(by_server, peer) if work != MEMORY and {peer, OURS} <= set(by_server) else "–")
-        lines.append(_row(cells))
+        lines.append(_row([*cells, _bar(work, by_server, bars.get(work, {}))]))
     return "\n".join(lines)
+
+
+def _bar(work: str, by_server: dict[str, list[Sample]], bars: dict[str, float]) -> str:
+    """What DESIGN section 10 asks for first, and whether it is met."""
+    if OURS not in by_server:
+        return ""
+    if work == MEMORY:
+        return f"{MEMORY_MB_MAX} MB {_mark(_median(by_server[OURS]) <= MEMORY_MB_MAX)}"
+    named = {name.split()[0]: name for name in by_server}
+    asked = [(peer, least) for peer, least in bars.items() if peer in named]
+    return ", ".join(f"{least:g} × {peer} {_mark(_times(by_server, named[peer]) >= least)}" for peer, least in asked)
+
+
+def _mark(is_met: bool) -> str:
+    return "✓" if is_met else "✗"
+
+
+def _median(samples: list[Sample]) -> float:
+    return median(each.seconds for each in samples)
 
 
 def _row(cells: list[str]) -> str:
@@ -54,7 +90,7 @@ def _row(cells: list[str]) -> str:
 
 def _named(work: str, sizes: Sizes) -> str:
     if work == MEMORY:
-        return "memory of the largest process, MB at most"
+        return f"memory of the largest process, {sizes.crowd} × {_size(sizes.large_bytes)} PUT and GET, MB at most"
     unit = "MB/s" if "large" in work else "ms each"
     shown = work.replace("large", _size(sizes.large_bytes))
     shown = shown.replace("small", f"{sizes.small_count:,} × {_size(sizes.small_bytes)}")
@@ -82,9 +118,12 @@ def _digits(number: float) -> str:
 
 
 def _ratio(by_server: dict[str, list[Sample]], peer: str) -> str:
+    return f"{_times(by_server, peer):.2f}"
+
+
+def _times(by_server: dict[str, list[Sample]], peer: str) -> float:
     """How many times as fast as the peer: more than 1 is faster."""
-    theirs, ours = (median(each.seconds for each in by_server[name]) for name in (peer, OURS))
-    return f"{theirs / ours:.2f}"
+    return _median(by_server[peer]) / _median(by_server[OURS])
 
 
 def _facts(folder: Path, rounds: int) -> str:
@@ -99,8 +138,8 @@ def _facts(folder: Path, rounds: int) -> str:
         "file system": kind,
         "Python": platform.python_version(),
         "Apache": _version(["apache2", "-v"]),
+        "nginx": _version(["nginx", "-v"]),
         "rclone": _version(["rclone", "version"]),
-        "curl": _version(["curl", "--version"]),
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
@@ -111,7 +150,8 @@ def _first(command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": search})
     except OSError:
         return "?"
-    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else "?"
+    said = (done.stdout or done.stderr).strip()  # nginx tells its version as an error
+    return said.splitlines()[0] if said else "?"
 
 
 def _version(command: list[str]) -> str:

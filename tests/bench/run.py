@@ -1,6 +1,7 @@
-"""`make bench`: Mellanrum beside Apache mod_dav and `rclone serve webdav`, in interleaved rounds, medians as a table.
+"""`make bench`: Mellanrum beside Apache, nginx and `rclone serve webdav`, in interleaved rounds, medians as a table.
 
-    python -P tests/bench/run.py [--quick] [--rounds N] [--only WORK ...] [--servers NAME ...] [--output FILE]
+    python -P tests/bench/run.py [--quick] [--rounds N] [--only WORK ...] [--servers NAME ...] [--no-tls]
+        [--only-tls] [--output FILE]
 
 Each round asks each server in turn for the same work; the table shows medians over the rounds. Data stands in a
 temporary folder, which is taken away at the end.
@@ -21,8 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.bench import report, servers, works
 
-#: The works that are also measured over TLS.
-OVER_TLS = ("large",)
+#: What needs the folders that are filled beforehand.
+LISTED = (works.listings, works.locks)
+#: What needs a file of bytes that no server has seen.
+SENT = (works.large, works.memory)
 
 
 def main() -> None:
@@ -35,11 +38,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=options.folder))
     folder.chmod(0o755)  # Apache's own user reads below
     try:
-        plain = measure(folder / "plain", sizes, chosen, options.servers, is_tls=False)
-        tls_works = [work for work in chosen if work.__name__ in OVER_TLS]
-        tls = (
-            {} if options.no_tls or not tls_works else measure(folder / "tls", sizes, tls_works, options.servers, True)
-        )
+        plain = {} if options.only_tls else measure(folder / "plain", sizes, chosen, options.servers, is_tls=False)
+        tls = {} if options.no_tls else measure(folder / "tls", sizes, chosen, options.servers, is_tls=True)
         text = report.text(sizes, plain, tls, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -62,12 +62,10 @@ def measure(
             if not names or kind.__name__.lower() in names:
                 running.append(kind(folder / kind.__name__.lower(), tls))
         for server in running:
-            for children in sizes.listings if {works.listings, works.locks} & set(chosen) else ():
+            for children in sizes.listings if set(LISTED) & set(chosen) else ():
+                _show(f"{server.name}: a folder of {children:,}")
                 servers.fill(server, f"listed-{children}", children, 100)
         _rounds(running, sizes, chosen, source, measured)
-        for server in running:
-            peak = works.Sample(servers.memory_peak_mb(server), 0.0, 1.0)
-            measured.setdefault(report.MEMORY, {})[server.name] = [peak]
     finally:
         for server in running:
             server.stop()
@@ -82,7 +80,7 @@ def _rounds(
         for number in range(sizes.rounds):
             for work in chosen:
                 _show(f"round {number + 1} of {sizes.rounds}: {work.__name__}")
-                if work is works.large:
+                if work in SENT and number < sizes.large_rounds:
                     _fresh(source, sizes.large_bytes)
                 for server in random.sample(running, len(running)):
                     for name, sample in work(server, sizes, number, source).items():
@@ -103,12 +101,13 @@ def _show(line: str) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Mellanrum's speed beside Apache and rclone.")
+    parser = argparse.ArgumentParser(description="Mellanrum's speed beside Apache, nginx and rclone.")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, to try")
     parser.add_argument("--rounds", type=int, default=0, help="how many rounds instead of the usual")
     parser.add_argument("--only", nargs="*", default=[], choices=[work.__name__ for work in works.WORKS])
     parser.add_argument("--servers", nargs="*", default=[], choices=[kind.__name__.lower() for kind in servers.KINDS])
     parser.add_argument("--no-tls", action="store_true", help="leave TLS out")
+    parser.add_argument("--only-tls", action="store_true", help="leave plain HTTP out")
     parser.add_argument("--folder", type=Path, default=None, help="where data stands meanwhile; a disk, not memory")
     parser.add_argument("--output", type=Path, default=None, help="a Markdown file; its part between the marks is set")
     return parser.parse_args()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -51,6 +50,37 @@ LimitXMLRequestBody 0
 {tls}
 """
 
+#: Where Debian's module for PROPFIND and LOCK lies; nginx by itself has PUT, DELETE, MKCOL, COPY and MOVE alone.
+_DAV_EXT = Path("/usr/lib/nginx/modules/ngx_http_dav_ext_module.so")
+_NGINX = """
+{module}
+{user}
+daemon off;
+worker_processes {workers};
+pid "{folder}/nginx.pid";
+error_log "{folder}/error.log" error;
+events {{ worker_connections 1024; }}
+http {{
+    include /etc/nginx/mime.types;
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    client_max_body_size 0;
+    client_body_temp_path "{folder}/bodies";
+    {zone}
+    server {{
+        listen {host}:{port} {ssl};
+        {tls}
+        root "{folder}/files";
+        location / {{
+            dav_methods PUT DELETE MKCOL COPY MOVE;
+            {methods}
+        }}
+    }}
+}}
+"""
+
 
 class Server(Protocol):
     """A server that runs until `stop`."""
@@ -58,6 +88,7 @@ class Server(Protocol):
     name: str
     target: Target
     process: subprocess.Popen[bytes]
+    lists_and_locks: bool
 
     def stop(self) -> None:
         """End it, and wait for its end."""
@@ -132,6 +163,7 @@ class _OnFiles:
 
     target: Target
     process: subprocess.Popen[bytes]
+    lists_and_locks = True
 
     def __init__(self, folder: Path) -> None:
         self.files = folder / "files"
@@ -193,6 +225,45 @@ class Apache(_OnFiles):
         _answers(self)
 
 
+class Nginx(_OnFiles):
+    """Debian's nginx with its own DAV module, and for PROPFIND and LOCK dav-ext, if that is installed."""
+
+    name = "nginx"
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+        super().__init__(folder)
+        port = free_port()
+        self.lists_and_locks = _DAV_EXT.exists()
+        user = ""
+        if os.getuid() == 0:
+            user = "user www-data;"
+            owner = pwd.getpwnam("www-data")
+            os.chown(self.files, owner.pw_uid, owner.pw_gid)
+        config = folder / "nginx.conf"
+        config.write_text(
+            _NGINX.format(
+                folder=folder,
+                host=HOST,
+                port=port,
+                user=user,
+                workers=WORKERS,
+                module=f"load_module {_DAV_EXT};" if self.lists_and_locks else "",
+                zone="dav_ext_lock_zone zone=bench:10m;" if self.lists_and_locks else "",
+                methods="dav_ext_methods PROPFIND OPTIONS LOCK UNLOCK; dav_ext_lock zone=bench;"
+                if self.lists_and_locks
+                else "",
+                ssl="ssl" if tls else "",
+                tls=f'ssl_certificate "{tls[0]}"; ssl_certificate_key "{tls[1]}"; ssl_protocols TLSv1.2 TLSv1.3;'
+                if tls
+                else "",
+            )
+        )
+        program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
+        self.target = Target(HOST, port, "", certificate=tls[0] if tls else None)
+        self.process = subprocess.Popen([program, "-c", str(config), "-e", str(folder / "error.log")])
+        _answers(self)
+
+
 class Rclone(_OnFiles):
     """Debian's `rclone serve webdav` with what it does by itself: a folder's names cached, nobody signed in."""
 
@@ -215,6 +286,7 @@ class Mellanrum:
     """An installation with one space and its editor, who signs in by a device password on every request."""
 
     name = "Mellanrum"
+    lists_and_locks = True
 
     def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
         from base64 import b64encode
@@ -243,7 +315,7 @@ class Mellanrum:
 
 
 #: In the order in which a round asks them.
-KINDS: tuple[Callable[[Path, tuple[Path, Path] | None], Server], ...] = (Apache, Rclone, Mellanrum)
+KINDS: tuple[type[Apache] | type[Nginx] | type[Rclone] | type[Mellanrum], ...] = (Apache, Nginx, Rclone, Mellanrum)
 
 
 def fill(server: Server, folder: str, count: int, size: int) -> None:

@@ -6,13 +6,15 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.client import Connection, Target, Unexpected, curl, expect, together
-from tests.bench.servers import Server, cpu_seconds
+from tests.bench.client import Connection, Target, Unexpected, download, expect, together, upload
+from tests.bench.servers import Server, cpu_seconds, memory_peak_mb
 
 MADE = (200, 201, 204)
+MEMORY = "memory"
 PROPFIND = (
     b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/>'
     b"<D:getlastmodified/><D:getetag/><D:displayname/></D:prop></D:propfind>"
@@ -33,10 +35,12 @@ class Sizes:
     listings: Mapping[int, int]  # children: how often a round lists them
     pairs: int
     rounds: int
+    large_rounds: int
+    crowd: int  # how many send and fetch a large document at once, for the memory that takes
 
 
-FULL = Sizes(1 << 30, 1000, 10 << 10, {1000: 20, 10_000: 5}, 300, 5)
-QUICK = Sizes(64 << 20, 200, 10 << 10, {1000: 5}, 50, 3)
+FULL = Sizes(1 << 30, 1000, 10 << 10, {1000: 20, 10_000: 5}, 300, 5, 3, 8)
+QUICK = Sizes(64 << 20, 200, 10 << 10, {1000: 5}, 50, 3, 2, 8)
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,15 @@ def timed(server: Server, units: float, work: Callable[[], float]) -> Sample:
 
 def large(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
     """PUT a large document that no server has seen, and GET it."""
+    if round_number >= sizes.large_rounds:
+        return {}
     path, units = f"/large-{round_number}.bin", sizes.large_bytes / 1e6
     target = server.target
-    put = timed(server, units, lambda: curl(target, path, MADE, upload=source))
+    put = timed(server, units, lambda: upload(target, path, source, MADE))
     began = time.perf_counter()
     server.settle()
     synced = Sample(put.seconds + time.perf_counter() - began, put.cpu, units)
-    get = timed(server, units, lambda: curl(target, path, (200,)))
+    get = timed(server, units, lambda: download(target, path, sizes.large_bytes))
     with Connection(target) as client:
         expect(client.exchange(target.request("DELETE", path)), (200, 204))
     return {"PUT large": put, "PUT large, then synced": synced, "GET large": get}
@@ -102,6 +108,8 @@ def small(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samp
 
 def listings(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
     """PROPFIND of folders, five properties, by one client."""
+    if not server.lists_and_locks:
+        return {}
     samples = {}
     for children, times in sizes.listings.items():
         request = server.target.request("PROPFIND", f"/listed-{children}/", PROPFIND, {"Depth": "1"})
@@ -117,6 +125,8 @@ def listings(server: Server, sizes: Sizes, round_number: int, source: Path) -> S
 
 def locks(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
     """LOCK and UNLOCK one document, again and again, by one client."""
+    if not server.lists_and_locks:
+        return {}
     path = f"/listed-{min(sizes.listings)}/document-00000.txt"
 
     def pairs() -> float:
@@ -136,5 +146,23 @@ def _lock_and_unlock(client: Connection, target: Target, path: str) -> None:
     expect(client.exchange(target.request("UNLOCK", path, headers={"Lock-Token": token})), (200, 204))
 
 
+def memory(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
+    """PUT and GET large documents by many clients at once; the most memory that a process of the server held."""
+    if round_number:
+        return {}
+    target, paths = server.target, [f"/crowd-{number}.bin" for number in range(sizes.crowd)]
+
+    def at_once(work: Callable[[str], float]) -> None:
+        with ThreadPoolExecutor(len(paths)) as pool:
+            list(pool.map(work, paths))
+
+    at_once(lambda path: upload(target, path, source, MADE))
+    at_once(lambda path: download(target, path, sizes.large_bytes))
+    with Connection(target) as client:
+        for path in paths:
+            expect(client.exchange(target.request("DELETE", path)), (200, 204))
+    return {MEMORY: Sample(memory_peak_mb(server), 0.0, 1.0)}
+
+
 Work = Callable[[Server, Sizes, int, Path], Samples]
-WORKS: tuple[Work, ...] = (large, small, listings, locks)
+WORKS: tuple[Work, ...] = (large, small, listings, locks, memory)
