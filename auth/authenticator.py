@@ -13,11 +13,12 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from sqlalchemy import Connection, bindparam, update
 
 from auth import credentials, tables
+from auth.devices import key_digest
 from auth.directory import Directory, bump
 from auth.errors import Revoked, SignInRefused, Throttled, UnknownKey
 from auth.events import Recorder
@@ -37,6 +38,8 @@ LOGIN_CHARACTERS_MAX = 256
 #: Passwords that are being hashed are waited for by others who show the same; by so many locks.
 FLIGHTS = 64
 _FOREVER = 1 << 62
+#: Of whom a code is demanded besides a public key: of nobody, of those whose password would not be enough, of all.
+KeyAndCode = Literal["never", "second_factor", "always"]
 
 _TAKE_STEP = (
     update(tables.person)
@@ -122,16 +125,62 @@ class Authenticator:
         return self._with_code(attempt, row, code, via, address)
 
     def complete(self, principal: Principal, code: str) -> Principal:
-        """Let a principal that stands HALF show its code, or a recovery code.
+        """Let a principal that stands HALF, by a password or a public key, show its code, or a recovery code.
 
         Raises SignInRefused, Throttled, Revoked.
         """
         with self._database.read() as connection:
             row = self._loader.by_id(connection, principal.id)
-        if row is None or principal.device or credential_of(row) != principal.credential:
+            key = self._loader.device(connection, principal.device) if principal.device else None
+        if row is None or principal.standing is not Standing.HALF:
+            raise Revoked
+        if principal.device != NOBODY:
+            if key is None or not stands(key):
+                raise Revoked
+        elif credential_of(row) != principal.credential:
             raise Revoked
         attempt = self._begin(principal.login, principal.via, principal.address)
-        return self._with_code(attempt, row, code, principal.via, principal.address)
+        return self._with_code(attempt, row, code, principal.via, principal.address, key)
+
+    def knows_key(self, login: str, public_key: bytes, *, via: Via) -> bool:
+        """Return whether a login may sign in by a public key. Proves nothing of who asks: clients ask before they sign.
+
+        A login that is nobody's costs as much as one without that key.
+        """
+        with self._database.read() as connection:
+            return self._key_row(connection, login, public_key, via) is not None
+
+    def by_key(self, login: str, public_key: bytes, *, with_code: KeyAndCode, via: Via, address: str) -> Principal:
+        """Sign in by a public key, by which a signature over this session has been verified.
+
+        Where a code is due besides, the principal stands HALF; `complete` takes the code. Raises SignInRefused.
+        """
+        with self._database.read() as connection:
+            epoch = self.epoch(connection)
+            found = self._key_row(connection, login, public_key, via)
+            if found is not None:
+                row, key = found
+                is_due = (
+                    with_code == "always"
+                    or (with_code == "second_factor" and demands_second_factor(row))
+                    or self._loader.key_needs_code(connection, key.id)
+                )
+                standing = Standing.HALF if is_due else Standing.FULL
+                made = self._made(connection, row, key, epoch, via, address, standing)
+        if found is None:
+            self._refuse(None, via, address)
+        if made.standing is Standing.FULL:
+            self._notes.signed_in(made)
+        return made
+
+    def _key_row(self, connection: Connection, login: str, public_key: bytes, via: Via) -> tuple[Any, Any] | None:
+        """Return the rows of the person and of the key, if it is theirs and good now."""
+        row = self._loader.by_login(connection, self._account(login.rpartition("\\")[2]))
+        digest = key_digest(self._keyring, NOBODY if row is None else row.id, public_key)
+        key = self._loader.device_of(connection, digest)
+        if row is None or key is None or not stands(key) or not self._is_for(key, via):
+            return None
+        return row, key
 
     def operator(self, os_user: str) -> Principal:
         """Return whoever works at the machine itself, by the command line."""
@@ -162,6 +211,11 @@ class Authenticator:
         value = self._loader.epoch(connection)
         self._directory.observe(value)
         return value
+
+    def current_epoch(self) -> int:
+        """Return the epoch of rights as of now, for whoever holds no connection."""
+        with self._database.read() as connection:
+            return self.epoch(connection)
 
     def bump(self, connection: Connection) -> None:
         """Let everybody's rights be asked anew."""
@@ -221,8 +275,12 @@ class Authenticator:
         self._refuse(row, via, address)
 
     def _fits(self, row: Any, device: Any, login: str, via: Via) -> bool:
+        return hmac.compare_digest(row.login_lookup, self._account(login)) and self._is_for(device, via)
+
+    @staticmethod
+    def _is_for(device: Any, via: Via) -> bool:
         protocols = scope_of(device).protocols
-        return hmac.compare_digest(row.login_lookup, self._account(login)) and (protocols is None or via in protocols)
+        return protocols is None or via in protocols
 
     # --- passwords
 
@@ -253,13 +311,13 @@ class Authenticator:
             self._fail(attempt, row, via, address)
         return row
 
-    def _with_code(self, attempt: Attempt, row: Any, code: str, via: Via, address: str) -> Principal:
+    def _with_code(self, attempt: Attempt, row: Any, code: str, via: Via, address: str, key: Any = None) -> Principal:
         if not self._code_fits(row, code, via, address):
             self._fail(attempt, row, via, address)
-        return self._completed(attempt, row, via, address)
+        return self._completed(attempt, row, via, address, key)
 
-    def _completed(self, attempt: Attempt, row: Any, via: Via, address: str) -> Principal:
-        made = self._proven(row, via, address, Standing.FULL)
+    def _completed(self, attempt: Attempt, row: Any, via: Via, address: str, key: Any = None) -> Principal:
+        made = self._proven(row, via, address, Standing.FULL, key)
         self.throttle.succeeded(attempt)
         self._notes.signed_in(made)
         return made
@@ -280,14 +338,15 @@ class Authenticator:
     def _took(self, statement: Any, values: dict[str, object]) -> bool:
         return self._database.apply(lambda connection: connection.execute(statement, values).rowcount == 1)
 
-    def _proven(self, row: Any, via: Via, address: str, standing: Standing) -> Principal:
+    def _proven(self, row: Any, via: Via, address: str, standing: Standing, key: Any = None) -> Principal:
         """Make a principal of a row whose credentials were proven; not if they have changed while that was done."""
         with self._database.read() as connection:
             epoch = self.epoch(connection)
             now = self._loader.by_id(connection, row.id)
-            if now is None or credential_of(now) != credential_of(row):
+            key = None if key is None else self._loader.device(connection, key.id)
+            if now is None or credential_of(now) != credential_of(row) or (key is not None and not stands(key)):
                 self._refuse(row, via, address)
-            return self._made(connection, now, None, epoch, via, address, standing)
+            return self._made(connection, now, key, epoch, via, address, standing)
 
     # --- beneath
 

@@ -113,6 +113,11 @@ def device_digest(password: str) -> bytes:
     return hashlib.sha256(password.encode("utf-8")).digest()
 
 
+def key_fingerprint(public_key: bytes) -> str:
+    """Return a public key's fingerprint as OpenSSH shows it: `SHA256:` and base 64 without its padding."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(public_key).digest()).decode("ascii").rstrip("=")
+
+
 def _check(secret: str) -> str:
     raw = hashlib.sha256(b"mellanrum device " + secret.encode("utf-8")).digest()
     return "".join(_ALPHABET[byte % 32] for byte in raw[:_CHECK_CHARACTERS])

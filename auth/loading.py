@@ -34,6 +34,7 @@ _LIVE_PERSON = (
 _BY_LOGIN = _LIVE_PERSON.where(tables.person.c.login_lookup == bindparam("lookup"))
 _BY_ID = _LIVE_PERSON.where(tables.person.c.id == bindparam("person"))
 _DEVICE = select(tables.device).where(tables.device.c.secret_digest == bindparam("digest"))
+_NEEDS_CODE = select(tables.ssh_key.c.needs_code).where(tables.ssh_key.c.device == bindparam("device"))
 _DEVICE_BY_ID = select(tables.device).where(tables.device.c.id == bindparam("device"))
 _GROUPS = (
     select(tables.membership.c.group_id)
@@ -81,6 +82,10 @@ class Loader:
     def device_of(self, connection: Connection, digest: bytes) -> Any:
         """Return the row of a device password, good or not."""
         return connection.execute(_DEVICE, {"digest": digest}).first()
+
+    def key_needs_code(self, connection: Connection, device: bytes) -> bool:
+        """Return whether a public key is good only together with a code."""
+        return bool(connection.execute(_NEEDS_CODE, {"device": device}).scalar())
 
     def device(self, connection: Connection, device: bytes) -> Any:
         """Return the row of a device, good or not."""

@@ -42,7 +42,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device password, without the password. Times are microseconds UTC."""
+    """A device password, without the password, or a public key. Times are microseconds UTC.
+
+    `public_key` is the blob of RFC 4253 6.6, None for a password. `needs_code`: the key alone is not enough.
+    """
 
     id: bytes
     person: bytes
@@ -53,3 +56,5 @@ class Device:
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+    public_key: bytes | None = None
+    needs_code: bool = False

@@ -82,6 +82,15 @@ device = Table(
     comment="A device password: what a mounted drive or a script signs in with.",
 )
 
+ssh_key = Table(
+    "ssh_key",
+    durable,
+    Column("device", LargeBinary(16), ForeignKey("device.id"), primary_key=True),
+    Column("public_key", LargeBinary, nullable=False, comment="the blob of RFC 4253 6.6, sealed"),
+    Column("needs_code", Boolean, nullable=False, comment="good only together with a code of the second factor"),
+    comment="A public key. Label, bounds and end stand in its row of device, whose digest is keyed.",
+)
+
 group = Table(
     "person_group",
     durable,

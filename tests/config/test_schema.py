@@ -16,8 +16,14 @@ from config import schema
 from config.database import Database, durable, transient
 from config.errors import NotInitialised, SchemaTooNew, SchemaTooOld
 
-STALE = 'The migrations and the tables differ. Until the first release: "make first-migration"; after it, add one.'
+STALE = (
+    'The migrations and the tables differ. Add a migration, or, for a chain that has one alone, "make first-migration".'
+)
 BOTH = ["sqlite", "postgresql"]
+HEAD = schema.DURABLE.head()
+NEXT = f"{int(HEAD) + 1:04}"
+#: What runs from nothing.
+FIRST = [*(f"durable {number:04}" for number in range(1, int(HEAD) + 1)), "transient 0001"]
 
 
 @pytest.fixture(params=BOTH)
@@ -80,7 +86,7 @@ def test_tables_are_clustered_on_sqlite(data_folder: Path) -> None:
 
 
 def test_upgrade_twice_does_nothing_the_second_time(bare: Database) -> None:
-    assert schema.upgrade(bare) == ["durable 0001", "transient 0001"]
+    assert schema.upgrade(bare) == FIRST
     assert schema.upgrade(bare) == []
     schema.check(bare)
 
@@ -92,7 +98,7 @@ def test_machines_that_upgrade_at_once_do_it_once(bare: Database) -> None:
         done = sorted(step for steps in pool.map(schema.upgrade, many) for step in steps)
     for each in many:
         each.dispose()
-    assert done == ["durable 0001", "transient 0001"]
+    assert done == FIRST
     schema.check(bare)
 
 
@@ -105,7 +111,7 @@ def test_nothing_is_there(bare: Database) -> None:
 def test_written_by_a_newer_mellanrum(bare: Database) -> None:
     schema.upgrade(bare)
     _pretend(bare, "9999")
-    with pytest.raises(SchemaTooNew, match=r"durable 9999.*durable 0001"):
+    with pytest.raises(SchemaTooNew, match=rf"durable 9999.*durable {HEAD}"):
         schema.check(bare)
     with pytest.raises(SchemaTooNew):
         schema.upgrade(bare)
@@ -114,9 +120,9 @@ def test_written_by_a_newer_mellanrum(bare: Database) -> None:
 def test_left_by_an_older_mellanrum(bare: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     schema.upgrade(bare)
     _add_migration(tmp_path, monkeypatch)
-    with pytest.raises(SchemaTooOld, match=r"durable 0001.*durable 0002"):
+    with pytest.raises(SchemaTooOld, match=rf"durable {HEAD}.*durable {NEXT}"):
         schema.check(bare)
-    assert schema.upgrade(bare) == ["durable 0002"]
+    assert schema.upgrade(bare) == [f"durable {NEXT}"]
     schema.check(bare)
 
 
@@ -148,15 +154,15 @@ def test_a_folder_with_a_percent_sign(tmp_path: Path, monkeypatch: pytest.Monkey
     odd = tmp_path / "100% of it"
     shutil.copytree(schema.MIGRATIONS, odd)
     monkeypatch.setattr(schema, "MIGRATIONS", odd)
-    assert schema.DURABLE.head() == "0001"
+    assert schema.DURABLE.head() == HEAD
 
 
 def _add_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str = "pass") -> None:
     copy = tmp_path / "migrations"
     shutil.copytree(schema.MIGRATIONS, copy)
-    (copy / "durable" / "0002_more.py").write_text(
+    (copy / "durable" / f"{NEXT}_more.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
-        "revision = '0002'\ndown_revision = '0001'\nbranch_labels = depends_on = None\n"
+        f"revision = '{NEXT}'\ndown_revision = '{HEAD}'\nbranch_labels = depends_on = None\n"
         f"def upgrade():\n    op.create_table('more', sa.Column('one', sa.Integer))\n    {then}\n"
     )
     monkeypatch.setattr(schema, "MIGRATIONS", copy)
