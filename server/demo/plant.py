@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from auth.people import Person
 from auth.rights import Principal
 from auth.roles import GranteeKind, Role, Via
 from config.errors import AlreadyInitialised
+from config.files import write_whole
 from config.settings import Settings
 from providers.installation import Installation
 from providers.model import SpaceInfo
@@ -85,13 +85,7 @@ def _kept(installation: Installation, folder: Path) -> list[Access]:
 
 def _keep(installation: Installation, folder: Path, made: list[Access]) -> None:
     plain = json.dumps([asdict(each) for each in made], ensure_ascii=False).encode("utf-8")
-    partial = folder / f"{FILE}.{os.getpid()}"
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(installation.keyring.installation().general.seal(LABEL, plain))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(folder / FILE)
+    write_whole(folder / FILE, installation.keyring.installation().general.seal(LABEL, plain), 0o600)
     with contextlib.suppress(FileNotFoundError):
         (folder / BEGUN).unlink()
 

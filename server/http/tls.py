@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.errors import MellanrumError
+from config.files import write_whole
 
 SELF_SIGNED_DAYS = 365
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -96,8 +97,8 @@ def self_signed(folder: Path, host: str) -> tuple[Path, Path]:
     if not _still_holds(certificate, key):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         private = ec.generate_private_key(ec.SECP256R1())
-        _write(key, _key_pem(private), 0o600)
-        _write(certificate, _certificate(private, host).public_bytes(serialization.Encoding.PEM), 0o644)
+        write_whole(key, _key_pem(private), 0o600)
+        write_whole(certificate, _certificate(private, host).public_bytes(serialization.Encoding.PEM), 0o644)
     return certificate, key
 
 
@@ -145,17 +146,6 @@ def _key_pem(private: ec.EllipticCurvePrivateKey) -> bytes:
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write whole or not at all, so that two processes that begin at once cannot mix theirs."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def _no_passphrase() -> str:

@@ -1,0 +1,114 @@
+"""What every process that serves has in common, whichever its door: its task, its installation, its end.
+
+A worker is started by the supervisor with a line of JSON on standard input: `folder`, `settings`, `descriptor` and what
+its door needs besides; further lines bring news. Its end means that the supervisor is gone. One line on standard output
+says that the worker answers. SIGTERM tells it to drain and go.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from config import logging as house_logging
+from config import patience
+from config.errors import MellanrumError
+from config.logging import get_log
+from config.settings import Settings
+from config.settings.schema import all_settings, sections
+from providers.installation import Installation
+
+READY = "ready"
+TICK_SECONDS = 0.5
+#: A listing of thousands makes as many objects, none of them garbage; the default (700) would search them every time.
+GARBAGE_THRESHOLD = 20_000
+_log = get_log("worker")
+
+#: Serves until the event is set, having printed READY.
+Serve = Callable[[dict[str, Any], Installation, Settings, threading.Event], None]
+
+
+def settings_to_plain(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON can carry them."""
+    plain: dict[str, Any] = {}
+    for each in all_settings():
+        value = getattr(getattr(settings, each.section), each.name)
+        plain[each.key] = str(value) if isinstance(value, Path) else list(value) if each.kind is tuple else value
+    return plain
+
+
+def settings_from_plain(plain: dict[str, Any]) -> Settings:
+    """Return the settings that `settings_to_plain` wrote. They were checked when they were read."""
+    values: dict[str, dict[str, Any]] = {section: {} for section in sections()}
+    for each in all_settings():
+        value = plain[each.key]
+        if value is not None and each.kind is Path:
+            value = Path(value)
+        values[each.section][each.name] = tuple(value) if each.kind is tuple else value
+    return Settings(**{section: kind(**values[section]) for section, kind in sections().items()})
+
+
+def run(serve: Serve) -> int:
+    """Serve until told to stop; return the exit code. For the main thread of a worker."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the supervisor decides
+    task = json.loads(sys.stdin.readline())
+    settings = settings_from_plain(task["settings"])
+    house_logging.set_up(settings.process.log_level)
+    _raise_descriptor_limit()
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    try:
+        installation = Installation.open(Path(task["folder"]), settings)
+    except MellanrumError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    try:
+        installation.database.answer_seconds_max = patience.ANSWER_SECONDS_MAX
+        installation.journal.prepare()
+        threading.Thread(target=_tick, args=(installation, stop), name="tick", daemon=True).start()
+        serve(task, installation, settings, stop)
+    finally:
+        installation.close()
+    return 0
+
+
+def leave(code: int) -> None:
+    """End the process at once: threads cut off at the end of draining may still wait for their clients."""
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def heed_supervisor(stop: threading.Event, take: Callable[[dict[str, Any]], None]) -> None:
+    """Take the supervisor's news in a thread. Nobody would restart or stop a worker without it, so with it, it goes."""
+
+    def heed() -> None:
+        while line := sys.stdin.readline():
+            take(json.loads(line))
+        stop.set()
+
+    threading.Thread(target=heed, name="supervisor", daemon=True).start()
+
+
+def _tick(installation: Installation, stop: threading.Event) -> None:
+    while not stop.wait(TICK_SECONDS):
+        try:
+            installation.tick()
+        except Exception as error:
+            _log.error("tick_failed", error)
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
