@@ -1,7 +1,7 @@
-"""The supervisor: as many worker processes as asked for, each on a listening socket of its own (SO_REUSEPORT).
+"""The supervisor: as many worker processes as asked for, for HTTP and for SFTP.
 
-The supervisor owns the sockets and hands each worker one, so a worker that dies leaves its waiting connections to the
-one that takes its place.
+Each HTTP worker has a listening socket of its own (SO_REUSEPORT). The supervisor owns the sockets, so a worker that
+dies leaves its waiting connections to the one that takes its place. SFTP workers get theirs from the gate, one by one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -25,7 +26,9 @@ from config.errors import MellanrumError
 from config.logging import Word, get_log
 from config.settings import Settings
 from server.http import tls
-from server.http.worker import READY, settings_to_plain
+from server.serving import READY, settings_to_plain
+from server.ssh.gate import Gate
+from server.ssh.hostkeys import HostKey
 
 BACKLOG = 1024
 #: How soon a worker that died is replaced: at once, then each time twice as late, until one lives this long.
@@ -44,16 +47,24 @@ class PortTaken(MellanrumError):
 
 @dataclass(frozen=True, slots=True)
 class ReadyInfo:
-    """Where the server answers. URLs end in a slash; `fingerprint` is the certificate's SHA-256, None without TLS."""
+    """Where the server answers. URLs of HTTP end in a slash; `fingerprint` is the certificate's SHA-256, or None.
+
+    `sftp_url` is empty where there is no SFTP; `host_keys` are those in use.
+    """
 
     http_url: str
     dav_url: str
     fingerprint: str | None
+    sftp_url: str = ""
+    host_keys: tuple[HostKey, ...] = ()
 
 
 @dataclass
 class _Worker:
-    socket: socket.socket
+    """One process. `hand` gives what it serves on, and whether that is its own to close here once it has started."""
+
+    module: str
+    hand: Callable[[], tuple[socket.socket, bool]]
     process: subprocess.Popen[bytes] | None = None
     is_ready: bool = False
     started_at: float = 0.0
@@ -61,32 +72,46 @@ class _Worker:
     due_at: float | None = field(default=0.0)
 
 
-def serve(folder: Path, settings: Settings, *, on_ready: Callable[[ReadyInfo], None]) -> int:
+def serve(
+    folder: Path, settings: Settings, *, on_ready: Callable[[ReadyInfo], None], host_keys: Sequence[HostKey] = ()
+) -> int:
     """Serve the installation in `folder` until SIGTERM or SIGINT; return the exit code.
 
     Blocks, and must run in the main thread. `on_ready` is called once, when every worker answers. If a worker cannot
-    start at all, returns that worker's exit code. On SIGHUP, the certificate is read again and serves new connections;
-    one that is unusable is logged, and the old stays. Raises PortTaken, BadCertificate.
+    start at all, returns that worker's exit code. `host_keys` are what SFTP is served with, made before. On SIGHUP, the
+    certificate is read again and serves new connections; one that is unusable is logged, and the old stays. Raises
+    PortTaken, BadCertificate.
     """
     pair = _certificate(folder, settings)
     sockets = list(_listen(settings.http.host, settings.http.port, settings.workers))
-    host, port = sockets[0].getsockname()[:2]
-    url = f"http{'s' if pair else ''}://{_shown_host(host)}:{port}/"
+    url = f"http{'s' if pair else ''}://{_shown_address(sockets[0])}/"
     info = ReadyInfo(url, f"{url}dav/", tls.fingerprint(pair) if pair else None)
+    workers = [_Worker("server.http.worker", partial(_lent, each)) for each in sockets]
+    gate = None
+    if settings.sftp.enabled:
+        (door,) = _listen(settings.sftp.host, settings.sftp.port, 1)
+        info = replace(info, sftp_url=f"sftp://{_shown_address(door)}", host_keys=tuple(host_keys))
+        gate = Gate(door, settings)
+        workers += [_Worker("server.ssh.worker", partial(_line_to, gate)) for _ in range(settings.sftp_workers)]
     task = {"folder": str(folder), "settings": settings_to_plain(settings), "tls": pair}
-    supervisor = _Supervisor(
-        [_Worker(each) for each in sockets],
-        task,
-        settings.process.drain_seconds,
-        lambda: _certificate(folder, settings),
-    )
+    supervisor = _Supervisor(workers, task, settings.process.drain_seconds, lambda: _certificate(folder, settings))
     with supervisor.signals():
         try:
             return supervisor.run(lambda: on_ready(info))
         finally:
+            if gate is not None:
+                gate.close()
             supervisor.stop()
             for each in sockets:
                 each.close()
+
+
+def _lent(listener: socket.socket) -> tuple[socket.socket, bool]:
+    return listener, False
+
+
+def _line_to(gate: Gate) -> tuple[socket.socket, bool]:
+    return gate.attach(), True
 
 
 class _Supervisor:
@@ -187,15 +212,18 @@ class _Supervisor:
         return code
 
     def _start(self, worker: _Worker) -> None:
-        descriptor = worker.socket.fileno()
+        handed, is_its_own = worker.hand()
+        descriptor = handed.fileno()
         # Fixed arguments, our own interpreter; nothing of it comes from outside.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "server.http.worker"],
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", worker.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(descriptor,),
             env=os.environ | tls.environment() if self._task["tls"] else None,
         )
+        if is_its_own:
+            handed.close()
         _tell(process, {**self._task, "descriptor": descriptor})
         assert process.stdout is not None
         worker.process, worker.started_at, worker.is_ready = process, time.monotonic(), False
@@ -297,6 +325,7 @@ def _listen(host: str, port: int, count: int) -> Iterator[socket.socket]:
         raise PortTaken(host=host, port=port, why=error.strerror or "it cannot be reached") from error
 
 
-def _shown_host(host: str) -> str:
+def _shown_address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (what others listen on, not we)
-    return f"[{host}]" if ":" in host else host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

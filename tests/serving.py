@@ -27,7 +27,8 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from auth.roles import Role
-from server.http.worker import settings_to_plain
+from server.serving import settings_to_plain
+from server.ssh.hostkeys import HostKeys
 from tests.worlds import World, settings_for
 
 SPACE = "Sandbox"
@@ -35,13 +36,13 @@ _SCRIPT = """
 import json, sys
 from pathlib import Path
 from config import logging
-from server.http.worker import settings_from_plain
+from server.serving import settings_from_plain
 from server.processes import serve
 task = json.loads(sys.stdin.readline())
 settings = settings_from_plain(task["settings"])
 logging.set_up(settings.process.log_level)
 def on_ready(info):
-    print(json.dumps([info.http_url, info.dav_url, info.fingerprint]), flush=True)
+    print(json.dumps([info.http_url, info.dav_url, info.fingerprint, info.sftp_url]), flush=True)
 sys.exit(serve(Path(task["folder"]), settings, on_ready=on_ready))
 """
 
@@ -151,6 +152,7 @@ class Served:
     dav_url: str
     fingerprint: str | None
     certificate: Path | None
+    sftp_url: str = ""
     _clients: list[Dav] = field(default_factory=list)
 
     def dav(self, login: str | None = None, *, password: str | None = None) -> Dav:
@@ -199,8 +201,17 @@ def space_path(login: str) -> str:
 
 def start(folder: Path, world: World, **overrides: Any) -> Served:
     """Start a server over a world that stands in `folder`. Overrides are settings, `**{"http.workers": 1}`."""
-    standard = {"http.port": 0, "http.workers": 2, "process.drain_seconds": 5, "process.log_level": "warning"}
+    standard = {
+        "http.port": 0,
+        "http.workers": 2,
+        "sftp.enabled": False,
+        "sftp.port": 0,
+        "process.drain_seconds": 5,
+        "process.log_level": "warning",
+    }
     settings = settings_for(folder, **{**standard, **overrides})
+    if settings.sftp.enabled:
+        HostKeys(folder, world.installation.keyring.installation().general).make_missing()
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", _SCRIPT],
         stdin=subprocess.PIPE,
@@ -217,9 +228,9 @@ def start(folder: Path, world: World, **overrides: Any) -> Served:
         process.stdin.close()
         process.stdout.close()
         raise AssertionError(f"the server ended with {process.wait(20)} after {time.monotonic() - began:.1f} s")
-    http_url, dav_url, fingerprint = json.loads(line)
+    http_url, dav_url, fingerprint, sftp_url = json.loads(line)
     certificate = folder / "tls" / "self-signed.pem" if fingerprint else None
-    return Served(world, process, http_url, dav_url, fingerprint, certificate)
+    return Served(world, process, http_url, dav_url, fingerprint, certificate, sftp_url)
 
 
 @contextmanager

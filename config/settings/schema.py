@@ -141,8 +141,46 @@ class HttpSettings:
 class SftpSettings:
     """The front door for SFTP."""
 
+    enabled: bool = setting(True, "Listen for SFTP at all.")
     host: str = setting("127.0.0.1", "The address to listen on; `::` for all.", check=checks.host)
-    port: int = setting(0, "The port to listen on; 0: no SFTP.", minimum=0, maximum=65535)
+    port: int = setting(2022, "The port to listen on; 0: any free one.", minimum=0, maximum=65535)
+    workers: int = setting(0, "How many processes serve; 0: one a core, four at most.", minimum=0, maximum=256)
+    worker_threads: int = setting(
+        16, "How many operations on documents one process does at a time.", minimum=1, maximum=512
+    )
+    connection: str = setting(
+        "auto",
+        "`auto`: the faster connection, with the versions of asyncssh it was tested with; `stock`: asyncssh's own.",
+        choices=("auto", "stock"),
+    )
+    key_and_code: str = setting(
+        "never",
+        "Who must show a code besides a public key: nobody, whoever a second factor is demanded of, or all.",
+        choices=("never", "second_factor", "always"),
+    )
+    legacy_algorithms: bool = setting(
+        False, "Take what old clients need and guidance advises against: group 14 with SHA-1, CBC, SHA-1 MACs."
+    )
+    sign_in_seconds_max: int = setting(20, "How long signing in may take.", minimum=5, maximum=600)
+    sign_in_tries_max: int = setting(
+        10, "Failures after which a connection is cut; each key a client offers in vain is one.", minimum=1, maximum=100
+    )
+    keep_alive_seconds: int = setting(
+        30, "How often a silent client is asked whether it is there; three times in vain, it is cut.",
+        minimum=5, maximum=3600,
+    )  # fmt: skip
+    strangers_max: int = setting(
+        100,
+        "Connections not signed in yet; beyond, the eldest of the address that has most is cut.",
+        minimum=10,
+        maximum=100_000,
+    )
+    strangers_per_address_max: int = setting(
+        10, "The same, of one address; the eldest is cut.", minimum=1, maximum=10_000
+    )
+    connections_max: int = setting(4000, "All connections together; beyond, no more.", minimum=20, maximum=1_000_000)
+    connections_per_person_max: int = setting(100, "Connections of one person.", minimum=1, maximum=100_000)
+    channels_max: int = setting(10, "Sessions on one connection.", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +292,11 @@ class Settings:
     def workers(self) -> int:
         """How many HTTP processes to run."""
         return self.http.workers or min(8, os.cpu_count() or 1)
+
+    @property
+    def sftp_workers(self) -> int:
+        """How many SFTP processes to run."""
+        return self.sftp.workers or min(4, os.cpu_count() or 1)
 
 
 class Named(NamedTuple):

@@ -71,17 +71,25 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List device passwords."""
-    directory = desk.installation.directory
-    if options.login is not None:
-        people = [find.person(desk, options.login)]
-    else:
-        people = directory.people(None if options.org is None else find.organisation(desk, options.org).id)
-    found = [document(desk, device, person) for person in people for device in directory.devices(person.id)]
-    rows = ((d["login"], d["label"], yes(d["read_only"]), d["last_used"] or "never", _state(d), d["id"]) for d in found)
+    found = [
+        document(desk, device, person)
+        for person in people_meant(desk, options)
+        for device in desk.installation.directory.devices(person.id)
+        if device.public_key is None
+    ]
+    rows = ((d["login"], d["label"], yes(d["read_only"]), d["last_used"] or "never", state(d), d["id"]) for d in found)
     return Answer(found, table(("login", "label", "read only", "last used", "state", "id"), rows))
 
 
-def _state(shown: dict[str, Any]) -> str:
+def people_meant(desk: Desk, options: argparse.Namespace) -> list[Person]:
+    """Return whom LOGIN or `--org` names; without either, all."""
+    if options.login is not None:
+        return [find.person(desk, options.login)]
+    return desk.installation.directory.people(None if options.org is None else find.organisation(desk, options.org).id)
+
+
+def state(shown: dict[str, Any]) -> str:
+    """Return whether a device, as `document` shows it, is good."""
     if shown["revoked"]:
         return "revoked"
     return f"until {shown['expires']}" if shown["expires"] else "good"

@@ -20,6 +20,7 @@ from providers import tables
 from server.cli import keys
 from server.cli.errors import TroubleFound
 from server.cli.frame import Answer, Desk, Noun
+from server.cli.sshkeys import host_keys
 from server.cli.text import size
 
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
@@ -110,6 +111,16 @@ def _keystore(desk: Desk, settings: Settings) -> Found:
     yield "good", f"all {len(identities)} keys can be read, and open what they should"
 
 
+def _host_keys(desk: Desk, settings: Settings) -> Found:
+    if not settings.sftp.enabled:
+        return
+    found = host_keys(desk.installation).all()
+    if not found:
+        yield "look", "there are none yet; the first start makes them"
+    for key in found:
+        yield "good", f"{key.name} {key.fingerprint}{' (announced, not in use yet)' if key.is_next else ''}"
+
+
 def _room(desk: Desk, settings: Settings) -> Found:
     free = shutil.disk_usage(settings.folder).free
     if free < ROOM_BYTES_BAD:
@@ -123,18 +134,19 @@ def _room(desk: Desk, settings: Settings) -> Found:
 def _ports(desk: Desk, settings: Settings) -> Found:
     for name, host, port in (
         ("HTTP", settings.http.host, settings.http.port),
-        ("SFTP", settings.sftp.host, settings.sftp.port),
+        ("SFTP", settings.sftp.host, settings.sftp.port if settings.sftp.enabled else 0),
     ):
         if not port:
             continue
-        why = _taken(host, port)
+        why = taken(host, port)
         if why is None:
             yield "good", f"{name} port {port} on {host} is free"
         else:
             yield "look", f"{name} port {port} on {host} cannot be listened on ({why}); fine if our server runs"
 
 
-def _taken(host: str, port: int) -> str | None:
+def taken(host: str, port: int) -> str | None:
+    """Return why nothing can listen on a port, None if something can."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -167,6 +179,7 @@ CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
     "root key": _key,
     "schema": _schema,
     "keystore": _keystore,
+    "host keys": _host_keys,
     "disk room": _room,
     "ports": _ports,
     "clock": _clock,

@@ -71,6 +71,12 @@ class WrongPassphrase(MellanrumError):
     exit_code = 65
 
 
+class UnusableKey(MellanrumError):
+    """That public key cannot be used: {why} Nothing was changed."""
+
+    exit_code = 65
+
+
 class Interrupted(MellanrumError):
     """Interrupted. What was done so far stands."""
 

@@ -13,6 +13,7 @@ from config import logging as house_logging
 from config import schema
 from config.database import Database
 from config.errors import NotInitialised
+from config.settings import Settings
 from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
 from server import processes
@@ -20,7 +21,9 @@ from server.cli import keys, people
 from server.cli.errors import DamageFound, Misused, OutputTaken
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.holding import Hold
+from server.cli.sshkeys import fingerprints, host_keys
 from server.processes import ReadyInfo
+from server.ssh.hostkeys import HostKey
 
 
 def add_to(nouns: Noun) -> None:
@@ -35,7 +38,9 @@ def add_to(nouns: Noun) -> None:
     command = nouns.command("serve", serve, "Serve until told to stop.")
     command.add_argument("--http-host", metavar="HOST", help="instead of http.host")
     command.add_argument("--http-port", metavar="PORT", type=int, help="instead of http.port; 0: any free port")
-    command.add_argument("--workers", metavar="N", type=int, help="instead of http.workers")
+    command.add_argument("--sftp-host", metavar="HOST", help="instead of sftp.host")
+    command.add_argument("--sftp-port", metavar="PORT", type=int, help="instead of sftp.port; 0: any free port")
+    command.add_argument("--workers", metavar="N", type=int, help="instead of http.workers and sftp.workers")
     command.add_argument("--tls", action="store_true", help="with a certificate of our own, for a first try")
     nouns.command("upgrade", upgrade, "Bring the database to the schema of this Mellanrum. Take a backup before.")
     nouns.command("verify", verify, "Read all that is stored, and name whatever does not hold.")
@@ -56,11 +61,14 @@ def init(desk: Desk, options: argparse.Namespace) -> Answer:
     try:
         document, lines = _first_administrator(made, login, name, password)
         document |= {"data": str(settings.folder), "supplier": supplier, "root_id": made.keyring.root_id}
+        made_keys = host_keys(made).make_missing()
+        document["host_keys"] = {key.name: key.fingerprint for key in made_keys}
     finally:
         made.close()
     if settings.key.source == "file":
         document["key_file"] = str(settings.key_file)
     told = [f"Made the installation of {supplier} in {settings.folder}.", "", *lines, "", *_about_key(desk)]
+    told += ["", "Host keys for SFTP, for people to compare:", *(f"  {line}" for line in fingerprints(made_keys))]
     if options.recovery_kit is not None:
         kit_document, kit_lines = keys.write_kit(root_key(settings), options.recovery_kit, options)
         document |= kit_document
@@ -118,28 +126,54 @@ def _asked(question: str, option: str) -> str:
 
 def serve(desk: Desk, options: argparse.Namespace) -> Answer:
     """Serve the installation."""
-    given = {"http.host": options.http_host, "http.port": options.http_port, "http.workers": options.workers}
+    given = {
+        "http.host": options.http_host,
+        "http.port": options.http_port,
+        "http.workers": options.workers,
+        "sftp.host": options.sftp_host,
+        "sftp.port": options.sftp_port,
+        "sftp.workers": options.workers,
+    }
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if options.tls:
         overrides["http.self_signed"] = True
     settings = desk.load(overrides)
-    Installation.open(settings.folder, settings).close()  # what is wrong is said before any process starts
+    keys_here = open_first(settings)
     hold = Hold.shared(settings.folder)
     house_logging.set_up(settings.process.log_level)
 
     def ready(info: ReadyInfo) -> None:
         if options.json:
-            told = {"http": info.http_url, "dav": info.dav_url, "fingerprint": info.fingerprint}
+            told = {
+                "http": info.http_url,
+                "dav": info.dav_url,
+                "fingerprint": info.fingerprint,
+                "sftp": info.sftp_url or None,
+                "host_keys": {key.name: key.fingerprint for key in info.host_keys},
+            }
             print(json.dumps(told), flush=True)
             return
         print(f"Serving {settings.folder} at {info.dav_url} (Ctrl-C ends it)", flush=True)
         if info.fingerprint:
             print(f"Certificate SHA-256 {info.fingerprint}", flush=True)
+        if info.sftp_url:
+            print("\n".join([f"SFTP at {info.sftp_url}, host keys", *fingerprints(info.host_keys)]), flush=True)
 
     try:
-        return Answer(code=processes.serve(settings.folder, settings, on_ready=ready))
+        return Answer(code=processes.serve(settings.folder, settings, on_ready=ready, host_keys=keys_here))
     finally:
         hold.close()
+
+
+def open_first(settings: Settings) -> list[HostKey]:
+    """Open the installation once, so that what is wrong is said before any process starts; return its host keys."""
+    installation = Installation.open(settings.folder, settings)
+    try:
+        if not settings.sftp.enabled:
+            return []
+        return [key for key in host_keys(installation).make_missing() if not key.is_next]
+    finally:
+        installation.close()
 
 
 def upgrade(desk: Desk, options: argparse.Namespace) -> Answer:

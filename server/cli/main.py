@@ -12,7 +12,21 @@ import config
 import providers
 import server
 import webui
-from server.cli import apply, audit, demo, devices, doctor, grants, groups, installation, keys, orgs, people, spaces
+from server.cli import (
+    apply,
+    audit,
+    demo,
+    devices,
+    doctor,
+    grants,
+    groups,
+    installation,
+    keys,
+    orgs,
+    people,
+    spaces,
+    sshkeys,
+)
 from server.cli.frame import PROGRAM, Noun, Parser, add_everywhere, run
 
 DESCRIPTION = "A file server for the space between a supplier and its customers. docs/CLI.md explains every command."
@@ -24,7 +38,8 @@ def parser() -> Parser:
     add_everywhere(made)
     made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
-    for module in (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, keys, audit):
+    nouns_of = (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, sshkeys, keys, audit)
+    for module in nouns_of:
         module.add_to(nouns)
     return made
 

@@ -15,7 +15,7 @@ from server.processes import ReadyInfo
 _PARAMETERS = r"HKLM\SYSTEM\CurrentControlSet\Services\WebClient\Parameters"
 
 
-def as_json(http: str, dav: str, folder: Path, people: Sequence[Access]) -> str:
+def as_json(info: ReadyInfo, folder: Path, people: Sequence[Access]) -> str:
     """Return all of it as one line."""
     listed = [
         {
@@ -29,9 +29,8 @@ def as_json(http: str, dav: str, folder: Path, people: Sequence[Access]) -> str:
         }
         for each in people
     ]
-    return json.dumps(
-        {"http": http, "dav": dav, "sftp": None, "data": str(folder), "people": listed}, ensure_ascii=False
-    )
+    told = {"http": info.http_url, "dav": info.dav_url, "sftp": info.sftp_url or None, "data": str(folder)}
+    return json.dumps(told | {"people": listed}, ensure_ascii=False)
 
 
 def as_text(info: ReadyInfo, folder: Path, people: Sequence[Access]) -> Iterator[str]:
@@ -49,9 +48,13 @@ def as_text(info: ReadyInfo, folder: Path, people: Sequence[Access]) -> Iterator
         yield f"  own password     {each.password}" + (
             f"  and second factor {each.totp_secret}" if each.totp_secret else ""
         )
-        for client, command in mounts(info.dav_url, each):
+        for client, command in (*mounts(info.dav_url, each), *over_sftp(info, each)):
             yield f"  {client:<16} {command}"
     yield ""
+    if info.sftp_url:
+        yield f"SFTP at {info.sftp_url}. Compare the host key when you are asked:"
+        yield from (f"  {key.name:<8} {key.fingerprint}" for key in info.host_keys)
+        yield ""
     yield f"The other members of {world.HOUSING}, each with a private folder, all with the same own password:"
     for each in members[1:]:
         yield f"  {each.user}  {each.device_password}  {each.name}"
@@ -77,6 +80,36 @@ def mounts(dav: str, person: Access) -> Iterator[tuple[str, str]]:
         ":webdav: ~/mellanrum",
     )
     yield "Windows", f"net use M: {dav} /user:{person.user} {person.device_password}"
+
+
+def over_sftp(info: ReadyInfo, person: Access) -> Iterator[tuple[str, str]]:
+    """Yield how clients of SFTP reach the drive as a person, by its device password."""
+    if not info.sftp_url:
+        return
+    host, port = split_address(info.sftp_url)
+    user, secret = shlex.quote(person.user), shlex.quote(person.device_password)
+    bare = host.strip("[]")
+    yield "sftp", f"sftp -P {port} {user}@{host}   (it asks for the device password)"
+    yield (
+        "sshfs",
+        f"mkdir -p ~/mellanrum && printf '%s\n' {secret} | "
+        f"sshfs -p {port} -o password_stdin {user}@{host}:/ ~/mellanrum",
+    )
+    yield (
+        "WinSCP",
+        f"sftp://{quote(person.user)}:{quote(person.device_password)}@{host}:{port}/   (paste it as the address)",
+    )
+    yield (
+        "rclone, SFTP",
+        f"rclone lsd --sftp-host {bare} --sftp-port {port} --sftp-user {user} "
+        f'--sftp-pass "$(rclone obscure {secret})" :sftp:',
+    )
+
+
+def split_address(sftp_url: str) -> tuple[str, str]:
+    """Return host and port of the address of SFTP."""
+    host, _, port = sftp_url.removeprefix("sftp://").rpartition(":")
+    return host, port
 
 
 def on_windows(info: ReadyInfo) -> Iterator[str]:

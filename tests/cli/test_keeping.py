@@ -65,7 +65,10 @@ def stored(shop: Shop) -> str:
 
 def test_the_command_line_works_beside_a_server(shop: Shop) -> None:
     password = stored(shop)
-    with serving("--data", shop.data, "serve", "--http-port", "0", "--workers", "2") as (told, running):
+    with serving("--data", shop.data, "serve", "--http-port", "0", "--sftp-port", "0", "--workers", "2") as (
+        told,
+        running,
+    ):
         assert answer(told["dav"], "bo", password) == 207
         assert answer(f"{told['dav']}Ett/a.txt", "bo", password, "PUT", b"hej") == 201
         second = shop.ok("device", "add", "bo", "other")
@@ -87,14 +90,14 @@ def test_the_command_line_works_beside_a_server(shop: Shop) -> None:
 
 def test_serve_says_what_keeps_it_from_serving(shop: Shop) -> None:
     shop.key.unlink()
-    ran = process("--data", shop.data, "serve", "--http-port", "0")
+    ran = process("--data", shop.data, "serve", "--http-port", "0", "--sftp-port", "0")
     assert ran.code == 30
     assert str(shop.key) in ran.err
 
 
 def test_a_flipped_byte_in_a_pack_is_found(shop: Shop) -> None:
     password = stored(shop)
-    with serving("--data", shop.data, "serve", "--http-port", "0", "--workers", "1") as (told, _):
+    with serving("--data", shop.data, "serve", "--http-port", "0", "--sftp-port", "0", "--workers", "1") as (told, _):
         assert answer(f"{told['dav']}Ett/a.bin", "bo", password, "PUT", os.urandom(3000)) == 201
     packs = [each for each in (shop.data / "vault").rglob("*") if each.is_file() and each.stat().st_size > 2000]
     assert packs

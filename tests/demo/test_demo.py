@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -68,7 +69,7 @@ def person(demo: dict[str, Any], user: str) -> dict[str, Any]:
 def test_the_line_has_the_shape_that_scripts_expect(demo: dict[str, Any], folder: Path) -> None:
     assert demo.keys() - {"seconds"} == {"http", "dav", "sftp", "data", "people"}
     assert demo["dav"] == demo["http"] + "dav/"
-    assert demo["sftp"] is None
+    assert re.fullmatch(r"sftp://127\.0\.0\.1:\d+", demo["sftp"])
     assert Path(demo["data"]) == folder
     for each in demo["people"]:
         assert each.keys() == {"user", "name", "organisation", "password", "totp_secret", "device_password", "spaces"}
@@ -133,11 +134,14 @@ def test_it_is_ready_soon(demo: dict[str, Any]) -> None:
 
 def test_a_second_start_goes_on_with_the_first(tmp_path: Path) -> None:
     data = tmp_path / "again"
-    with serving("demo", "--data", data, "--http-port", "0", "--workers", "1") as (first, running):
+    with serving("demo", "--data", data, "--http-port", "0", "--sftp-port", "0", "--workers", "1") as (first, running):
         assert ask(f"{first['dav']}Sandbox/kept.txt", person(first, "oskar"), "PUT", b"kept")[0] == 201
         running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 0
-    with serving("demo", "--data", data, "--http-port", "0", "--tls", "--workers", "1") as (second, _):
+    with serving("demo", "--data", data, "--http-port", "0", "--sftp-port", "0", "--tls", "--workers", "1") as (
+        second,
+        _,
+    ):
         assert second["dav"].startswith("https://")
         assert second["people"] == first["people"]
         context = ssl.create_default_context(cafile=str(data / "tls" / "self-signed.pem"))
@@ -157,7 +161,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
 
 def test_people_are_told_how_to_mount(demo: dict[str, Any], folder: Path) -> None:
     people = [Access(**each, what="…") for each in demo["people"]]
-    plain = "\n".join(show.as_text(ReadyInfo(demo["http"], demo["dav"], None), folder, people))
+    plain = "\n".join(show.as_text(ReadyInfo(demo["http"], demo["dav"], None, demo["sftp"]), folder, people))
     for each in demo["people"]:
         assert each["user"] in plain and each["device_password"] in plain
     for client in ("osascript -e", "gio mount dav://", "mount -t davfs", "rclone mount", "net use", "BasicAuthLevel"):
@@ -179,7 +183,7 @@ def test_a_start_that_was_cut_off_begins_anew(tmp_path: Path) -> None:
             time.sleep(0.05)
         running.kill()
     assert (data / "demo.begun").exists()
-    with serving("demo", "--data", data, "--http-port", "0", "--workers", "1") as (told, _):
+    with serving("demo", "--data", data, "--http-port", "0", "--sftp-port", "0", "--workers", "1") as (told, _):
         assert len(told["people"]) == 90
     assert not (data / "demo.begun").exists()
 

@@ -1,0 +1,202 @@
+"""One channel of a connection: an engine for `sftp`, a command for `exec`, one clear line for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+from config.logging import get_log
+from server.sftp import commands
+from server.sftp.engine import Engine, Limits
+from server.sftp.pipe import Pipe
+
+if TYPE_CHECKING:
+    from providers.drive import Drive
+    from server.sftp.engine.door import Buffer, Done, Job
+
+LIMITS = Limits()
+_log = get_log("sftp")
+
+
+class Jobs:
+    """Runs what may block, for all channels of a process."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "storage")
+        self.running = 0
+
+    def submit(self, loop: asyncio.AbstractEventLoop, job: Job, done: Done) -> None:
+        """Run `job` in a thread, then `done` in the loop."""
+        self.running += 1
+
+        def ended(result: Any, error: BaseException | None) -> None:
+            self.running -= 1
+            done(result, error)
+
+        def work() -> None:
+            try:
+                result, error = job(), None
+            except BaseException as raised:
+                result, error = None, raised
+            loop.call_soon_threadsafe(ended, result, error)
+
+        self._pool.submit(work)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Channel(asyncssh.SSHServerSession[bytes]):
+    """What a client asked for on one channel. `unsent` tells what waits in the connection beneath."""
+
+    def __init__(self, drive: Drive, jobs: Jobs, unsent: Callable[[], int], ended: Callable[[Channel], None]) -> None:
+        self._drive = drive
+        self._jobs = jobs
+        self._beneath = unsent
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._chan: Any = None
+        self._engine: Engine | None = None
+        self._pipe: Pipe | None = None
+        self._command: commands.Command | None = None
+        self._refusal: str | None = None
+        self._was_high = False
+
+    # --- what asyncssh tells
+
+    def connection_made(self, chan: Any) -> None:
+        """Begin."""
+        self._chan = chan
+        self._write = getattr(chan, "write_parts", None) or _joining(chan)
+        chan.set_write_buffer_limits(LIMITS.unsent_bytes_max, LIMITS.unsent_bytes_max // 2)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; what was being uploaded and not closed becomes no version."""
+        engine, self._chan = self._engine, None
+        if engine is not None:
+            engine.lost()
+        if self._pipe is not None:
+            self._pipe.lost()
+        self._ended(self)
+
+    def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
+        """No terminals here."""
+        return False
+
+    def shell_requested(self) -> bool:
+        """Say that there is no shell."""
+        self._refusal = commands.NO_SHELL
+        return True
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Serve `sftp`."""
+        if subsystem != "sftp":
+            return False
+        self._engine = Engine(self._drive, self, LIMITS)
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        """Run one of the few commands, or say which there are."""
+        self._command = commands.parse(command)
+        self._refusal = None if self._command else commands.refusal(command)
+        return True
+
+    def session_started(self) -> None:
+        """Run, now that the client knows that it may speak."""
+        if self._refusal is not None:
+            self._exit(1, self._refusal)
+        elif self._command is not None:
+            self._pipe = Pipe(self._loop, self._chan)
+            commands.start(self._command, self._drive, self._pipe, self._exit)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Take what the client sent."""
+        if self._engine is not None:
+            self._engine.receive(data)
+        elif self._pipe is not None:
+            self._pipe.feed(data)
+
+    def eof_received(self) -> bool:
+        """The client has said all; what it asked for is still answered."""
+        if self._engine is not None:
+            self._engine.ended()
+        elif self._pipe is not None:
+            self._pipe.feed_end()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client takes no more."""
+        self._was_high = True
+        if self._pipe is not None:
+            self._pipe.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has taken what waited in the channel."""
+        self.drained()
+
+    # --- what the connection tells
+
+    def drained(self) -> None:
+        """Go on sending if little enough waits, here and beneath."""
+        if self._chan is None or self.unsent() >= LIMITS.unsent_bytes_max // 2:
+            return
+        self._was_high = False
+        if self._engine is not None:
+            self._engine.drained()
+        elif self._pipe is not None:
+            self._pipe.resume_writing()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way that would be lost."""
+        return self._pipe is None and (self._engine is None or self._engine.is_idle)
+
+    # --- what the engine asks for
+
+    def send(self, parts: Sequence[Buffer]) -> None:
+        """Queue bytes for the client."""
+        if self._chan is not None:
+            self._write(parts)
+
+    def unsent(self) -> int:
+        """Return how much has not left."""
+        return 0 if self._chan is None else int(self._chan.get_write_buffer_size()) + self._beneath()
+
+    def submit(self, job: Job, done: Done) -> None:
+        """Run a job elsewhere."""
+        self._jobs.submit(self._loop, job, done)
+
+    def pause_reading(self) -> None:
+        """Leave the client's window shut."""
+        if self._chan is not None:
+            self._chan.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self._chan is not None:
+            self._chan.resume_reading()
+
+    def end(self) -> None:
+        """Send what is queued, then end. `scp` and `sftp` take a missing exit status for a failure."""
+        self._exit(0, "")
+
+    def _exit(self, status: int, says: str) -> None:
+        chan = self._chan
+        if chan is None:
+            return
+        if says:
+            chan.write_stderr(f"{says}\n".encode())
+        chan.exit(status)
+        chan.close()
+
+
+def _joining(chan: Any) -> Callable[[Sequence[Buffer]], None]:
+    def write(parts: Sequence[Buffer]) -> None:
+        chan.write(b"".join(parts))
+
+    return write

@@ -1,0 +1,105 @@
+"""What may be asked for by `exec`: `scp` in its old protocol, and `md5sum` and `sha1sum` of one document, for rclone.
+
+Nothing here is ever a shell: the line is split as a shell would split it, and whatever is not exactly one of these is
+refused with one line that says what there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from config.errors import MellanrumError
+from config.logging import get_log
+from server.sftp import scp
+from server.sftp.pipe import Gone, Pipe
+
+if TYPE_CHECKING:
+    from providers.drive import Drive
+
+NO_SHELL = "Mellanrum: there is no shell here. Use sftp or scp."
+_WORDS_MAX = 64
+_HASHES = {"md5sum": "md5", "sha1sum": "sha1"}
+_READ_BYTES = 1 << 18
+_log = get_log("sftp")
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """`md5sum` or `sha1sum`, of a document or (None) of what the client sends."""
+
+    algorithm: str
+    path: str | None
+
+
+Command = Hash | scp.Request
+
+
+def parse(line: str) -> Command | None:
+    """Return what a line asks for, None if it is none of what there is."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return None
+    if not words or len(words) > _WORDS_MAX:
+        return None
+    program, *arguments = words
+    if program == "scp":
+        return scp.parse(arguments)
+    if program not in _HASHES:
+        return None
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
+    elif arguments and arguments[0].startswith("-"):
+        return None
+    if len(arguments) > 1:
+        return None
+    return Hash(_HASHES[program], arguments[0] if arguments else None)
+
+
+def refusal(line: str) -> str:
+    """Return the one line that refuses a command. What was asked for is not repeated."""
+    if line.split(" ", 1)[0].rpartition("/")[2] == "rsync":
+        return (
+            "Mellanrum: rsync needs a shell here, which there is none of. Use sftp, scp or rclone, or mount with sshfs."
+        )
+    return "Mellanrum: this command is not available. There are sftp, scp, md5sum and sha1sum."
+
+
+def start(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:
+    """Run a command in a thread of its own; then `done(status, what to say)` in the loop."""
+    threading.Thread(target=_run, args=(command, drive, pipe, done), name="command", daemon=True).start()
+
+
+def _run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:
+    status, says = 1, ""
+    try:
+        if isinstance(command, Hash):
+            _hash(command, drive, pipe)
+            status = 0
+        else:
+            status = scp.run(command, drive, pipe)
+    except Gone:
+        return
+    except MellanrumError as error:
+        says = f"Mellanrum: {error}"
+    except Exception as error:
+        _log.error("command_failed", error)
+        says = "Mellanrum: something went wrong here. Nothing was changed."
+    pipe.then(lambda: done(status, says))
+
+
+def _hash(command: Hash, drive: Drive, pipe: Pipe) -> None:
+    made = hashlib.new(command.algorithm, usedforsecurity=False)
+    if command.path is None:
+        while data := pipe.read(_READ_BYTES):
+            made.update(data)
+    else:
+        with drive.read(scp.place(command.path)) as reader:
+            for piece in reader.chunks():
+                made.update(piece)
+    pipe.write(f"{made.hexdigest()}  {command.path or '-'}\n".encode())

@@ -1,0 +1,117 @@
+"""A channel as a thread sees it: reading waits for the client, writing waits while it takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+BUFFERED_BYTES_MAX = 1 << 20
+WAIT_SECONDS_MAX = 3600.0
+
+
+class Gone(Exception):
+    """The client is gone, or says nothing for too long."""
+
+
+class Pipe:
+    """Bytes both ways, between the loop and one thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, chan: Any) -> None:
+        self._loop = loop
+        self._chan = chan
+        self._changed = threading.Condition()
+        self._buffer = bytearray()
+        self._is_paused = self._is_ended = self._is_lost = False
+        self._on_the_way = 0
+        self._may_write = True
+
+    # --- called in the loop
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        with self._changed:
+            self._buffer += data
+            if len(self._buffer) > BUFFERED_BYTES_MAX and not self._is_paused:
+                self._is_paused = True
+                self._chan.pause_reading()
+            self._changed.notify_all()
+
+    def feed_end(self) -> None:
+        """The client sends no more."""
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify_all()
+
+    def lost(self) -> None:
+        """The channel is gone."""
+        with self._changed:
+            self._is_lost = True
+            self._changed.notify_all()
+
+    def pause_writing(self) -> None:
+        """The client takes no more for now."""
+        with self._changed:
+            self._may_write = False
+
+    def resume_writing(self) -> None:
+        """It takes more."""
+        with self._changed:
+            self._may_write = True
+            self._changed.notify_all()
+
+    def _send(self, data: bytes) -> None:
+        with self._changed:
+            self._on_the_way -= len(data)
+            self._changed.notify_all()
+            if self._is_lost:
+                return
+        self._chan.write(data)
+
+    def _resume_reading(self) -> None:
+        if not self._is_lost:
+            self._chan.resume_reading()
+
+    # --- called in the thread
+
+    def read(self, most: int) -> bytes:
+        """Return from 1 to `most` bytes, none at the end. Raises Gone."""
+        with self._changed:
+            self._wait(lambda: bool(self._buffer) or self._is_ended)
+            found = bytes(self._buffer[:most])
+            del self._buffer[:most]
+            self._go_on()
+            return found
+
+    def line(self, most: int) -> bytes:
+        """Return a line without its end; empty at the end. Raises Gone for one longer than `most` bytes."""
+        with self._changed:
+            self._wait(lambda: b"\n" in self._buffer or self._is_ended or len(self._buffer) > most)
+            found, newline, _ = bytes(self._buffer[: most + 1]).partition(b"\n")
+            if not newline and self._buffer:
+                raise Gone
+            del self._buffer[: len(found) + len(newline)]
+            self._go_on()
+            return found
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, waiting while the client takes none. Raises Gone."""
+        with self._changed:
+            self._wait(lambda: self._may_write and self._on_the_way < BUFFERED_BYTES_MAX)
+            self._on_the_way += len(data)
+        self._loop.call_soon_threadsafe(self._send, data)
+
+    def then(self, last: Callable[[], None]) -> None:
+        """Let the loop do something once all that was written has been queued."""
+        self._loop.call_soon_threadsafe(last)
+
+    def _wait(self, condition: Any) -> None:
+        is_there = self._changed.wait_for(lambda: self._is_lost or condition(), WAIT_SECONDS_MAX)
+        if self._is_lost or not is_there:
+            raise Gone
+
+    def _go_on(self) -> None:
+        if self._is_paused and len(self._buffer) < BUFFERED_BYTES_MAX // 2:
+            self._is_paused = False
+            self._loop.call_soon_threadsafe(self._resume_reading)

@@ -1,0 +1,74 @@
+"""asyncssh's connection with what it leaves to its user: counting failures, strict key exchange, back pressure.
+
+This is the stock connection: its ways with packets are asyncssh's own. `server.ssh.fast` has the other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncssh
+from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
+
+from server.ssh import algorithms
+
+#: What may wait for a client in the transport, beyond the window that it has opened, before a channel is told to wait.
+TRANSPORT_BYTES_MAX = 1 << 20
+
+
+class Connection(SSHServerConnection):
+    """One connection from a client. `number` is the gate's."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: SSHServerConnectionOptions, number: int, tries_max: int
+    ) -> None:
+        super().__init__(loop, options)
+        self.number = number
+        self._tries_left = tries_max
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, with a bound on what waits unsent."""
+        transport.set_write_buffer_limits(TRANSPORT_BYTES_MAX, TRANSPORT_BYTES_MAX // 2)
+        super().connection_made(transport)
+
+    async def reload_config(self) -> None:
+        """Do nothing: no option of ours depends on who signs in, and asyncssh would make all of them anew."""
+
+    def send_userauth_failure(self, partial_success: bool) -> None:
+        """Tell a client that its proof failed, or is not enough; cut it off after too many."""
+        if not partial_success:
+            self._tries_left -= 1
+            if self._tries_left < 0:
+                self.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many failures to sign in.")
+                return
+        super().send_userauth_failure(partial_success)
+        # paramiko asks for the service anew with each method, which OpenSSH permits and asyncssh does not.
+        self._next_service = b"ssh-userauth"
+
+    def _send_kexinit(self) -> None:
+        self._enc_algs = algorithms.without_slow_ciphers(list(self._enc_algs), self._client_version)
+        super()._send_kexinit()
+
+    @property
+    def is_open_to_injection(self) -> bool:
+        """Whether the cipher agreed on does not withstand CVE-2023-48795 with this client."""
+        cipher = str(self.get_extra_info("recv_cipher"))
+        return not self._strict_kex and not algorithms.is_safe_without_strict_kex(cipher)
+
+    def channel(self) -> Any:
+        """Return a channel of our own for a session, None to let asyncssh make it."""
+        return None
+
+    # --- back pressure
+
+    def unsent(self) -> int:
+        """Return how many bytes wait in the transport."""
+        transport = self._transport
+        return 0 if transport is None else int(transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Let whoever waits for the transport go on."""
+        owner: Any = self.get_owner()
+        if owner is not None:
+            owner.drained()

@@ -1,0 +1,251 @@
+"""One process that serves SFTP. Run as `python -P -m server.ssh.worker`; see server.serving for how it begins and ends.
+
+The gate hands it connections; asyncssh speaks with each in one loop; whatever may block runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+from asyncssh.connection import SSHServerConnectionOptions
+
+from auth.errors import Revoked
+from auth.rights import Principal
+from config.clock import now_us
+from config.logging import Word, get_log
+from config.settings import Settings
+from config.settings.schema import SftpSettings
+from providers.installation import Installation
+from server import serving
+from server.sftp.channel import Jobs
+from server.ssh import algorithms, fast, methods
+from server.ssh.connection import Connection
+from server.ssh.gate import CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, SIGNED_IN
+from server.ssh.hostkeys import HostKeys
+from server.ssh.signin import Authenticator, Threads
+from server.ssh.visitor import Visitor
+
+if TYPE_CHECKING:
+    from providers.drive import Drive
+
+#: How often it is looked whether those who are signed in still may be.
+REVOCATION_SECONDS = 0.5
+_DRAIN_STEP_SECONDS = 0.1
+_log = get_log("ssh")
+
+
+class SshWorker:
+    """The visitors of one process."""
+
+    def __init__(self, installation: Installation, settings: Settings, line: socket.socket) -> None:
+        self._installation = installation
+        self._all_settings = settings
+        self.settings: SftpSettings = settings.sftp
+        self.threads = Threads()
+        self.jobs = Jobs(settings.sftp.worker_threads)
+        self._line = line
+        self._numbers: dict[Visitor, int] = {}
+        self._visitors: dict[int, Visitor | None] = {}
+        self._epoch = 0
+        self._connection = _chosen(settings.sftp)
+        line.setblocking(False)
+
+    # --- what visitors ask for
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Whom to ask who that is."""
+        return self._installation.authenticator
+
+    def drive(self, principal: Principal) -> Drive:
+        """Return what the principal may see and do."""
+        return self._installation.drive(principal)
+
+    def arrived(self, visitor: Visitor) -> None:
+        """Know a visitor by the number of its connection."""
+        assert visitor.connection is not None
+        number = visitor.connection.number
+        self._numbers[visitor] = number
+        self._visitors[number] = visitor
+
+    def signed_in(self, visitor: Visitor) -> None:
+        """Tell the gate that this is no stranger any longer."""
+        assert visitor.principal is not None
+        self._tell(NUMBER.pack(SIGNED_IN, self._numbers[visitor]) + visitor.principal.id)
+
+    def gone(self, visitor: Visitor) -> None:
+        """Tell the gate."""
+        number = self._numbers.pop(visitor, None)
+        if number is not None:
+            self._visitors.pop(number, None)
+            self._tell(NUMBER.pack(GONE, number))
+
+    def _tell(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._line.send(message)
+
+    # --- serving
+
+    async def run(self, stop: threading.Event) -> None:
+        """Serve until told to stop, then drain."""
+        loop = asyncio.get_running_loop()
+        options = await self._options()
+        self._epoch = await loop.run_in_executor(self.threads.looking, self._current_epoch)
+        loop.add_reader(self._line, self._hear, loop, options)
+        print(serving.READY, flush=True)
+        while not stop.is_set():
+            await asyncio.sleep(REVOCATION_SECONDS)
+            await self._cut_the_revoked(loop)
+        loop.remove_reader(self._line)
+        started = now_us()
+        await self._drain()
+        _log.info("drained", milliseconds=(now_us() - started) // 1000)
+
+    async def _options(self) -> SSHServerConnectionOptions:
+        chosen, legacy = self.settings, self.settings.legacy_algorithms
+        keys = HostKeys(self._installation.folder, self._installation.keyring.installation().general)
+        options: SSHServerConnectionOptions = await SSHServerConnectionOptions.construct(
+            server_factory=lambda: Visitor(self),
+            server_host_keys=keys.private(),
+            send_server_host_keys=True,
+            server_version="Mellanrum",
+            config=None,
+            kex_algs=algorithms.kex(legacy=legacy),
+            encryption_algs=algorithms.ciphers(legacy=legacy),
+            mac_algs=algorithms.macs(legacy=legacy),
+            signature_algs=algorithms.SIGNATURES,
+            compression_algs=None,
+            host_based_auth=False,
+            gss_host=None,
+            allow_pty=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            line_editor=False,
+            encoding=None,
+            login_timeout=chosen.sign_in_seconds_max,
+            keepalive_interval=chosen.keep_alive_seconds,
+            keepalive_count_max=3,
+        )
+        return options
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, options: SSHServerConnectionOptions) -> None:
+        """Take a connection from the gate, or cut one."""
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._line, MESSAGE_BYTES_MAX, 4)
+        except BlockingIOError:
+            return
+        if len(message) < NUMBER.size:
+            loop.remove_reader(self._line)  # the supervisor is going; it tells us to stop
+            return
+        what, number = NUMBER.unpack_from(message)
+        for descriptor in descriptors:
+            connection = socket.socket(fileno=descriptor)
+            if what == NEW:
+                self._visitors[number] = None
+                loop.create_task(self._welcome(loop, options, connection, number))
+        if what == CUT:
+            visitor = self._visitors.get(number)
+            if visitor is not None:
+                visitor.cut("There are too many connections.")
+
+    async def _welcome(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: SSHServerConnectionOptions,
+        connection: socket.socket,
+        number: int,
+    ) -> None:
+        def make() -> Connection:
+            return self._connection(loop, options, number, self.settings.sign_in_tries_max)
+
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(make, connection)
+        except OSError:
+            connection.close()
+        if self._visitors.get(number, self) is None:  # it never came to be
+            del self._visitors[number]
+            self._tell(NUMBER.pack(GONE, number))
+
+    # --- revocation
+
+    def _current_epoch(self) -> int:
+        return self._installation.authenticator.current_epoch()
+
+    async def _cut_the_revoked(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cut those whose credential no longer stands, once rights have changed or its time has run out."""
+        try:
+            epoch = await loop.run_in_executor(self.threads.looking, self._current_epoch)
+        except Exception as error:
+            _log.error("epoch_unknown", error)
+            return
+        has_changed, self._epoch = epoch != self._epoch, epoch
+        now = now_us()
+        for visitor in [each for each in self._visitors.values() if each is not None]:
+            principal, drive = visitor.principal, visitor.drive
+            if principal is None or drive is None:
+                continue
+            expires = principal.scope.expires_at
+            if not has_changed and (expires is None or expires > now):
+                continue
+            try:
+                await loop.run_in_executor(self.threads.looking, drive.still_valid)
+            except Revoked as error:
+                visitor.cut(str(error))
+            except Exception as error:
+                _log.error("still_valid_unknown", error)
+                self._epoch = 0  # ask again
+
+    # --- the end
+
+    async def _drain(self) -> None:
+        """Let go of whoever has nothing under way, wait for the others, then cut them."""
+        until = now_us() + self._all_settings.process.drain_seconds * 1_000_000
+        while True:
+            waiting = False
+            for visitor in [each for each in self._visitors.values() if each is not None]:
+                if visitor.is_idle or now_us() >= until:
+                    visitor.cut("The server is restarting.")
+                else:
+                    waiting = True
+            if not waiting and now_us() >= until:
+                break
+            if not self._visitors and not self.jobs.running:
+                break
+            await asyncio.sleep(_DRAIN_STEP_SECONDS)
+        await asyncio.sleep(_DRAIN_STEP_SECONDS)  # the last words leave
+        self.threads.close()
+        self.jobs.close()
+
+
+def _chosen(settings: SftpSettings) -> type[Connection]:
+    """Return the faster connection where it may be used, and say in the log which it is."""
+    version = Word(f"asyncssh-{asyncssh.__version__}")
+    if settings.connection != "auto":
+        _log.info("stock_connection", why=Word("chosen"), library=version)
+        return Connection
+    if not fast.is_tested():
+        _log.warning("stock_connection", why=Word("untested"), library=version)
+        return Connection
+    fast.install()
+    _log.info("fast_connection", library=version)
+    return fast.FastConnection
+
+
+def serve(task: dict[str, Any], installation: Installation, settings: Settings, stop: threading.Event) -> None:
+    """Serve SFTP until told to stop."""
+    asyncssh.set_log_level("CRITICAL")  # its sentences quote clients; ours say what matters
+    methods.install()
+    line = socket.socket(fileno=task["descriptor"])
+    serving.heed_supervisor(stop, lambda news: None)
+    asyncio.run(SshWorker(installation, settings, line).run(stop))
+
+
+if __name__ == "__main__":
+    serving.leave(serving.run(serve))

@@ -1,0 +1,27 @@
+"""A door for all tests of this folder, once with the faster connection and once with asyncssh's own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ssh.doors import Door, serving_sftp
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", params=["auto", "stock"])
+def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server that answers over SFTP."""
+    with serving_sftp(tmp_path_factory.mktemp("door"), **{"sftp.connection": request.param}) as found:
+        yield found
+
+
+@pytest.fixture
+def home(door: Door) -> str:
+    """The path of an empty folder, as the editor sees it."""
+    path = f"/Kund AB – Sandbox/home {next(_numbers)}"
+    assert door.sftp("anna", f'mkdir "{path}"').returncode == 0
+    return path

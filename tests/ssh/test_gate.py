@@ -1,0 +1,184 @@
+"""The gate alone: an even spread, caps on strangers and people, workers that die. Real sockets, no SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.ssh.gate import CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, SIGNED_IN, Gate
+from tests.worlds import settings_for
+
+
+@dataclass
+class Worker:
+    """The other end of a line."""
+
+    line: socket.socket
+    got: dict[int, socket.socket] = field(default_factory=dict)
+    cut: list[int] = field(default_factory=list)
+
+    def listen(self, seconds: float = 0.3) -> None:
+        """Take what comes; a connection that is cut is closed, and the gate told."""
+        self.line.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                message, descriptors, _, _ = socket.recv_fds(self.line, MESSAGE_BYTES_MAX, 4)
+                if not message:
+                    return
+                what, number = NUMBER.unpack_from(message)
+                if what == NEW:
+                    self.got[number] = socket.socket(fileno=descriptors[0])
+                elif what == CUT:
+                    self.cut.append(number)
+                    self.end(number)
+
+    def say(self, what: bytes, number: int, more: bytes = b"") -> None:
+        self.line.send(NUMBER.pack(what, number) + more)
+
+    def end(self, number: int) -> None:
+        self.got.pop(number).close()
+        self.say(GONE, number)
+
+    def close(self) -> None:
+        self.line.close()
+        for each in self.got.values():
+            each.close()
+
+
+class House:
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.address = self.listener.getsockname()
+        self.gate = Gate(self.listener, settings_for(folder, **settings))
+        self.workers: list[Worker] = []
+        self.clients: list[socket.socket] = []
+
+    def worker(self) -> Worker:
+        self.workers.append(Worker(self.gate.attach()))
+        return self.workers[-1]
+
+    def knock(self, source: str = "127.0.0.1") -> socket.socket:
+        self.clients.append(socket.create_connection(self.address, 10, (source, 0)))
+        return self.clients[-1]
+
+    def close(self) -> None:
+        self.gate.close()
+        for each in (*self.workers, *self.clients):
+            each.close()
+
+
+@pytest.fixture
+def house(data_folder: Path) -> Iterator[Callable[..., House]]:
+    made: list[House] = []
+
+    def make(**settings: Any) -> House:
+        made.append(House(data_folder, **{f"sftp.{name}": value for name, value in settings.items()}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def is_open(client: socket.socket) -> bool:
+    client.settimeout(0.1)
+    try:
+        return client.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+def test_few_heavy_clients_are_spread_evenly(house: Callable[..., House]) -> None:
+    here = house()
+    workers = [here.worker(), here.worker(), here.worker()]
+    for _ in range(9):
+        here.knock()
+    for each in workers:
+        each.listen()
+    assert [len(each.got) for each in workers] == [3, 3, 3]
+    for number in list(workers[0].got):
+        workers[0].end(number)
+    time.sleep(0.2)
+    for _ in range(3):
+        here.knock()
+    workers[0].listen()
+    assert len(workers[0].got) == 3, "who has fewest gets the next"
+
+
+def test_the_eldest_stranger_of_an_address_makes_room(house: Callable[..., House]) -> None:
+    here = house(strangers_per_address_max=3)
+    worker = here.worker()
+    clients = [here.knock() for _ in range(5)]
+    elsewhere = here.knock("127.0.0.2")
+    worker.listen()
+    assert len(worker.cut) == 2 and len(worker.got) == 4
+    assert [is_open(each) for each in (*clients, elsewhere)] == [False, False, True, True, True, True]
+
+
+def test_the_address_that_has_most_makes_room_for_others(house: Callable[..., House]) -> None:
+    here = house(strangers_max=10, strangers_per_address_max=8)
+    worker = here.worker()
+    for _ in range(8):
+        here.knock("127.0.0.9")
+    few = [here.knock(f"127.0.0.{number}") for number in range(20, 26)]
+    worker.listen()
+    assert len(worker.got) == 10 and all(is_open(each) for each in few)
+
+
+def test_whoever_signed_in_is_no_stranger(house: Callable[..., House]) -> None:
+    here = house(strangers_per_address_max=2)
+    worker = here.worker()
+    for _ in range(6):
+        here.knock()
+        worker.listen(0.15)
+        worker.say(SIGNED_IN, max(worker.got), b"p" * 16)
+    time.sleep(0.1)
+    assert worker.cut == [] and len(worker.got) == 6
+
+
+def test_a_person_has_a_cap_over_all_workers(house: Callable[..., House]) -> None:
+    here = house(connections_per_person_max=2)
+    workers = [here.worker(), here.worker()]
+    for _ in range(4):
+        here.knock()
+    for each in workers:
+        each.listen()
+        for number in list(each.got):
+            each.say(SIGNED_IN, number, b"p" * 16)
+    for each in workers:
+        each.listen()
+    assert sum(len(each.cut) for each in workers) == 2
+
+
+def test_beyond_the_cap_nobody_is_taken(house: Callable[..., House]) -> None:
+    here = house(connections_max=20, strangers_max=50, strangers_per_address_max=50)
+    worker = here.worker()
+    clients = [here.knock() for _ in range(25)]
+    worker.listen()
+    assert len(worker.got) == 20
+    assert sum(is_open(each) for each in clients) == 20
+
+
+def test_a_worker_that_dies_leaves_its_places(house: Callable[..., House]) -> None:
+    here = house(strangers_per_address_max=3)
+    first = here.worker()
+    for _ in range(3):
+        here.knock()
+    first.listen()
+    here.workers.remove(first)
+    first.close()
+    waiting = [here.knock() for _ in range(3)]  # nobody is there: the kernel keeps them
+    time.sleep(0.2)
+    second = here.worker()
+    second.listen()
+    assert len(second.got) == 3 and second.cut == []
+    assert all(is_open(each) for each in waiting)
