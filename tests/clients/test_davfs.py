@@ -24,34 +24,42 @@ CONTENT = os.urandom(200_000)
 
 
 @contextmanager
-def mounted(desk: Desk, authority: Path | None = None) -> Iterator[Path]:
-    """Mount the whole drive and give the desk's folder in it; unmount it whatever happens, after the last upload."""
+def mount_room(*lines: str) -> Iterator[Path]:
+    """Give a folder with `mount`, `secrets` and a `davfs2.conf` of these lines; unmount whatever happens."""
     need("mount.davfs")
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("mounting takes root and /dev/fuse")
-    # Its process runs as davfs2, and cannot enter a folder that only its maker may enter.
+    # davfs2 runs as an account of its own, which cannot enter a folder that only its maker may enter.
     room = Path(tempfile.mkdtemp(prefix="mellanrum-davfs-"))
     room.chmod(0o755)
-    mount, cache, secrets = room / "mount", room / "cache", room / "secrets"
+    mount, cache = room / "mount", room / "cache"
     mount.mkdir()
     cache.mkdir()
     shutil.chown(cache, "root", "davfs2")
     cache.chmod(0o775)
-    url = f"{desk.second.origin}/dav/"
-    secrets.write_text(f"{url} anna {desk.password}\n")
-    secrets.chmod(0o600)
-    trust = ""
-    if authority:
-        authority = Path(shutil.copy(authority, room / "authority.pem"))
-        trust = f"trust_ca_cert {authority}\n"
-    (room / "davfs2.conf").write_text(f"cache_dir {cache}\nsecrets {secrets}\ndelay_upload 0\n{trust}")
+    (room / "davfs2.conf").write_text("\n".join([f"cache_dir {cache}", f"secrets {room}/secrets", *lines, ""]))
     try:
-        desk.run("mount", "-t", "davfs", "-o", f"conf={room}/davfs2.conf", url, mount)
-        yield mount / desk.place.removeprefix("/")
+        yield room
     finally:
         if mount.is_mount() and subprocess.run(["umount", mount], timeout=60, capture_output=True).returncode != 0:
             subprocess.run(["umount", "-l", mount], timeout=60, check=True)
         shutil.rmtree(room)
+
+
+@contextmanager
+def mounted(desk: Desk, authority: Path | None = None) -> Iterator[Path]:
+    """Mount the whole drive and give the desk's folder in it; when it ends, the last upload is through."""
+    trust = [] if authority is None else [f"trust_ca_cert {authority.name}"]
+    with mount_room("delay_upload 0", *trust) as room:
+        url = f"{desk.second.origin}/dav/"
+        (room / "secrets").write_text(f"{url} anna {desk.password}\n")
+        (room / "secrets").chmod(0o600)
+        if authority is not None:
+            shutil.copy(authority, room)
+            conf = room / "davfs2.conf"
+            conf.write_text(conf.read_text().replace(authority.name, str(room / authority.name)))
+        desk.run("mount", "-t", "davfs", "-o", f"conf={room}/davfs2.conf", url, room / "mount")
+        yield room / "mount" / desk.place.removeprefix("/")
 
 
 def test_files_are_written_renamed_and_deleted(desk: Desk) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -61,7 +64,23 @@ def test_a_tree_goes_there_and_back(desk: Desk, vendor: str) -> None:
         assert desk.modified(kept) == int((back / kept).stat().st_mtime) == PAST + 2
 
 
-def test_documents_are_moved_and_copied_on_the_server(desk: Desk) -> None:
+def test_check_compares_checksums(desk: Desk) -> None:
+    environ, rclone = remote(desk, "owncloud"), need("rclone")
+    source = desk.folder / "source"
+    plant(source)
+    desk.run(rclone, "sync", source, "drive:", environ=environ)
+    said = desk.run(rclone, "check", source, "drive:", "-v", environ=environ)
+    assert "0 differences found" in said and "hashes could not be checked" not in said
+    sums = desk.run(rclone, "hashsum", "sha1", "drive:", environ=environ)
+    own = {hashlib.sha1(content, usedforsecurity=False).hexdigest() for content in TREE.values()}
+    assert set(re.findall(r"^[0-9a-f]{40}(?=  )", sums, re.MULTILINE)) == own
+    # Another content of the same size and time is found by its checksum alone.
+    desk.second.put(f"{desk.place}/Underlag/Kvitto å ä ö.txt", b"hoj\n", X_OC_Mtime=str(PAST + 2))
+    said = desk.run(rclone, "check", source, "drive:", environ=environ, code=1)
+    assert "1 differences found" in said
+
+
+def test_documents_moved_and_copied_on_the_server_keep_their_times(desk: Desk) -> None:
     environ, rclone = remote(desk, "owncloud"), need("rclone")
     plant(desk.folder / "source")
     desk.run(rclone, "copyto", desk.folder / "source/stor.bin", "drive:a", environ=environ)
@@ -69,7 +88,7 @@ def test_documents_are_moved_and_copied_on_the_server(desk: Desk) -> None:
     desk.run(rclone, "moveto", "drive:a", "drive:c", environ=environ)
     assert desk.names() == {"b", "c"}
     assert desk.content("b") == desk.content("c") == TREE["stor.bin"]
-    assert (desk.modified("c"), desk.versions("c")) == (PAST, 1)
+    assert (desk.modified("b"), desk.modified("c"), desk.versions("c")) == (PAST, PAST, 1)
     desk.run(rclone, "rcat", "drive:streamed", given="piped", environ=environ)
     assert desk.content("streamed") == b"piped"
     desk.run(rclone, "purge", "drive:", environ=environ)
@@ -82,3 +101,26 @@ def test_what_rclone_finds_out_about_names(desk: Desk) -> None:
     said = desk.run(need("rclone"), "test", "info", *asked, "drive:probe", environ=environ)
     assert "canReadUnnormalized   = true" in said and "canReadRenormalized   = true" in said
     assert "canStream = true" in said
+
+
+def test_a_mount_takes_and_shows_files(desk: Desk) -> None:
+    environ, rclone, point = remote(desk, "owncloud"), need("rclone"), desk.folder / "mount"
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        pytest.skip("mounting takes root and /dev/fuse")
+    need("fusermount3")
+    point.mkdir()
+    how = ("--vfs-cache-mode", "writes", "--vfs-write-back", "0s", "--daemon", "--daemon-timeout", "30s")
+    desk.run(rclone, "mount", "drive:", point, *how, environ=environ)
+    try:
+        (point / "folder").mkdir()
+        (point / "folder" / "a å.txt").write_text("first")
+        (point / "folder" / "a å.txt").rename(point / "b.txt")
+        assert sorted(os.listdir(point)) == ["b.txt", "folder"]
+        assert (point / "b.txt").read_text() == "first"
+        # It uploads beside, and what has not left when it is unmounted waits in its cache for the next mount.
+        until = time.monotonic() + 30
+        while "b.txt" not in desk.names() and time.monotonic() < until:
+            time.sleep(0.1)
+    finally:
+        desk.run("fusermount3", "-u", point)
+    assert (desk.content("b.txt"), desk.versions("b.txt")) == (b"first", 1)

@@ -34,7 +34,7 @@ def documents() -> list[Path]:
     return [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_make_targets_named_in_documents_exist(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets >= set(TARGETS)
@@ -45,13 +45,26 @@ def test_make_targets_named_in_documents_exist(document: Path) -> None:
             assert named[0] in targets, f"{document.name}: {command}"
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_mellanrum_commands_named_in_documents_exist(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = [line for line in commands(document) if re.match(r"(?:\.venv/bin/)?mellanrum ", line)]
     for words in sorted({tuple(words_of(command, "mellanrum")[:1]) for command in named} - {()}):
         with pytest.raises(SystemExit) as left:
             parser().parse_args([*words, "--help"])
         assert left.value.code == 0, f"{document.name}: mellanrum {' '.join(words)}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_in_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_page_for_a_program_is_in_their_index() -> None:
+    folder = ROOT / "docs" / "clients"
+    listed = set(re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", (folder / "README.md").read_text(), re.MULTILINE))
+    assert listed == {page.name for page in folder.glob("*.md")} - {"README.md"}
 
 
 def test_the_readme_names_the_test_command_that_ci_runs() -> None:
