@@ -31,7 +31,7 @@ from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, has_inner_rights, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.drive.uploads import reader_of, sealed_again
+from providers.drive.uploads import reader_of, sealed_again, writer_for
 from providers.errors import (
     FolderNotEmpty,
     Forbidden,
@@ -149,23 +149,33 @@ def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepa
     lands_on = _lands_on(place, found)
     ready.lands_on = lands_on.id if lands_on else None
     for below in documents:
-        if below.node.version:
-            _prepare_one(session, ready, below, found, rows[below.node.version_id], lands_on)
+        # Nothing over nothing is no version; but nothing over something is one.
+        if below.node.version or (lands_on is not None and lands_on.version):
+            _prepare_one(session, ready, below, found, rows.get(below.node.version_id), lands_on)
     return ready
 
 
 def _prepare_one(
-    session: Session, ready: Prepared, source: Place, found: Target, row: Mapping[str, Any], lands_on: Node | None
+    session: Session,
+    ready: Prepared,
+    source: Place,
+    found: Target,
+    row: Mapping[str, Any] | None,
+    lands_on: Node | None,
 ) -> None:
     storage, node, space = session.storage, source.node, found.space.id
-    content = row["content"]
-    if source.space.id != space:
+    if row is None:
+        nothing = writer_for(session, space, 0).finish()
+        content, sha256, origin = nothing.content, nothing.sha256, None
+    else:
+        content, sha256, origin = row["content"], contents.sha256_of(storage.keyring, row), node.version_id
+    if row is not None and source.space.id != space:
         sealed = sealed_again(session, reader_of(session, source.space.id, content), space)
         content = sealed.content
         ready.records[node.version_id] = sealed.records
         ready.sealed_bytes += sealed.sealed_bytes
         ready.needs |= sealed.needs
-    new = NewVersion(new_id(), content, node.size, contents.sha256_of(storage.keyring, row), node.version_id)
+    new = NewVersion(new_id(), content, node.size, sha256, origin)
     identity = new_id() if lands_on is None else lands_on.id
     record, needs = storage.vault.version_record(
         space,
@@ -304,7 +314,7 @@ def _copy_below(
 
 def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: Prepared) -> Node:
     """Give a document the content of another, as a version of its own."""
-    if source.version:
+    if source.version or standing.version:
         new = ready.versions.get(source.version_id)
         if new is None:
             raise Replan

@@ -272,3 +272,15 @@ def test_a_space_is_found_by_its_id_too(world: World) -> None:
             world.drive("eva").stat(parse(path))
     with pytest.raises(NotFound):
         world.drive("rival").stat(parse(f"/~{identity}"))
+
+
+@pytest.mark.parametrize("act", ["move", "copy"])
+def test_nothing_over_something_leaves_nothing(world: World, act: str) -> None:
+    """A document that never had content, moved or copied over one that has: its content is what was moved."""
+    drive = world.drive("mia")
+    store(drive, "/Kund AB – Rum/full.txt", b"something")
+    store(drive, "/Kund AB – Rum/empty.txt", b"")
+    getattr(drive, act)(parse("/Kund AB – Rum/empty.txt"), parse("/Kund AB – Rum/full.txt"), overwrite=True)
+    assert fetch(drive, "/Kund AB – Rum/full.txt") == b""
+    assert [version.size for version in drive.versions(parse("/Kund AB – Rum/full.txt"))] == [9, 0]
+    assert list(world.installation.verify()) == []
