@@ -42,6 +42,12 @@ class ContentTooLarge(VaultError):
     exit_code = 64
 
 
+class DraftInUse(VaultError):
+    """That draft is open elsewhere. Nothing was changed. Try again once it is closed."""
+
+    exit_code = 63
+
+
 class UnknownDraft(VaultError):
     """That draft is no longer kept, or was begun on another version. Nothing was changed."""
 

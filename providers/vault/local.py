@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from config.errors import MellanrumError
 from config.logging import get_log
-from providers.vault.errors import StorageClosed, damaged, full_or_failed, translated
+from providers.vault.errors import DraftInUse, StorageClosed, damaged, full_or_failed, translated
 from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
 from providers.vault.store import new_pack_id
 
@@ -173,6 +174,12 @@ class LocalDraft:
     def __init__(self, path: Path, flags: int) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, _FILE_MODE)
         self._lost: MellanrumError | None = None
+        try:
+            # It goes with the process, however that ends.
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise DraftInUse from None
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from providers.vault.errors import StorageClosed, damaged
+from providers.vault.errors import DraftInUse, StorageClosed, damaged
 from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
 from providers.vault.store import new_pack_id
 
@@ -52,8 +52,12 @@ class MemoryPack:
 class MemoryDraft:
     """The bytes of one draft."""
 
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, data: bytearray, in_use: set[int]) -> None:
+        if id(data) in in_use:
+            raise DraftInUse
         self._data = data
+        self._in_use = in_use
+        in_use.add(id(data))
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes there."""
@@ -73,7 +77,8 @@ class MemoryDraft:
         """Do nothing."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Let others open it."""
+        self._in_use.discard(id(self._data))
 
 
 class MemoryStore:
@@ -82,6 +87,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._packs: dict[bytes, dict[int, bytearray]] = {}
         self._drafts: dict[bytes, dict[bytes, bytearray]] = {}
+        self._in_use: set[int] = set()
 
     def open_pack(self, space: bytes) -> MemoryPack:
         """Begin a new pack."""
@@ -121,12 +127,12 @@ class MemoryStore:
         drafts = self._drafts.setdefault(space, {})
         if draft in drafts:
             raise FileExistsError
-        return MemoryDraft(drafts.setdefault(draft, bytearray()))
+        return MemoryDraft(drafts.setdefault(draft, bytearray()), self._in_use)
 
     def open_draft(self, space: bytes, draft: bytes) -> MemoryDraft:
         """Open the bytes of a draft."""
         try:
-            return MemoryDraft(self._drafts[space][draft])
+            return MemoryDraft(self._drafts[space][draft], self._in_use)
         except KeyError:
             raise FileNotFoundError from None
 

@@ -99,7 +99,7 @@ class Store(Protocol):
         """Make the file of a new draft. Raises FileExistsError if there is one."""
 
     def open_draft(self, space: bytes, draft: bytes) -> DraftFile:
-        """Open the file of a draft. Raises FileNotFoundError."""
+        """Open the file of a draft, which is open once at a time. Raises FileNotFoundError, DraftInUse."""
 
     def remove_draft(self, space: bytes, draft: bytes) -> None:
         """Remove the file of a draft. Harmless if there is none."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from providers.vault.chunker import AVERAGE_BYTES, boundary, largest
 from providers.vault.drafts import BLOCK_BYTES
-from providers.vault.errors import DamagedContent, StorageFailed, UnknownDraft
+from providers.vault.errors import DamagedContent, DraftInUse, StorageFailed, UnknownDraft
 from providers.vault.memory import MemoryStore
 from providers.vault.vault import Draft, Sealed
 from tests.vault.world import SPACE, World, local
@@ -34,6 +34,15 @@ def resized(data: bytearray, size: int) -> None:
 
 def whole(draft: Draft) -> bytes:
     return draft.read(0, draft.size + 5)
+
+
+def resumed(world: World) -> bytes:
+    """What another process finds of the draft."""
+    draft = world.again().vault.draft(SPACE, NAME, None)
+    try:
+        return whole(draft)
+    finally:
+        draft.close()
 
 
 def spliced(world: World, draft: Draft) -> Sealed:
@@ -177,8 +186,11 @@ def test_resumes_over_the_same_base_alone(tmp_path: Path) -> None:
     assert again.draft_base(SPACE, NAME) == base.content
     with pytest.raises(UnknownDraft):
         again.draft(SPACE, NAME, other)
-    assert whole(again.draft(SPACE, NAME, base)) == b"baXY"
-    again.draft(SPACE, NAME, base).discard()
+    draft = again.draft(SPACE, NAME, base)
+    assert whole(draft) == b"baXY"
+    with pytest.raises(DraftInUse):
+        world.vault.draft(SPACE, NAME, base)
+    draft.discard()
     assert again.draft_base(SPACE, NAME) is None
 
 
@@ -191,7 +203,8 @@ def test_what_was_never_synced_is_not_resumed(tmp_path: Path) -> None:
     assert again.size == 0
     again.write(0, os.urandom(4 << 20))
     again.sync()
-    assert world.again().vault.draft(SPACE, NAME, None).size == 4 << 20
+    again.close()
+    assert len(resumed(world)) == 4 << 20
 
 
 def test_crash_at_any_write_leaves_the_synced_state(tmp_path: Path) -> None:
@@ -207,6 +220,7 @@ def test_crash_at_any_write_leaves_the_synced_state(tmp_path: Path) -> None:
     draft.truncate(BLOCK_BYTES + 5)
     draft.write(3 * BLOCK_BYTES, os.urandom(2 * BLOCK_BYTES))
     unsynced = file.read_bytes()
+    draft.close()
     # The first synced bytes were not touched by anything written since.
     assert unsynced[: len(synced)] == synced
     chance = random.Random(1)
@@ -216,7 +230,7 @@ def test_crash_at_any_write_leaves_the_synced_state(tmp_path: Path) -> None:
             if chance.random() < 0.5:
                 torn[page : page + 4096] = bytes(len(torn[page : page + 4096]))
         file.write_bytes(torn[: chance.randrange(len(synced), len(torn) + 1)])
-        assert whole(world.again().vault.draft(SPACE, NAME, None)) == first
+        assert resumed(world) == first
 
 
 def test_torn_state_leaves_the_one_before(tmp_path: Path) -> None:
@@ -229,16 +243,16 @@ def test_torn_state_leaves_the_one_before(tmp_path: Path) -> None:
         draft.sync()
         (file,) = (tmp_path / "vault").rglob("*.draft")
         states.append((whole(draft), file.read_bytes()))
+    draft.close()
     (before, _), (_, data) = states[2], states[3]
     for area in (4096, 8192):
         torn = bytearray(data)
         torn[area + 30] ^= 1
         file.write_bytes(torn)
-        found = whole(world.again().vault.draft(SPACE, NAME, None))
-        assert found in (before, states[3][0])
+        assert resumed(world) in (before, states[3][0])
     torn[4096 + 30] ^= 1
     file.write_bytes(torn)
-    assert world.again().vault.draft(SPACE, NAME, None).size == 0
+    assert resumed(world) == b""
 
 
 def test_damaged_block_is_told(tmp_path: Path) -> None:
@@ -301,6 +315,6 @@ def test_fsync_of_a_draft_fails(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed):
         draft.sync()
     draft.close()
-    assert whole(world.again().vault.draft(SPACE, NAME, None)) == b"kept"
     os.close(kept)
     os.close(null)
+    assert resumed(world) == b"kept"

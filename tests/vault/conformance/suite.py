@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from providers.vault.errors import DamagedContent, StorageClosed
+from providers.vault.errors import DamagedContent, DraftInUse, StorageClosed
 from providers.vault.records import PACK_HEAD_BYTES, Kind
 from providers.vault.sealing import Sealing
 from providers.vault.store import Store
@@ -127,6 +127,8 @@ def keep_drafts(store: Store) -> None:
         store.create_draft(SPACE, name)
     made.write(5, b"hello")
     made.sync()
+    with pytest.raises(DraftInUse):
+        store.open_draft(SPACE, name)
     made.close()
     again = store.open_draft(SPACE, name)
     assert again.size() == 10
