@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from auth.roles import Action
 from config.ids import new_id
 from providers.catalogue.contents import ChunkIndex, sha256_of, version
-from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed
+from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed, unname
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look
@@ -176,6 +176,12 @@ class Edit:
             draft.discard()
         if self._kept is not None and self.is_changed:
             drop(storage, space, self._kept)
+            self._kept = None
+
+    def unname(self) -> None:
+        """The name goes, and what is written goes on without it, until it is discarded."""
+        if self._kept is not None:
+            unname(self._session.storage, self._begun.space, self._kept)
             self._kept = None
 
     # --- within

@@ -19,9 +19,10 @@ from providers.drive.places import Container
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.transaction import Look
-from providers.errors import NotFound
+from providers.errors import Locked, NotFound
 from providers.model import Item
 from providers.paths import Path, fold
+from providers.vault.errors import DraftInUse
 from providers.vault.vault import ChunkRecord, Draft, Sealed
 
 #: Counted from when the draft was last written to.
@@ -126,17 +127,25 @@ def keep(session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed
 
 
 def resumed(storage: Storage, space: bytes, kept: Kept) -> Draft | None:
-    """Open an interrupted upload where it stopped; None if its bytes are gone."""
-    content = storage.vault.draft_base(space, kept.id)
-    if content is None:
-        return None
-    base = storage.vault.reader(space, content, ChunkIndex(storage.database, space).locate) if content else None
-    return storage.vault.draft(space, kept.id, base)
+    """Open an interrupted upload where it stopped; None if its bytes are gone. Raises Locked while it is going on."""
+    try:
+        content = storage.vault.draft_base(space, kept.id)
+        if content is None:
+            return None
+        base = storage.vault.reader(space, content, ChunkIndex(storage.database, space).locate) if content else None
+        return storage.vault.draft(space, kept.id, base)
+    except DraftInUse:
+        raise Locked from None
+
+
+def unname(storage: Storage, space: bytes, draft: bytes) -> None:
+    """Let an upload that is going on be found under its name no longer."""
+    storage.database.apply(lambda connection: connection.execute(_DROP, {"b_id": draft}), order=space)
 
 
 def drop(storage: Storage, space: bytes, draft: bytes) -> None:
     """Forget an interrupted upload, and its bytes."""
-    storage.database.apply(lambda connection: connection.execute(_DROP, {"b_id": draft}), order=space)
+    unname(storage, space, draft)
     storage.vault.remove_draft(space, draft)
 
 

@@ -345,10 +345,26 @@ def test_fsync_makes_durable_and_not_visible(world: World, connect: Connect) -> 
     assert code_of(lambda: connect("bo").stat("/Rum/b.bin")) == Code.NO_SUCH_FILE
     again = connect()  # nothing told the first one's engine that it is gone
     assert again.stat("/Rum/b.bin").size == 200_000
+    with pytest.raises(Refused, match="Somebody else is working on this"):
+        again.open("/Rum/b.bin", WRITE | APPEND | CREAT)
     client.write(handle, 200_000, b"rest")
     client.close(handle)
     assert connect("bo").get("/Rum/b.bin") == BIG[:200_000] + b"rest"
     assert list(world.drive("anna").drafts(parse("/Rum"))) == []
+
+
+def test_a_durable_upload_that_loses_its_name_is_not_found_under_it(world: World, connect: Connect) -> None:
+    client = connect()
+    handle = client.open("/Rum/b.bin", NEW | READ)
+    client.write(handle, 0, BIG[:100_000])
+    client.extended("fsync@openssh.com", string(handle))
+    client.path_request(Type.REMOVE, "/Rum/b.bin")
+    assert code_of(lambda: client.setstat("/Rum/b.bin", sized(5))) == Code.NO_SUCH_FILE
+    client.write(handle, 100_000, b"more")
+    assert client.read(handle, 99_999, 10) == BIG[99_999:100_000] + b"more"
+    client.close(handle)
+    assert "b.bin" not in client.names("/Rum")
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
 
 
 def test_a_client_that_ends_without_a_close_is_lost_too(world: World, connect: Connect) -> None:

@@ -42,7 +42,7 @@ class Both:
             (self.look, 3), (self.list, 1), (self.truncate_path, 1), (self.sync, 0.3),
         )  # fmt: skip
         act = self.chance.choices([act for act, _ in acts], [weight for _, weight in acts])[0]
-        self.log.append(act.__name__)
+        self.log.append(f"{act.__name__} open={[(fd, flags) for _, fd, flags in self.open]}")
         act()
 
     def same(self, theirs: Callable[[], object], ours: Callable[[], object], *told: object) -> tuple[object, object]:
@@ -79,6 +79,7 @@ class Both:
             lambda: self.client.open("/Rum/" + path, flags), lambda: os.open(local, theirs), path, flags
         )
         if isinstance(fd, int):
+            self.log[-1] += f" fd={fd}"
             self.open.append((handle, fd, flags))  # type: ignore[arg-type]
 
     def some(self, needed: int) -> tuple[bytes, int] | None:

@@ -149,8 +149,10 @@ class Document:
             self.begin_again(drive)
         elif self.edit is None and self.blocks is None:
             self.load(drive)
-        if self.edit is not None and self.readers:
-            self.edit.read(0, 1)
+        if self.edit is not None:
+            if self.readers:
+                self.edit.read(0, 1)
+            self.edit.unname()
 
     def begin_again(self, drive: Drive) -> None:
         """Begin another draft of a document whose last one became a version while it was open."""

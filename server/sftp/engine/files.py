@@ -137,8 +137,7 @@ def close(engine: Engine, request: int, fields: Fields) -> None:
     document.handles -= 1
     document.editors -= handle.edits
     document.readers -= handle.readable
-    edit = document.edit
-    if edit is None or (document.editors and not (handle.edits and (edit.is_changed or document.modified))):
+    if not _is_due(document, handle):
         _let_go(engine, document)
         engine.send(wire.ok(request))
         return
@@ -150,6 +149,16 @@ def close(engine: Engine, request: int, fields: Fields) -> None:
         return wire.ok(request)
 
     engine.hop(request, job, then, anyway=partial(_let_go, engine, document))
+
+
+def _is_due(document: Document, handle: FileHandle) -> bool:
+    """Return whether the draft ends with this handle: with the last, or with one that may have changed it."""
+    edit = document.edit
+    if edit is None:
+        return False
+    if document.is_unlinked:
+        return not document.handles
+    return not document.editors or (handle.edits and (edit.is_changed or document.modified is not None))
 
 
 def _let_go(engine: Engine, document: Document) -> None:
