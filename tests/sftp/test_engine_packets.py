@@ -308,6 +308,7 @@ def test_limits(connect: Connect) -> None:
 def test_room(world: World, connect: Connect) -> None:
     client = connect()
     client.put("/Rum/a.txt", b"abc")
+    assert struct.unpack(">11Q", client.extended("statvfs@openssh.com", string(b"/Rum")))[3] > 1 << 36
     world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 10_000_000)
     handle = client.open("/Rum/a.txt")
     asked = [
@@ -319,7 +320,6 @@ def test_room(world: World, connect: Connect) -> None:
     fields = struct.unpack(">11Q", asked[0])
     assert 9_000_000 < fields[1] * fields[3] < 10_000_000
     assert fields[10] == 255
-    assert struct.unpack(">11Q", client.extended("statvfs@openssh.com", string(b"/")))[3] > 1 << 36
     assert code_of(lambda: client.extended("statvfs@openssh.com", string(b"/missing"))) == Code.NO_SUCH_FILE
 
 
