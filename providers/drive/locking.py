@@ -193,9 +193,11 @@ def unlock(session: Session, path: Path, token: str) -> None:
     """Let a lock on `path` go: one's own, or, for those who may break locks, anybody's that one can name."""
     with session.look() as look:
         found = look.find(path)
-        slots = slots_of(look, path)
-        named = next((held for held in covering(look, slots) if held.token == token_of(token)), None)
-        if named is None or isinstance(found, Container):
+        wanted = token_of(token)
+        if isinstance(found, Container):
+            raise LockNotFound
+        named = next((held for held in covering(look, chain_slots(found.chain)) if held.token == wanted), None)
+        if named is None:
             raise LockNotFound
         if named.principal != look.principal.id and not look.may(Action.BREAK_LOCK, found.chain):
             raise LockNotFound
