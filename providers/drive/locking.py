@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection
 
@@ -24,7 +24,7 @@ from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import Locked, LockNotFound, NotFound, ParentMissing
+from providers.errors import Locked, LockNotFound, NotAFolder, NotFound, ParentMissing
 from providers.locks import SECONDS_MAX, HeldLock, Slot, new_token, token_of
 from providers.model import Conditions, Lock
 from providers.paths import Path
@@ -92,12 +92,12 @@ def lock(
     """Take a lock; on a name where nothing stands, an empty document comes to stand first. Returns (lock, created)."""
     token = new_token()
     seconds = max(1, min(seconds, SECONDS_MAX))
+    sealed = session.storage.locks.sealed_owner(token, owner)
 
-    def work(tx: Transaction) -> tuple[Lock, bool]:
-        place, created = _locked_place(tx, path, conditions)
+    def take(look: Look, place: Place) -> Lock:
         slots = chain_slots(place.chain)
-        _require_compatible(tx, place, slots, is_deep=is_deep, is_shared=is_shared, path=path)
-        me = tx.principal
+        _require_compatible(look, place, slots, is_deep=is_deep, is_shared=is_shared, path=path)
+        me = look.principal
         held = HeldLock(
             token=token,
             space=place.space.id,
@@ -108,18 +108,55 @@ def lock(
             device=me.device,
             is_deep=is_deep and place.node.is_folder,
             is_shared=is_shared,
-            owner=session.storage.locks.sealed_owner(token, owner),
+            owner=sealed,
             seconds=seconds,
             expires_at=now_us() + seconds * SECOND_US,
         )
         session.storage.locks.add(held)
-        return shown(tx, held, path), created
+        return shown(look, held, path)
+
+    def work(tx: Transaction) -> tuple[Lock, bool]:
+        place, created = _locked_place(tx, path, conditions)
+        return take(tx, place), created
 
     try:
-        return session.commit([path], work)
+        taken = _taken_at_once(session, path, conditions, take)
+        return session.commit([path], work) if taken is None else (taken, False)
     except BaseException:
         session.storage.locks.remove([token])
         raise
+
+
+def _taken_at_once(
+    session: Session, path: Path, conditions: Conditions, take: Callable[[Look, Place], Lock]
+) -> Lock | None:
+    """Take a lock on what stands, on SQLite, without a transaction of the catalogue; None where that cannot be.
+
+    What was decided in a snapshot holds if, while all writers are kept away, nothing is newer than the snapshot.
+    """
+    storage = session.storage
+    if storage.database.dialect != "sqlite":
+        return None
+    with session.look() as look:
+        try:
+            place = look.find(path)
+        except (NotFound, NotAFolder):
+            return None
+        if isinstance(place, Container) or place.is_past or len(place.chain) == 1:
+            return None
+        require_conditions(look, path, conditions)
+        look.allow(Action.LOCK, place)
+        seen = _newest(storage, look.connection, place.space.id)
+        with storage.database.exclusively():
+            with storage.database.read() as connection:
+                if _newest(storage, connection, place.space.id) != seen:
+                    return None
+            return take(look, place)
+
+
+def _newest(storage: Storage, connection: Connection, space: bytes) -> tuple[int, int | None]:
+    """Return the epoch of rights and the number of the space's newest change."""
+    return storage.authenticator.epoch(connection), storage.tree.number(connection, space)
 
 
 def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[Place, bool]:
@@ -147,12 +184,12 @@ def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[
 
 
 def _require_compatible(
-    tx: Transaction, place: Place, slots: list[Slot], *, is_deep: bool, is_shared: bool, path: Path
+    look: Look, place: Place, slots: list[Slot], *, is_deep: bool, is_shared: bool, path: Path
 ) -> None:
     """Raise Locked if an exclusive lock would stand with any other, on this name, above it, or inside it."""
-    standing = covering(tx, slots)
+    standing = covering(look, slots)
     if is_deep:
-        standing += locks_below(tx, place)
+        standing += locks_below(look, place)
     if standing and (not is_shared or any(not other.is_shared for other in standing)):
         raise Locked(href=str(path))
 

@@ -1,15 +1,18 @@
-"""What others do between the beginning of an upload and its commit."""
+"""What others do between the beginning of an upload or a lock, and its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 
 import pytest
 
 from auth.roles import Role
+from config.errors import MellanrumError
 from providers.drive import Drive
 from providers.errors import ParentMissing
+from providers.model import FROZEN
 from providers.paths import parse
 from tests.worlds import World, fetch, store
 
@@ -74,3 +77,49 @@ def test_a_right_taken_meanwhile_is_missed_at_the_commit(world: World) -> None:
         spaces.revoke(operator, space, grant.id)
     with pytest.raises(ParentMissing):
         upload.commit()
+
+
+def frozen(world: World) -> None:
+    installation = world.installation
+    installation.spaces.set_state(installation.operator(), world.spaces["Stämma"].id, FROZEN)
+
+
+#: What happens after a lock was decided on and before other writers are kept away, and what then becomes of it.
+BEFORE_LOCK: dict[str, tuple[Callable[[World], object], str]] = {
+    "nothing": (lambda world: None, "locked"),
+    "deleted": (lambda world: world.drive("eva").delete(parse(PLACE)), "locked as new"),
+    "written": (lambda world: store(world.drive("eva"), PLACE, b"by another"), "locked"),
+    "locked": (lambda world: lock(world.drive("olle")), "Locked"),
+    "frozen": (frozen, "Frozen"),
+}
+
+
+def lock(drive: Drive) -> bool:
+    return drive.lock(parse(PLACE), is_deep=False, is_shared=False, owner="", seconds=60)[1]
+
+
+@pytest.mark.parametrize("what", BEFORE_LOCK)
+def test_a_lock_is_taken_on_what_stands_when_nobody_else_can_write(
+    world: World, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, expected = BEFORE_LOCK[what]
+    world.person("olle", "Kund AB")
+    world.grant("olle", "Stämma", Role.EDITOR)
+    drive, database = world.drive("eva"), world.installation.database
+    store(drive, PLACE, b"first")
+    exclusively = database.exclusively
+
+    @contextmanager
+    def after_another(*_: object) -> Iterator[None]:
+        monkeypatch.setattr(database, "exclusively", exclusively)
+        act(world)
+        with exclusively():
+            yield
+
+    monkeypatch.setattr(database, "exclusively", after_another)
+    try:
+        found = "locked as new" if lock(drive) else "locked"
+    except MellanrumError as error:
+        found = type(error).__name__
+    assert found == expected
+    assert len(world.installation.locks.all()) == 1 - (expected == "Frozen")
