@@ -144,7 +144,7 @@ class Channel:
         """Start the clock of patience for a request."""
         self._waited = 0.0
         self._latest = math.inf
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_in, self.bytes_out = self._end - self._start, 0
         self._next_pulse = 0.0
 
     def hurry(self, seconds: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import ssl
 import threading
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from config.logging import ROOT
 from server.http import listener, request, tls
 from server.http.channel import ClientGone, TooSlow
 from tests.http.fronts import Echo, Wire, front, settings_with
@@ -483,3 +486,27 @@ def test_only_a_trusted_proxy_is_believed_and_only_in_the_headers_it_sets(
         wire.answer()
     found = echo.seen[0]
     assert " ".join((found["REMOTE_ADDR"], found["wsgi.url_scheme"], found["HTTP_HOST"])) == seen
+
+
+def test_the_log_has_one_line_a_request_and_no_name_in_it(
+    echo: Echo, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=f"{ROOT}.http")
+    with front(echo, settings_with(trusted_proxies=LOCAL)) as address:
+        for raw in (
+            b"PUT /canary?canary HTTP/1.1\r\nHost: canary\r\nX-Forwarded-For: 192.0.2.77\r\n"
+            b"Content-Length: 6\r\n\r\ncanary",
+            b"CANARY / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic Y2FuYXJ5\r\nUser-Agent: canary\r\n\r\n",
+            b"GET /canary HTTP/1.1\r\nHost: canary\r\nCanary : x\r\n\r\n",
+        ):
+            with Wire(address) as wire:
+                wire.send(raw)
+                wire.answer()
+    said = capsys.readouterr().err
+    found = re.findall(
+        r"event=request method=(\S+) status=(\d+) in_bytes=(\d+) out_bytes=\d+ milliseconds=\d+$", said, re.MULTILINE
+    )
+    assert found == [("PUT", "200", "6"), ("other", "200", "0")]
+    assert "event=request_refused status=400" in caplog.text
+    for secret in ("canary", "192.0.2.77", "y2fuyxj5"):
+        assert secret not in (said + caplog.text).lower()
