@@ -51,6 +51,10 @@ class Reader:
         if self._content is not None:
             yield from self._content.chunks(start, stop)
 
+    def read_on(self, offset: int) -> bytes:
+        """Return some bytes from `offset` on, up to 1 MiB: for who reads on to the end. Empty past it."""
+        return b"" if self._content is None else self._content.read_on(offset)
+
     def rest(self) -> None:
         """Let go of buffers; reading goes on as before."""
         if self._content is not None:

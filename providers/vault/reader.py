@@ -138,6 +138,16 @@ class ContentReader:
                 offset += len(view)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_on(self, offset: int) -> bytes:
+        """Return some bytes from `offset` on: as many, up to 1 MiB, as are opened in one go. Raises DamagedContent."""
+        if offset >= self.size:
+            return b""
+        with self._guard:
+            window = self._window
+            if not window.holds(offset):
+                self._fill(window, offset, self.size)
+            return bytes(window.view(offset, self.size))
+
     def rest(self) -> None:
         """Let go of buffers: a window is some 2 MiB. Reading goes on as before."""
         with self._guard:

@@ -612,6 +612,7 @@ def test_a_damaged_document_is_an_error_and_not_other_bytes(
         return b""
 
     monkeypatch.setattr(Reader, "read", short)
+    monkeypatch.setattr(Reader, "read_on", short)
     assert code_of(lambda: client.read(handle, 2_000_000, 10)) == Code.FAILURE
     assert not client.door.has_ended
 

@@ -34,6 +34,8 @@ class Blocks:
         self.reader = reader
         self.size = reader.item.size
         self._blocks: list[Block] = []
+        #: The block that the last request was served from.
+        self._served = 0
         self._next_bytes = FIRST_BYTES
         self.is_fetching = False
         #: What goes on once the block that is being fetched ahead has come.
@@ -41,7 +43,7 @@ class Blocks:
 
     def fetch(self, start: int, length: int) -> Block:
         """Read a block from the storage. Run elsewhere."""
-        data = self.reader.read(start, length)
+        data = self.reader.read(start, length) if length < BLOCK_BYTES else self.reader.read_on(start)
         if not data:
             raise EOFError("a version is shorter than it says")
         return Block(start, memoryview(data))
@@ -49,10 +51,15 @@ class Blocks:
     def keep(self, block: Block) -> None:
         """Let a block that was fetched be at hand."""
         self._blocks = [*self._blocks[-(_KEPT - 1) :], block]
+        self._served = 0
 
     def slices(self, offset: int, length: int) -> list[memoryview] | None:
         """Return the bytes there, uncopied; None if a block must be fetched first. Past the end: an empty list."""
         stop = min(offset + length, self.size)
+        if self._blocks:
+            start, data = self._blocks[self._served]
+            if start <= offset < stop <= start + len(data):
+                return [data[offset - start : stop - start]]
         found: list[memoryview] = []
         while offset < stop:
             block = self._holding(offset)
@@ -87,6 +94,7 @@ class Blocks:
     def let_go(self) -> None:
         """Forget what is at hand; it can be fetched again."""
         self._blocks = []
+        self._served = 0
         self._next_bytes = FIRST_BYTES
         self.reader.rest()
 
@@ -96,7 +104,9 @@ class Blocks:
         return sum(len(block.data) for block in self._blocks)
 
     def _holding(self, offset: int) -> Block | None:
-        for block in reversed(self._blocks):
+        for index in range(len(self._blocks) - 1, -1, -1):
+            block = self._blocks[index]
             if block.start <= offset < block.stop:
+                self._served = index
                 return block
         return None

@@ -16,11 +16,12 @@ from server.sftp.engine import wire
 from server.sftp.engine.documents import Document, Documents
 from server.sftp.engine.door import Buffer, Door, Job
 from server.sftp.engine.errors import told
+from server.sftp.engine.files import read, write
 from server.sftp.engine.framing import Framing, PacketTooLong
 from server.sftp.engine.handles import Handles
 from server.sftp.engine.limits import Limits
 from server.sftp.engine.table import EXTENSIONS, PASSING, REQUESTS
-from server.sftp.engine.wire import BadPacket, Code, Fields, Type
+from server.sftp.engine.wire import HANDLE_BYTES, PASSING_HEAD, BadPacket, Code, Fields, Type
 
 log = get_log("sftp")
 
@@ -160,6 +161,11 @@ class Engine:
             self._is_begun = True
             self.send(wire.version(EXTENSIONS))
             return
+        if kind in PASSING and self._is_begun and len(packet) >= PASSING_HEAD.size:
+            _, request, name_bytes, name, offset, length = PASSING_HEAD.unpack_from(packet)
+            if name_bytes == HANDLE_BYTES:
+                self._pass(kind, request, name, offset, length, packet)
+                return
         fields = Fields(packet, 1)
         try:
             request = fields.u32()
@@ -175,6 +181,19 @@ class Engine:
             return
         try:
             handler(self, request, fields)
+        except BadPacket:
+            self.send(wire.status(request, Code.BAD_MESSAGE, b"That request makes no sense."))
+        except Exception as error:
+            self.fail(request, error)
+
+    def _pass(self, kind: int, request: int, name: bytes, offset: int, length: int, packet: memoryview) -> None:
+        """Begin a read or a write: thousands a second, so their fields are taken in one go."""
+        try:
+            handle = self.handles.file(name)
+            if kind == Type.READ:
+                read(self, request, handle, offset, length)
+            else:
+                write(self, request, handle, offset, length, packet[PASSING_HEAD.size :])
         except BadPacket:
             self.send(wire.status(request, Code.BAD_MESSAGE, b"That request makes no sense."))
         except Exception as error:

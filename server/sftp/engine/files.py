@@ -13,10 +13,10 @@ from providers.paths import Path, fold, parse_posix
 from server.sftp.engine import wire
 from server.sftp.engine.blocks import Block, Blocks
 from server.sftp.engine.documents import Document, Step, data_answer
-from server.sftp.engine.errors import TooManyOpen, WrongHandle
+from server.sftp.engine.errors import NoSuchHandle, TooManyOpen, WrongHandle
 from server.sftp.engine.handles import FileHandle, FolderHandle
 from server.sftp.engine.listing import attributes_of
-from server.sftp.engine.wire import Attributes, Fields, Type
+from server.sftp.engine.wire import Attributes, BadPacket, Fields, Type
 
 if TYPE_CHECKING:
     from server.sftp.engine.engine import Engine
@@ -168,10 +168,17 @@ def _let_go(engine: Engine, document: Document) -> None:
         engine.documents.forget(document)
 
 
-def read(engine: Engine, request: int, fields: Fields) -> None:
+def no_such_handle(engine: Engine, request: int, fields: Fields) -> None:
+    """READ or WRITE by a handle that is none of ours."""
+    fields.view()
+    fields.u64()
+    fields.u32()
+    raise NoSuchHandle
+
+
+def read(engine: Engine, request: int, handle: FileHandle, offset: int, length: int) -> None:
     """READ: from the draft if there is one, else from the blocks at hand, else a hop for the next block."""
-    handle = engine.handles.file(fields.text())
-    offset, length = fields.u64(), min(fields.u32(), engine.limits.block_bytes_max)
+    length = min(length, engine.limits.block_bytes_max)
     document = handle.document
     if not handle.readable:
         raise WrongHandle
@@ -236,14 +243,14 @@ def _read_ahead(engine: Engine, blocks: Blocks, offset: int) -> None:
     engine.aside(partial(blocks.fetch, *wanted), done)
 
 
-def write(engine: Engine, request: int, fields: Fields) -> None:
-    """WRITE: gathered for the next hop of the document's draft."""
-    handle = engine.handles.file(fields.text())
-    offset, data = fields.u64(), fields.view()
+def write(engine: Engine, request: int, handle: FileHandle, offset: int, length: int, tail: memoryview) -> None:
+    """WRITE: gathered for the next hop of the document's draft. `tail`: the bytes, and what may follow them."""
+    if len(tail) < length:
+        raise BadPacket
     if not handle.writable:
         raise WrongHandle
     document = handle.document
-    step = Step(request, None if handle.appends else offset, len(data), data)
+    step = Step(request, None if handle.appends else offset, length, tail[:length])
     if document.edit is not None:
         engine.documents.gather(document, step)
         return

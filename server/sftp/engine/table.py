@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 REQUESTS: Final[dict[int, Callable[[Engine, int, Fields], None]]] = {
     Type.OPEN: files.open_file,
     Type.CLOSE: files.close,
-    Type.READ: files.read,
-    Type.WRITE: files.write,
+    Type.READ: files.no_such_handle,
+    Type.WRITE: files.no_such_handle,
     Type.LSTAT: names.stat,
     Type.FSTAT: files.fstat,
     Type.SETSTAT: names.setstat,

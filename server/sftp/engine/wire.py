@@ -74,6 +74,9 @@ _ATTRS = struct.Struct(">IQIIIII")
 _STATUS = struct.Struct(">IBII")
 _DATA = struct.Struct(">IBII")
 _HEAD = struct.Struct(">IBI")
+#: READ and WRITE by a handle of ours, up to the bytes that are written: type, request, handle, offset, length.
+PASSING_HEAD: Final = struct.Struct(">BII4sQI")
+HANDLE_BYTES: Final = 4
 _LANGUAGE: Final = b"\0\0\0\2en"
 
 
