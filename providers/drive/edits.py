@@ -31,6 +31,8 @@ from providers.paths import Path
 from providers.vault.vault import ContentReader, ContentWriter, Draft, Location, Sealed, chunker_of
 
 _COPY_BYTES = 1 << 20
+#: A worker that is killed loses at most so much of an upload under a new name, and what was cut last.
+CHECKPOINT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Edit:
         #: What was sealed before the draft took over, and by what it is counted once it is known to the catalogue.
         self._lead: Sealed | None = None
         self._is_published = False
+        #: How much was streamed, and how many records the catalogue knew, when it was last made durable.
+        self._safe_bytes = self._safe_records = 0
         #: A part of the stream was lost.
         self._is_torn = False
         self._published_bytes = 0 if draft is None or begun.kept is None else begun.kept.sealed_bytes
@@ -196,6 +200,27 @@ class Edit:
             self._forget_stream()
             raise
         self._streamed += len(data)
+        if self.is_new and self._streamed - self._safe_bytes >= CHECKPOINT_BYTES:
+            self._make_safe()
+
+    def _make_safe(self) -> None:
+        """Make what was streamed so far durable, for its maker to find should this process be killed."""
+        assert self._writer is not None
+        vault, space = self._session.storage.vault, self._begun.space
+        sealed = self._writer.so_far()
+        fresh = replace(sealed, records=sealed.records[self._safe_records :])
+        draft = vault.draft(space, new_id(), vault.reader(space, sealed.content, self._index.locate))
+        try:
+            keep(self._session, self._slot, draft, fresh, sealed.sealed_bytes)
+        finally:
+            draft.close()
+        self._kept = draft.id
+        self._safe_bytes, self._safe_records = self._streamed, len(sealed.records)
+
+    @property
+    def _slot(self) -> Slot:
+        begun = self._begun
+        return Slot(begun.space, begun.found.parent.node.id, begun.path.name)
 
     def _require_room(self, size: int) -> None:
         room = self._begun.room
@@ -206,7 +231,7 @@ class Edit:
         if self._writer is not None:
             self._writer.discard()
             self._writer = None
-        self._streamed = 0
+        self._streamed = self._safe_bytes = self._safe_records = 0
         self._lead = None
 
     def _settle(self) -> None:
@@ -264,12 +289,11 @@ class Edit:
         return replace(sealed, sealed_bytes=sealed.sealed_bytes + self._published_bytes)
 
     def _keep(self) -> None:
-        begun, draft = self._begun, self._as_draft()
+        draft = self._as_draft()
         fresh = None if self._is_published else self._lead
         if fresh is not None:
             self._published_bytes += fresh.sealed_bytes
-        slot = Slot(begun.space, begun.found.parent.node.id, begun.path.name)
-        keep(self._session, slot, draft, fresh, self._published_bytes)
+        keep(self._session, self._slot, draft, fresh, self._published_bytes)
         self._kept, self._is_published = draft.id, True
 
     def _content_of(self, item: Item) -> Sealed | None:

@@ -130,6 +130,13 @@ class Assembly:
             self._relied.append(chunk.cid)
         self._list(chunk)
 
+    def so_far(self) -> Sealed:
+        """Return what was taken so far as a content of its own, without a digest. More may be added afterwards."""
+        chunks, leaves = list(self._chunks), list(self._leaves)
+        found = self.finish(b"")
+        self._chunks, self._leaves = chunks, leaves
+        return found
+
     def finish(self, sha256: bytes) -> Sealed:
         """Return the content. Nothing may be added afterwards."""
         content = self._finished()
@@ -241,6 +248,10 @@ class ContentWriter:
             self._buffer[self._used : self._used + taken] = view[:taken]
             self._used += taken
             view = view[taken:]
+
+    def so_far(self) -> Sealed:
+        """Return what was cut so far, all but the last 1 to 2 MiB, as a content of its own. More may be written."""
+        return self._live().so_far()
 
     def finish(self) -> Sealed:
         """Return the content, once all its bytes were taken. It has yet to be synced and committed."""

@@ -353,6 +353,45 @@ def test_fsync_makes_durable_and_not_visible(world: World, connect: Connect) -> 
     assert list(world.drive("anna").drafts(parse("/Rum"))) == []
 
 
+def test_a_worker_killed_in_the_middle_of_an_upload_loses_little_of_it(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 1 << 20)
+    killed = connect()
+    handle = killed.open("/Rum/b.bin", NEW)
+    data = CHANCE.randbytes(8 << 20)
+    settle(killed, writes(killed, handle, pieces_of(data[: 6 << 20])))
+    client = connect()  # nothing more is ever heard of the first one
+    found = client.stat("/Rum/b.bin").size
+    assert 3 << 20 <= found < 6 << 20
+    assert "b.bin" not in connect("bo").names("/Rum")
+    handle = client.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    settle(client, writes(client, handle, [(found + at, piece) for at, piece in pieces_of(data[found:])]))
+    client.close(handle)
+    assert connect("bo").get("/Rum/b.bin") == data
+    assert versions(world, "/Rum/b.bin") == 1
+    assert list(world.installation.verify()) == []
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+
+
+def test_what_is_made_safe_on_the_way_changes_nothing(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect()
+    data = CHANCE.randbytes(6 << 20)
+    client.put("/Rum/plain.bin", data)
+    packs = sum(file.stat().st_size for file in (world.installation.folder / "vault").rglob("*.pack"))
+    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 1 << 20)
+    client.put("/Rum/safe.bin", data)
+    assert client.get("/Rum/safe.bin") == data
+    assert list(world.drive("anna").drafts(parse("/Rum"))) == []
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+    # Every chunk is the same one: only manifests came.
+    after = sum(file.stat().st_size for file in (world.installation.folder / "vault").rglob("*.pack"))
+    assert after - packs < 100_000
+    assert list(world.installation.verify()) == []
+
+
 def test_a_durable_upload_that_loses_its_name_is_not_found_under_it(world: World, connect: Connect) -> None:
     client = connect()
     handle = client.open("/Rum/b.bin", NEW | READ)
