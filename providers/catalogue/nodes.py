@@ -116,6 +116,7 @@ _BY_LANE = Query(
 _CHILDREN = Query(select(*COLUMNS).where(_ENTRY.parent == bindparam("parent")))
 _LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
 _NUMBER = Query(select(tables.head.c.number).where(tables.head.c.space == bindparam("space")))
+_REVISION = Query(select(_ENTRY.revision).where(_ENTRY.node == bindparam("node")))
 _PARENT_OF = Query(select(_ENTRY.parent).where(_ENTRY.node == bindparam("node")))
 
 
@@ -167,7 +168,9 @@ class Tree:
         """Return what `children` does, remembered for as long as the folder's revision stays."""
         if writes(connection):
             return self.children(connection, parent)  # it changes children before it changes the revision
-        key = (parent.id, parent.revision)
+        # Asked for, since `parent` may be of a listing itself: what changes in a folder leaves that above as it is.
+        row = _REVISION.first(connection, node=parent.id)
+        key = (parent.id, parent.revision if row is None else row[0])
         kept = self._listed.get(key)
         if kept is None:
             kept = tuple(self.children(connection, parent))

@@ -65,3 +65,13 @@ def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyP
         drive.listing(parse("/Stämma"))
         assert len(drive.listing(parse("/Stämma/Mapp"))[1]) == number + 2
         assert sum(map(len, tree._listed.values())) == tree._listed_count <= 3
+
+
+def test_a_folder_copies_whole_though_it_was_listed_before_something_came_into_one_below(world: World) -> None:
+    drive = world.drive("eva")
+    drive.make_folder(parse("/Stämma/Mapp/Under"))
+    for path in ("/Stämma/Mapp", "/Stämma/Mapp/Under"):
+        drive.listing(parse(path))
+    store(drive, "/Stämma/Mapp/Under/ny.txt", b"new")
+    drive.copy(parse("/Stämma/Mapp"), parse("/Stämma/Kopia"), overwrite=False)
+    assert [item.name for item in drive.listing(parse("/Stämma/Kopia/Under"))[1]] == ["ny.txt"]
