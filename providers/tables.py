@@ -159,6 +159,23 @@ chunk = Table(
     sqlite_with_rowid=False,
 )
 
+noise = Table(
+    "noise",
+    durable,
+    *_entry_columns(),
+    Column("name", LargeBinary, comment="the name as given, sealed; NULL: the same as folded"),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("id", LargeBinary(16), nullable=False, unique=True, comment="another with each writing"),
+    Column("principal", LargeBinary(16), nullable=False, comment="who wrote it first"),
+    Column("size", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("modified", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="sealed; at most 64 KiB"),
+    sqlite_with_rowid=False,
+    comment="What operating systems leave beside documents: never versioned, in no change and no log.",
+)
+Index("noise_by_space", noise.c.space)
+
 log = Table(
     "log",
     durable,

@@ -20,7 +20,7 @@ def checksums_at(session: Session, path: Path) -> Checksums | None:
     """Return the checksums of a document, made if need be; None of folders, the past, and what may not be read."""
     with session.look() as look:
         found = look.find(path)
-        if isinstance(found, Container) or found.is_past or not _may_read(look, found):
+        if isinstance(found, Container) or found.is_past or found.is_noise or not _may_read(look, found):
             return None
         node = found.node
         standing = _known(look, [node])

@@ -7,21 +7,23 @@ from collections.abc import Iterable, Sequence
 from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
-from providers.drive import granting, kept, locking, properties, trees
+from providers.drive import granting, kept, locking, noise, properties, trees
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import days_seen, versions_of
+from providers.drive.noise import NoiseUpload
 from providers.drive.operations import Effect, operation
 from providers.drive.places import ARCHIVE, Container
 from providers.drive.quotas import quota_above, quota_of
 from providers.drive.session import Session
 from providers.drive.storage import Storage
-from providers.drive.targets import require_room, target
+from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction
-from providers.drive.uploads import Reader, Upload, check_replaceable, open_content, standing_content, writer_for
+from providers.drive.uploads import Reader, Upload, open_content, upload
 from providers.errors import DriveError, TargetExists
 from providers.model import ARCHIVED, NO_CONDITIONS, Checksums, Conditions, Expected, Item, Lock, Quota, Version
+from providers.noise import NOISE_BYTES_MAX, is_noise_name
 from providers.paths import Path
 
 
@@ -63,7 +65,7 @@ class Drive:
             found = look.find(path)
             if isinstance(found, Container):
                 return look.item(found), _contained(look, found)
-            return look.item(found), look.items_in(found) if found.node.is_folder else []
+            return look.item(found), noise.beside(look, found, look.items_in(found)) if found.node.is_folder else []
 
     @operation(Action.LIST, Effect.NONE)
     def properties(self, path: Path) -> dict[str, str]:
@@ -157,7 +159,8 @@ class Drive:
     @operation(Action.READ, Effect.READ)
     def read(self, path: Path) -> Reader:
         """Open the content of a document, or of what it was at a moment of `.history`. The event is durable first."""
-        return open_content(self._session, path, None)
+        found = noise.read(self._session, path) if is_noise_name(path.name) else None
+        return open_content(self._session, path, None) if found is None else found
 
     @operation(Action.READ, Effect.READ)
     def read_version(self, path: Path, number: int) -> Reader:
@@ -177,21 +180,21 @@ class Drive:
     @operation(Action.ADD, Effect.CHANGE)
     def put(
         self, path: Path, *, declared: int | None, conditions: Conditions = NO_CONDITIONS, modified: int | None = None
-    ) -> Upload:
+    ) -> Upload | NoiseUpload:
         """Begin an upload; refuse at once what may not be, before any byte is read.
 
-        Replacing what stands needs `replace`. `declared` is the length in bytes, if known.
+        Replacing what stands needs `replace`. `declared` is the length in bytes, if known. What proves to be noise
+        (`providers.noise`) is kept beside documents, without version or event.
         """
-        with self._session.look() as look:
-            found = target(look, path, Action.ADD)
-            check_replaceable(look, found, conditions)
-            space, reserved, previous = found.space, None, standing_content(look, found)
-            if space.quota_bytes is not None:
-                others = self._storage.reservations.total(space.id)
-                require_room(space, look.sealed_bytes(space.id), declared or 0, others)
-                reserved = self._storage.reservations.take(space.id, declared or 0)
-        writer = writer_for(self._session, space.id, declared, previous)
-        return Upload(self._session, path, space.id, writer, declared, conditions, modified, reserved, found)
+
+        def begin() -> Upload:
+            return upload(self._session, path, declared, conditions, modified)
+
+        if is_noise_name(path.name) and (declared or 0) <= NOISE_BYTES_MAX:
+            begun = noise.put(self._session, path, declared, conditions, modified, begin)
+            if begun is not None:
+                return begun
+        return begin()
 
     @operation(Action.ADD, Effect.CHANGE)
     def edit(self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS) -> Edit:
@@ -219,6 +222,8 @@ class Drive:
             found = target(tx, path, Action.MAKE_FOLDER)
             if found.node is not None:
                 raise TargetExists
+            if tx.resolver.noise(path) is not None:
+                raise TargetExists
             require_conditions(tx, path, conditions)
             require_unlocked(tx, found.slots(tx), conditions, path, membership=True)
             node = tx.change(found.space.id).add(found.parent.node, found.lane, path.name, is_folder=True)
@@ -233,6 +238,8 @@ class Drive:
 
         Raises IsAFolder, NotAFolder, FolderNotEmpty for what is not.
         """
+        if is_noise_name(path.name) and noise.delete(self._session, path, conditions):
+            return
         trees.delete(self._session, path, conditions, expected)
 
     @operation(Action.ADD, Effect.CHANGE)
@@ -250,6 +257,9 @@ class Drive:
 
         `modified` is the time of modification that a document shall show there; without it, the time of the copy.
         """
+        carried = self._noise_carried(source, goal, conditions, overwrite=overwrite, moves=False)
+        if carried is not None:
+            return carried
         return trees.copy(
             self._session, source, goal, overwrite=overwrite, deep=deep, modified=modified, conditions=conditions
         )
@@ -270,6 +280,9 @@ class Drive:
         `plainly`: only a document takes the place of a document, and a folder that of an empty folder. `modified` is
         the time of modification that a document shall show there; without it, the one it shows.
         """
+        carried = self._noise_carried(source, goal, conditions, overwrite=overwrite, moves=True)
+        if carried is not None:
+            return carried
         return trees.move(
             self._session,
             source,
@@ -279,6 +292,30 @@ class Drive:
             modified=modified,
             conditions=conditions,
         )
+
+    def _noise_carried(
+        self, source: Path, goal: Path, conditions: Conditions, *, overwrite: bool, moves: bool
+    ) -> tuple[Item, bool] | None:
+        """Copy or move noise, as an upload of what it holds; None if it is none. Noise at `goal` makes way."""
+
+        def store(path: Path, content: bytes, modified: int, overwrite: bool) -> tuple[Item, bool]:
+            wanted = Conditions(if_none_match=None if overwrite else ("*",), tokens=conditions.tokens)
+            begun = self.put(path, declared=len(content), conditions=wanted, modified=modified)
+            try:
+                begun.write(content)
+                return begun.commit()
+            finally:
+                begun.discard()
+
+        if is_noise_name(source.name):
+            carried = noise.carry(
+                self._session, source, goal, conditions, overwrite=overwrite, moves=moves, store=store
+            )
+            if carried is not None:
+                return carried
+        if is_noise_name(goal.name):
+            noise.make_way(self._session, goal, overwrite=overwrite)
+        return None
 
     @operation(Action.REPLACE, Effect.CHANGE)
     def change_properties(
@@ -290,6 +327,9 @@ class Drive:
         conditions: Conditions = NO_CONDITIONS,
     ) -> Item:
         """Set dead properties, or with None remove them, all or none; and the time of modification shown."""
+        touched = noise.touch(self._session, path, modified, conditions) if is_noise_name(path.name) else None
+        if touched is not None:
+            return touched
         return properties.change_properties(self._session, path, changes, modified=modified, conditions=conditions)
 
     # --- rights

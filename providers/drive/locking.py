@@ -19,6 +19,7 @@ from providers.drive.guards import (
     require_unlocked,
     slots_of,
 )
+from providers.drive.noise import placeholder, quiet_target
 from providers.drive.places import Container, Place
 from providers.drive.session import Session
 from providers.drive.storage import Storage
@@ -27,6 +28,7 @@ from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import Locked, LockNotFound, NotAFolder, NotFound, ParentMissing
 from providers.locks import SECONDS_MAX, HeldLock, Slot, new_token, token_of
 from providers.model import Conditions, Lock
+from providers.noise import is_noise_name
 from providers.paths import Path
 
 
@@ -170,12 +172,15 @@ def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[
         tx.allow(Action.LOCK, place)
         require_conditions(tx, path, conditions)
         return place, False
-    goal = target(tx, path, Action.ADD)
+    goal = quiet_target(tx, path) if is_noise_name(path.name) else target(tx, path, Action.ADD)
     require_conditions(tx, path, conditions)
     if goal.node is not None:
         tx.allow(Action.LOCK, goal.place)
         tx.change(goal.space.id)
         return goal.place, False
+    beside = placeholder(tx, goal)
+    if beside is not None:
+        return beside
     require_unlocked(tx, goal.slots(tx), conditions, path, membership=True)
     change = tx.change(goal.space.id)
     place = goal.placed(change.add(goal.parent.node, goal.lane, path.name, is_folder=False))

@@ -16,11 +16,14 @@ from auth.directory import Directory
 from auth.roles import Action
 from config.clock import SECOND_US
 from config.ids import NOBODY, id_from_text
+from providers.catalogue import noise
 from providers.catalogue.nodes import Node, Tree
+from providers.catalogue.noise import NoiseFile
 from providers.catalogue.past import PastTree, number_at
 from providers.drive.sight import Sight
 from providers.errors import NotAFolder, NotFound, ParentMissing
 from providers.model import ARCHIVED, SpaceInfo
+from providers.noise import is_noise_name
 from providers.paths import Path, fold
 
 if TYPE_CHECKING:
@@ -59,6 +62,11 @@ class Place:
     def node(self) -> Node:
         """The node itself."""
         return self.chain[-1]
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether this is noise: it came to stand by no change."""
+        return self.node.from_change == 0
 
     @property
     def is_past(self) -> bool:
@@ -220,6 +228,27 @@ class Resolver:
                 if node is not None and self._seen((*chain, node), moment):
                     return node
         return None
+
+    def noise(self, path: Path) -> tuple[Place, NoiseFile] | None:
+        """Return the noise that is seen at `path`, where nothing else stands."""
+        if not is_noise_name(path.name):
+            return None
+        try:
+            parent = self.find(path.parent)
+        except (NotFound, NotAFolder):
+            return None
+        if isinstance(parent, Container) or parent.is_past or not parent.node.is_folder:
+            return None
+        if self.child(parent.tree, parent.chain, path.name, None) is not None:
+            return None
+        for found in noise.named(self.connection, self.tree.names, parent.node, path.name):
+            if self.sees_noise(parent, found.node):
+                return Place(path, parent.space, (*parent.chain, found.node), parent.tree, None), found
+        return None
+
+    def sees_noise(self, folder: Place, node: Node) -> bool:
+        """Return whether noise in a folder is seen: as a document is, but never from outside of its lane."""
+        return node.lane in (NOBODY, self.sight.principal.party) and self.sight.sees((*folder.chain, node), self.at)
 
     def shown_name(self, node: Node) -> str:
         """Return the name under which the principal sees the node: with its party, if it stands in a foreign lane."""

@@ -41,8 +41,8 @@ class Session:
         except Refusal as refusal:
             self._record(refusal)
             raise refusal.error from None
-        except NotFound:
-            self._unseen()
+        except NotFound as absent:
+            self._unseen(absent)
             raise
 
     def commit(
@@ -64,8 +64,8 @@ class Session:
         except Refusal as refusal:
             self._record(refusal)
             raise refusal.error from None
-        except NotFound:
-            self._unseen()
+        except NotFound as absent:
+            self._unseen(absent)
             raise
 
     def _spaces(self, paths: Iterable[Path]) -> frozenset[bytes]:
@@ -98,5 +98,8 @@ class Session:
 
         self.storage.database.apply(work, order=place.space.id)
 
-    def _unseen(self) -> None:
+    def _unseen(self, absent: NotFound) -> None:
+        """Note it, but where an operating system only looks whether it left something there."""
+        if absent.facts.get("is_noise"):
+            return
         self.storage.audit.note_unseen(actor_of(self.storage, self.principal))

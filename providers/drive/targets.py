@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from auth.roles import Action
 from config.ids import NOBODY
+from providers.catalogue import noise
 from providers.catalogue.nodes import Node
 from providers.drive.guards import chain_slots
 from providers.drive.places import HISTORY, Container, Place
@@ -13,6 +14,7 @@ from providers.drive.transaction import Look, Refusal
 from providers.errors import Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
 from providers.locks import Slot
 from providers.model import SpaceInfo
+from providers.noise import is_noise_name
 from providers.paths import Path, fold
 
 
@@ -89,6 +91,13 @@ def _free_lane(look: Look, parent: Place, name: str) -> bytes:
     if lane in taken or (lane == own and not own):
         raise Refusal(Forbidden(), Action.ADD, parent)
     return lane
+
+
+def give_way(look: Look, found: Target) -> None:
+    """Let noise go, in the transaction in which something that is kept takes its name."""
+    if is_noise_name(found.path.name):
+        slot = found.slots(look)[-1]
+        noise.remove(look.connection, [(slot.parent, slot.lane, slot.folded)])
 
 
 def require_room(info: SpaceInfo, used: int, more: int, reserved: int = 0) -> None:

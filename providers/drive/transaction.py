@@ -24,6 +24,7 @@ from providers.drive.sight import GRACE, Chain
 from providers.drive.storage import Storage
 from providers.errors import Forbidden, Frozen, IsAFolder, NotFound, ReadOnlyPast
 from providers.model import ACTIVE, Item, SpaceInfo
+from providers.noise import is_noise_name
 from providers.paths import Path
 
 _FIRST = select(
@@ -86,8 +87,16 @@ class Look:
         self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, known)
 
     def find(self, path: Path) -> Place | Container:
-        """Return what stands at `path`; raise NotFound."""
-        return self.resolver.find(path)
+        """Return what stands at `path`, noise included; raise NotFound."""
+        try:
+            return self.resolver.find(path)
+        except NotFound:
+            if not is_noise_name(path.name):
+                raise
+            found = self.resolver.noise(path)
+            if found is None:
+                raise NotFound(is_noise=True) from None
+            return found[0]
 
     def place(self, path: Path) -> Place:
         """Return the node at `path`; containers above spaces take no part in acts, and are forbidden."""

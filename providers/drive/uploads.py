@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from auth.roles import Action
 from config.clock import now_us
@@ -17,7 +18,7 @@ from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import versioned
 from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, require_room, target
+from providers.drive.targets import Target, give_way, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, NotFound, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
@@ -35,10 +36,26 @@ class Plan:
     version_id: bytes
 
 
+class Readable(Protocol):
+    """Content that is read at any place: a version's in the vault, or what stands in memory."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; empty past the end."""
+        ...
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
+        """Yield the bytes from `start` to `stop`, each piece good until the next."""
+        ...
+
+    def rest(self) -> None:
+        """Let go of buffers."""
+        ...
+
+
 class Reader:
     """The content of one version, decrypted as it is read. Close it, or use it as a context."""
 
-    def __init__(self, item: Item, content: ContentReader | None) -> None:
+    def __init__(self, item: Item, content: Readable | None) -> None:
         self.item = item
         self._content = content
 
@@ -194,6 +211,20 @@ class Upload:
             self._release()
 
 
+def upload(session: Session, path: Path, declared: int | None, conditions: Conditions, modified: int | None) -> Upload:
+    """Begin the upload of a document; refuse at once what may not be."""
+    reservations = session.storage.reservations
+    with session.look() as look:
+        found = target(look, path, Action.ADD)
+        check_replaceable(look, found, conditions)
+        space, reserved, previous = found.space, None, standing_content(look, found)
+        if space.quota_bytes is not None:
+            require_room(space, look.sealed_bytes(space.id), declared or 0, reservations.total(space.id))
+            reserved = reservations.take(space.id, declared or 0)
+    writer = writer_for(session, space.id, declared, previous)
+    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found)
+
+
 class Arrival:
     """Sealed content about to become a version of whatever stands at a path."""
 
@@ -294,6 +325,8 @@ class Arrival:
                 checksums.keep(self._storage.database, tx.connection, self._storage.keyring, self._space, kept)
         if self._modified is not None:
             standing = change.set_modified(standing, self._modified)
+        if node is None:
+            give_way(tx, found)
         place = found.placed(standing)
         told = "add" if standing.version <= 1 else "write"
         tx.finish(ChangeKind.PUT, place, told, facts=node_facts(standing))

@@ -13,6 +13,7 @@ from server.webdav.exchange import MTIME_ACCEPTED, Answer, Exchange, done
 from server.webdav.refusals import BadRequest, UnsupportedBody
 
 if TYPE_CHECKING:
+    from providers.drive.noise import NoiseUpload
     from providers.drive.uploads import Upload
 
 BLOCK_BYTES = 1024 * 1024
@@ -53,7 +54,7 @@ def _expected(exchange: Exchange) -> int | None:
     return declared
 
 
-def _receive(exchange: Exchange, upload: Upload, expected: int | None) -> None:
+def _receive(exchange: Exchange, upload: Upload | NoiseUpload, expected: int | None) -> None:
     """Hand the body to the upload. Raises UploadIncomplete, BadRequest, and what the connection raises when cut."""
     body = exchange.environ["wsgi.input"]
     algorithm, wanted = _checksum(exchange)

@@ -27,6 +27,7 @@ def upgrade() -> None:
     _journal()
     _log()
     _log_entry()
+    _noise()
     _organisation()
     _property()
     _space()
@@ -286,6 +287,30 @@ def _log_entry() -> None:
         sa.PrimaryKeyConstraint("log", "number", name=op.f("log_entry_pkey")),
         sqlite_with_rowid=False,
     )
+
+
+def _noise() -> None:
+    op.create_table(
+        "noise",
+        sa.Column("parent", sa.LargeBinary(length=16), nullable=False, comment="empty for the root of a space"),
+        sa.Column("lane", sa.LargeBinary(length=16), nullable=False, comment="party, or empty"),
+        sa.Column("folded", sa.LargeBinary(), nullable=False, comment="folded name, AES-SIV under the parent"),
+        sa.Column(
+            "name", sa.LargeBinary(), nullable=True, comment="the name as given, sealed; NULL: the same as folded"
+        ),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False, comment="another with each writing"),
+        sa.Column("principal", sa.LargeBinary(length=16), nullable=False, comment="who wrote it first"),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("modified", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False, comment="sealed; at most 64 KiB"),
+        sa.PrimaryKeyConstraint("parent", "lane", "folded", name=op.f("noise_pkey")),
+        sa.UniqueConstraint("id", name=op.f("noise_one_id")),
+        comment="What operating systems leave beside documents: never versioned, in no change and no log.",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("noise_by_space", "noise", ["space"], unique=False)
 
 
 def _organisation() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 import unicodedata
 from collections.abc import Callable
@@ -223,3 +224,47 @@ def test_m11_a_name_is_found_in_either_form_and_kept_as_given(home: Home, stored
     assert home.dav.request("MKCOL", home / spelled).status == 405
     assert home.dav.request("DELETE", home / spelled).status == 204
     assert home.dav.get(home / name).status == 404
+
+
+#: AppleDouble as macOS writes it: Finder information and a resource fork.
+DOUBLE = (
+    struct.pack(">II16sHIIIIII", 0x00051607, 0x00020000, b"Mac OS X", 2, 9, 50, 32, 2, 82, 8) + bytes(32) + b"resource"
+)
+
+
+def test_m12_what_macos_leaves_is_served_and_kept_out_of_everything(server: Served, home: Home) -> None:
+    home.dav.put(home / "a.txt", b"x")
+    before = server.world.kinds(SPACE)
+    replay(
+        home,
+        [
+            Step("PROPFIND", "._a.txt", 404, {"Depth": "0"}),
+            Step("PUT", "._a.txt", 201, told={"etag": '".+"', "last-modified": ".+ GMT"}),
+            Step("LOCK", "._a.txt", 200, FINDER_LOCK, LOCK, keep={"token": "lock-token"}),
+            Step("PUT", "._a.txt", 423, body=DOUBLE),
+            Step("PUT", "._a.txt", 204, {"If": "({token})"}, [DOUBLE[:20], DOUBLE[20:]], keep={"etag": "etag"}),
+            Step("UNLOCK", "._a.txt", 204, {"Lock_Token": "{token}"}),
+            Step("GET", "._a.txt", 200, told={"etag": "{etag}", "content-length": str(len(DOUBLE))}, holds="resource"),
+            Step("GET", "._a.txt", 206, {"Range": "bytes=0-3"}),
+            Step("GET", "._a.txt", 304, {"If_None_Match": "{etag}"}),
+            Step("PUT", "._a.txt", 412, {"If_None_Match": "*"}, DOUBLE),
+            Step("PROPFIND", "", 207, {"Depth": "1"}, asks("{DAV:}getcontentlength"), holds="{path}/._a.txt<"),
+            Step("PROPPATCH", "._a.txt", 207, body=sets({"{urn:x}p": "1"}), holds="200 OK"),
+            Step("MOVE", "._a.txt", 201, {"Destination": "{base}/._b.txt"}),
+            Step("GET", "._a.txt", 404),
+            Step("COPY", "._b.txt", 201, {"Destination": "{base}/._c.txt"}),
+            Step("DELETE", "._b.txt", 204),
+            Step("LOCK", ".DS_Store", 201, FINDER_LOCK, LOCK, keep={"token": "lock-token"}),
+            Step("UNLOCK", ".DS_Store", 204, {"Lock_Token": "{token}"}),
+            Step("MKCOL", ".DS_Store", 405),
+        ],
+    )
+    assert server.world.kinds(SPACE) == before
+
+
+def test_m12_nobody_hides_a_document_behind_a_dot(server: Served, home: Home) -> None:
+    for number, content in enumerate((b"%PDF-1.7 secret", DOUBLE + bytes(70_000))):
+        before = len(server.world.kinds(SPACE))
+        assert home.dav.put(home / f"._{number}", content, OC_Checksum="").status == 201
+        assert home.dav.get(home / f"._{number}").body == content
+        assert "add" in server.world.kinds(SPACE)[before:]

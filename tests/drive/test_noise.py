@@ -1,0 +1,259 @@
+"""What operating systems leave beside documents: served, but no version, no change, no event, and no hiding place."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+
+import pytest
+from sqlalchemy import func, select
+
+from auth.roles import Role
+from providers import tables
+from providers.drive import Drive
+from providers.errors import Forbidden, Locked, NotFound, PreconditionFailed, TargetExists
+from providers.model import Conditions
+from providers.noise import NOISE_BYTES_MAX, is_noise, is_noise_name
+from providers.paths import parse
+from tests.worlds import World, fetch, store
+
+
+def apple_double(*entries: tuple[int, bytes]) -> bytes:
+    """Return an AppleDouble file of RFC 1740."""
+    at = 26 + 12 * len(entries)
+    table, data = b"", b""
+    for kind, content in entries:
+        table += struct.pack(">III", kind, at + len(data), len(content))
+        data += content
+    return struct.pack(">II16sH", 0x00051607, 0x00020000, b"Mac OS X        ", len(entries)) + table + data
+
+
+DOUBLE = apple_double((9, bytes(32)), (2, b"resource"))
+DS_STORE = b"\0\0\0\1Bud1" + struct.pack(">III", 36, 64, 36) + bytes(100)
+OWNER = bytes([4]) + b"Anna" + bytes(49) + struct.pack("<H", 4) + "Anna".encode("utf-16-le") + bytes(98)
+LOCK_LINE = b",anna,laptop,26.11.2026 12:00,file:///home/anna/.config/libreoffice/4;"
+
+NOISE = {
+    "._Rapport.docx": [b"", DOUBLE, apple_double((9, bytes(3000)))],
+    ".DS_Store": [b"", DS_STORE],
+    ".ds_store": [DS_STORE],
+    "~$Rapport.docx": [b"", OWNER, OWNER + bytes(3)],
+    ".~lock.Rapport.odt#": [b"", LOCK_LINE],
+    ".localized": [b""],
+}
+DOCUMENTS = {
+    "._Rapport.docx": [
+        b"PK\3\4 a document behind a dot",
+        DOUBLE + bytes(NOISE_BYTES_MAX),
+        apple_double((1, b"a data fork"), (9, bytes(32))),
+        DOUBLE[:30],
+        DOUBLE[:-5],
+    ],
+    ".DS_Store": [b"\0\0\0\1Bud1", b"hello", DS_STORE[:40], DS_STORE + bytes(NOISE_BYTES_MAX)],
+    "~$Rapport.docx": [b"hello", bytes(162), OWNER + b"x"],
+    ".~lock.Rapport.odt#": [b"\0" * 10, b"one line\nand another", b"," * 5000],
+    ".localized": [b"x"],
+    "Rapport.docx": [b"", DOUBLE],
+    "~WRD0001.tmp": [b""],
+    ".hidden": [b""],
+    "DS_Store": [DS_STORE],
+}
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_noise_is_known_by_name_and_content(name: str) -> None:
+    assert is_noise_name(name) and all(is_noise(name, content) for content in NOISE[name])
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_is_none_whatever_it_is_called(name: str) -> None:
+    assert not any(is_noise(name, content) for content in DOCUMENTS[name])
+
+
+@pytest.fixture
+def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = World.create(data_folder, **engine)
+    for login in ("eva", "erik", "vera", "carl"):
+        made.person(login, "Kund AB")
+    for login in ("ulla", "umar"):
+        made.person(login, f"{login} AB")
+    made.space("Rum", "Kund AB", folders=("/Mapp",))
+    for login in ("eva", "erik"):
+        made.grant(login, "Rum", Role.EDITOR, history=True)
+    made.grant("vera", "Rum", Role.VIEWER)
+    made.grant("carl", "Rum", Role.CONTRIBUTOR)
+    for login in ("ulla", "umar"):
+        made.grant(login, "Rum", Role.UPLOADER)
+    yield made
+    made.installation.close()
+
+
+def rows(world: World) -> dict[str, int]:
+    """Return how many rows tell of documents, changes and events, and how many of noise."""
+    counted = (tables.entry, tables.closed_entry, tables.version, tables.change, tables.log_entry, tables.noise)
+    with world.installation.database.read() as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in counted
+        }
+
+
+def names(drive: Drive) -> list[str]:
+    return [item.name for item in drive.listing(parse("/Rum"))[1]]
+
+
+def test_noise_is_served_and_tells_nobody(world: World) -> None:
+    eva, vera = world.drive("eva"), world.drive("vera")
+    before = rows(world)
+    item, created = (made := eva.put(parse("/Rum/._a"), declared=0)).commit()
+    assert created and item.size == 0
+    made = eva.put(parse("/Rum/._A"), declared=None)
+    made.write(DOUBLE)
+    again, created = made.commit()
+    assert not created and again.etag != item.etag and again.size == len(DOUBLE)
+    assert fetch(eva, "/Rum/._a") == fetch(vera, "/Rum/._a") == DOUBLE
+    assert eva.stat(parse("/Rum/._a")).etag == again.etag
+    assert names(eva) == ["._A", "Mapp"]
+    store(eva, "/Rum/.DS_Store", DS_STORE)
+    eva.move(parse("/Rum/._a"), parse("/Rum/Mapp/._b"), overwrite=False)
+    eva.copy(parse("/Rum/Mapp/._b"), parse("/Rum/._c"), overwrite=False)
+    eva.change_properties(parse("/Rum/._c"), [("{urn:x}p", "1")], modified=1_500_000_000_000_000)
+    assert eva.stat(parse("/Rum/._c")).modified == 1_500_000_000_000_000
+    assert fetch(eva, "/Rum/._c") == fetch(eva, "/Rum/Mapp/._b") == DOUBLE
+    eva.delete(parse("/Rum/._c"))
+    assert names(eva) == [".DS_Store", "Mapp"]
+    world.installation.tick()
+    assert rows(world) == {**before, "noise": 2}
+    assert not list(world.installation.verify())
+
+
+def test_a_probe_is_not_noted(world: World) -> None:
+    noted: list[object] = []
+    world.installation.audit.note_unseen = noted.append  # type: ignore[method-assign,assignment]
+    eva = world.drive("eva")
+    for path in ("/Rum/._a", "/Rum/.DS_Store", "/Elsewhere/._a"):
+        with pytest.raises(NotFound):
+            eva.stat(parse(path))
+    assert noted == []
+    with pytest.raises(NotFound):
+        eva.stat(parse("/Rum/a"))
+    assert len(noted) == 1
+
+
+@pytest.mark.parametrize("content", DOCUMENTS["._Rapport.docx"], ids=["zip", "large", "data fork", "head", "cut"])
+def test_nobody_hides_a_document_behind_the_name_of_noise(world: World, content: bytes) -> None:
+    eva = world.drive("eva")
+    store(eva, "/Rum/._a", DOUBLE)
+    made = eva.put(parse("/Rum/._a"), declared=None)
+    for start in range(0, len(content), 10_000):
+        made.write(content[start : start + 10_000])
+    item, _ = made.commit()
+    assert item.version == 1 and fetch(eva, "/Rum/._a") == content
+    assert names(eva) == ["._a", "Mapp"] and rows(world)["noise"] == 0
+    assert "add" in world.kinds("Rum")
+    # From now on that name is a document's, whatever is put there.
+    store(eva, "/Rum/._a", DOUBLE)
+    assert eva.stat(parse("/Rum/._a")).version == 2
+    eva.delete(parse("/Rum/._a"))
+    store(eva, "/Rum/._a", DOUBLE)
+    assert eva.stat(parse("/Rum/._a")).version == 1 and rows(world)["noise"] == 0
+
+
+def test_noise_that_takes_a_documents_name_is_one(world: World) -> None:
+    eva = world.drive("eva")
+    store(eva, "/Rum/._a", DOUBLE)
+    eva.move(parse("/Rum/._a"), parse("/Rum/a"), overwrite=False)
+    assert eva.stat(parse("/Rum/a")).version == 1 and fetch(eva, "/Rum/a") == DOUBLE
+    with pytest.raises(NotFound):
+        eva.stat(parse("/Rum/._a"))
+    store(eva, "/Rum/._b", DOUBLE)
+    with pytest.raises(PreconditionFailed):
+        eva.move(parse("/Rum/._b"), parse("/Rum/a"), overwrite=False)
+    assert fetch(eva, "/Rum/._b") == DOUBLE
+
+
+def test_what_is_kept_stands_over_noise(world: World) -> None:
+    eva = world.drive("eva")
+    store(eva, "/Rum/a", b"document")
+    store(eva, "/Rum/._b", DOUBLE)
+    with pytest.raises(TargetExists):
+        eva.make_folder(parse("/Rum/._b"))
+    with pytest.raises(TargetExists):
+        eva.move(parse("/Rum/a"), parse("/Rum/._b"), overwrite=False)
+    eva.move(parse("/Rum/a"), parse("/Rum/._b"), overwrite=True)
+    assert fetch(eva, "/Rum/._b") == b"document" and rows(world)["noise"] == 0
+    store(eva, "/Rum/._b", DOUBLE)
+    assert eva.stat(parse("/Rum/._b")).version == 2
+
+
+def test_only_the_case_of_noise_changes(world: World) -> None:
+    eva = world.drive("eva")
+    store(eva, "/Rum/._a", DOUBLE)
+    eva.move(parse("/Rum/._a"), parse("/Rum/._A"), overwrite=False)
+    assert names(eva) == ["._A", "Mapp"] and fetch(eva, "/Rum/._a") == DOUBLE
+
+
+def test_a_lock_obeys_the_same_rule(world: World) -> None:
+    eva, erik = world.drive("eva"), world.drive("erik")
+    before = rows(world)
+    lock, created = eva.lock(parse("/Rum/._a"), is_deep=False, is_shared=False, owner="", seconds=60)
+    assert created and eva.locks(parse("/Rum/._a"))[0].token == lock.token
+    with pytest.raises(Locked):
+        store(erik, "/Rum/._a", DOUBLE)
+    with pytest.raises(Locked):
+        erik.delete(parse("/Rum/._a"))
+    store(eva, "/Rum/._a", DOUBLE, conditions=Conditions(tokens=frozenset({lock.token})))
+    eva.refresh_lock(parse("/Rum/._a"), [lock.token], 60)
+    eva.unlock(parse("/Rum/._a"), lock.token)
+    store(erik, "/Rum/._a", DS_STORE[:0])
+    assert rows(world) == {**before, "noise": 1}
+
+
+ACTS: dict[str, Callable[[Drive, str], object]] = {
+    "write": lambda drive, path: store(drive, f"{path}new", DOUBLE),
+    "write over": lambda drive, path: store(drive, path, DOUBLE),
+    "delete": lambda drive, path: drive.delete(parse(path)),
+    "lock": lambda drive, path: drive.lock(parse(f"{path}n"), is_deep=False, is_shared=False, owner="", seconds=60),
+    "read": lambda drive, path: fetch(drive, path),
+}
+RIGHTS = [
+    ("vera", "write", Forbidden), ("vera", "write over", Forbidden), ("vera", "delete", Forbidden),
+    ("vera", "lock", Forbidden), ("vera", "read", None),
+    ("carl", "write", None), ("carl", "write over", Forbidden), ("carl", "delete", Forbidden), ("carl", "lock", None),
+    ("erik", "write over", None), ("erik", "delete", None),
+    ("ulla", "read", NotFound), ("ulla", "delete", NotFound), ("ulla", "write", None), ("ulla", "write over", None),
+]  # fmt: skip
+
+
+def test_rights_hold_for_noise_and_a_refusal_is_no_event(world: World) -> None:
+    drives = {login: world.drive(login) for login in ("eva", "vera", "carl", "erik", "ulla")}
+    before = rows(world)
+    for number, (login, act, outcome) in enumerate(RIGHTS):
+        path = f"/Rum/._{number}"
+        store(drives["eva"], path, DOUBLE)
+        if outcome is None:
+            ACTS[act](drives[login], path)
+        else:
+            with pytest.raises(outcome):
+                ACTS[act](drives[login], path)
+    world.installation.tick()
+    assert {**rows(world), "noise": 0} == before
+
+
+def test_rivals_see_nothing_of_each_others_noise(world: World) -> None:
+    for login in ("ulla", "umar"):
+        store(world.drive(login), "/Rum/._bid", apple_double((9, login.encode())))
+    for login in ("ulla", "umar"):
+        assert fetch(world.drive(login), "/Rum/._bid") == apple_double((9, login.encode()))
+        assert names(world.drive(login)) == ["._bid"]
+    assert names(world.drive("eva")) == ["Mapp"]
+
+
+def test_a_moved_folder_takes_its_noise_along(world: World) -> None:
+    eva = world.drive("eva")
+    store(eva, "/Rum/Mapp/._a", DOUBLE)
+    eva.move(parse("/Rum/Mapp"), parse("/Rum/Pärm"), overwrite=False)
+    assert fetch(eva, "/Rum/Pärm/._a") == DOUBLE
+    eva.delete(parse("/Rum/Pärm"))
+    with pytest.raises(NotFound):
+        eva.stat(parse("/Rum/Pärm/._a"))
