@@ -47,6 +47,10 @@ class Readable(Protocol):
         """Yield the bytes from `start` to `stop`, each piece good until the next."""
         ...
 
+    def read_on(self, offset: int) -> bytes:
+        """Return some bytes from `offset` on; empty past the end."""
+        ...
+
     def rest(self) -> None:
         """Let go of buffers."""
         ...
