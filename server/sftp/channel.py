@@ -27,22 +27,26 @@ class Jobs:
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "storage")
-        self.running = 0
+        self._lingering: set[Engine] = set()
+
+    def linger(self, engine: Engine) -> None:
+        """Know of an engine whose channel is gone, and that may still put uploads aside."""
+        self._lingering = {each for each in (*self._lingering, engine) if not each.is_idle}
+
+    @property
+    def are_done(self) -> bool:
+        """Whether nothing is left to do for those who are gone."""
+        return all(each.is_idle for each in self._lingering)
 
     def submit(self, loop: asyncio.AbstractEventLoop, job: Job, done: Done) -> None:
         """Run `job` in a thread, then `done` in the loop."""
-        self.running += 1
-
-        def ended(result: Any, error: BaseException | None) -> None:
-            self.running -= 1
-            done(result, error)
 
         def work() -> None:
             try:
                 result, error = job(), None
             except BaseException as raised:
                 result, error = None, raised
-            loop.call_soon_threadsafe(ended, result, error)
+            loop.call_soon_threadsafe(done, result, error)
 
         self._pool.submit(work)
 
@@ -80,6 +84,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         engine, self._chan = self._engine, None
         if engine is not None:
             engine.lost()
+            self._jobs.linger(engine)
         if self._pipe is not None:
             self._pipe.lost()
         self._ended(self)
@@ -154,7 +159,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way that would be lost."""
-        return self._pipe is None and (self._engine is None or self._engine.is_idle)
+        engine = self._engine
+        return self._pipe is None and (engine is None or (engine.is_idle and not engine.documents.any_open))
 
     # --- what the engine asks for
 

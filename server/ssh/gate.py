@@ -77,12 +77,7 @@ class Gate:
             worker = _Worker(ours)
             self._workers.append(worker)
             self._selector.register(ours, selectors.EVENT_READ, worker)
-            if self._waiting is not None:
-                connection, network = self._waiting
-                self._waiting = None
-                self._hand_over(connection, network)
-                connection.close()
-            self._accept_if_any()
+            self._hand_over_waiting()
         self._wake_there.send(b"\0")
         return theirs
 
@@ -98,10 +93,11 @@ class Gate:
 
     def _run(self) -> None:
         while True:
-            ready = self._selector.select()
+            ready = self._selector.select(None if self._waiting is None else _PAUSE_SECONDS)
             with self._guard:
                 if self._is_closed:
                     break
+                self._hand_over_waiting()
                 for key, _ in ready:
                     if key.fileobj is self._listener:
                         self._accept()
@@ -120,11 +116,12 @@ class Gate:
 
     def _accept_if_any(self) -> None:
         """Accept while there is somebody to hand a connection to; else they wait in the kernel."""
-        if self._workers and not self._is_accepting:
+        wanted = bool(self._workers) and self._waiting is None
+        if wanted and not self._is_accepting:
             self._selector.register(self._listener, selectors.EVENT_READ, None)
-        elif not self._workers and self._is_accepting:
+        elif not wanted and self._is_accepting:
             self._selector.unregister(self._listener)
-        self._is_accepting = bool(self._workers)
+        self._is_accepting = wanted
 
     def _accept(self) -> None:
         try:
@@ -140,13 +137,19 @@ class Gate:
             return
         network = self._network(str(address[0]))
         self._make_room(network)
-        self._hand_over(connection, network)
-        if not self._workers:  # the last has just died; this one need not know
-            self._waiting = connection, network
-        else:
-            connection.close()
+        self._waiting = connection, network
+        self._hand_over_waiting()
 
-    def _hand_over(self, connection: socket.socket, network: bytes) -> None:
+    def _hand_over_waiting(self) -> None:
+        """Hand over what was accepted last. Where nobody takes it, workers being behind or dead, nothing more is
+        accepted until somebody does.
+        """
+        if self._waiting is not None and self._hand_over(*self._waiting):
+            self._waiting[0].close()
+            self._waiting = None
+        self._accept_if_any()
+
+    def _hand_over(self, connection: socket.socket, network: bytes) -> bool:
         for worker in sorted(self._workers, key=lambda each: len(each.numbers)):
             self._next += 1
             try:
@@ -160,7 +163,8 @@ class Gate:
             self._known[self._next] = _Known(worker, network)
             self._strangers.setdefault(network, {})[self._next] = None
             self._strangers_count += 1
-            return
+            return True
+        return False
 
     def _make_room(self, network: bytes) -> None:
         """Cut the eldest stranger, of the same address or of the one that has most, if there are too many."""

@@ -131,6 +131,8 @@ class SshWorker:
             keepalive_interval=chosen.keep_alive_seconds,
             keepalive_count_max=3,
         )
+        if not legacy:  # RSA keys sign with SHA-2 alone
+            options.server_host_keys.pop(b"ssh-rsa", None)
         return options
 
     def _hear(self, loop: asyncio.AbstractEventLoop, options: SSHServerConnectionOptions) -> None:
@@ -216,7 +218,7 @@ class SshWorker:
                     waiting = True
             if not waiting and now_us() >= until:
                 break
-            if not self._visitors and not self.jobs.running:
+            if not self._visitors and self.jobs.are_done:
                 break
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         await asyncio.sleep(_DRAIN_STEP_SECONDS)  # the last words leave

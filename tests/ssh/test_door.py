@@ -1,0 +1,311 @@
+"""The door itself: what it offers, what it refuses in one clear line, `scp` both ways, host keys and their change."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from providers.installation import Installation
+from server.ssh import algorithms, fast
+from server.ssh.hostkeys import HostKeys
+from tests.serving import start
+from tests.ssh.doors import Door, serving_sftp
+from tests.tools import need
+from tests.worlds import World, settings_for
+
+CONTENT = os.urandom(300_000)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    file = tmp_path / "in.bin"
+    file.write_bytes(CONTENT)
+    return file
+
+
+# --- what is offered
+
+
+def test_ssh_audit_finds_no_failure(door: Door) -> None:
+    audit = Path(sys.executable).with_name("ssh-audit")
+    ran = door.run(audit, "--json", "--skip-rate-test", f"{door.host}:{door.port}")
+    found = json.loads(ran.stdout)
+    failures = [
+        (kind, each["algorithm"])
+        for kind in ("kex", "key", "enc", "mac")
+        for each in found[kind]
+        if each.get("notes", {}).get("fail")
+    ]
+    assert failures == []
+    assert found["cves"] == []
+    assert {each["algorithm"] for each in found["kex"]} >= {*algorithms.KEX, "kex-strict-s-v00@openssh.com"}
+    assert {"ssh-ed25519", "rsa-sha2-512"} <= {each["algorithm"] for each in found["key"]}
+    offered = [each["algorithm"] for each in found["enc"]]
+    assert offered == [name for name in algorithms.CIPHERS if "chacha" not in name], "ssh-audit says that it is OpenSSH"
+    assert found["compression"] == ["none"]
+
+
+def test_old_algorithms_only_behind_the_switch(door: Door, tmp_path: Path) -> None:
+    def agreed(at: Door) -> list[str]:
+        old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha1", "-o", "Ciphers=aes128-cbc", "-o", "MACs=hmac-sha1"]
+        ran = at.run(need("ssh"), *old, *at.options("vera", port="-p"), f"vera@{at.host}", "md5sum")
+        return ran.stdout.split()[:1]
+
+    assert agreed(door) == []
+    with serving_sftp(tmp_path, **{"sftp.legacy_algorithms": True, "sftp.workers": 1}) as lax:
+        assert agreed(lax) == [hashlib.md5(b"").hexdigest()]
+
+
+@pytest.mark.parametrize("cipher", [name for name in algorithms.CIPHERS if "chacha" not in name])
+def test_each_cipher_carries(door: Door, local: Path, home: str, cipher: str) -> None:
+    address = f"anna@{door.host}"
+    batch = f'put {local} "{home}/{cipher}"\nget "{home}/{cipher}" {local}.back\n'
+    ran = door.run(need("sftp"), "-c", cipher, *door.options("anna"), "-b", "-", address, input=batch)
+    assert ran.returncode == 0, ran.stderr
+    assert Path(f"{local}.back").read_bytes() == CONTENT
+
+
+def test_chacha_for_those_who_have_nothing_better(door: Door) -> None:
+    """asyncssh knows strict key exchange, so it may; OpenSSH has AES-GCM, so it is not offered the slower one."""
+    key = door.key("vera")
+    assert door.may("vera", client_keys=[key], encryption_algs=["chacha20-poly1305@openssh.com"])
+    ran = door.run(
+        need("ssh"),
+        "-c",
+        "chacha20-poly1305@openssh.com",
+        *door.options("vera", port="-p"),
+        f"vera@{door.host}",
+        "md5sum",
+    )
+    assert ran.returncode == 255
+
+
+def test_without_strict_key_exchange_chacha_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not know it, as before 2024, gets AES-GCM, or nothing that packets can be dropped from."""
+    key = door.key("vera")
+
+    known = asyncssh.connection.SSHConnection._get_extra_kex_algs
+
+    def unaware(self: asyncssh.connection.SSHConnection) -> list[bytes]:
+        return [name for name in known(self) if b"strict" not in name]
+
+    monkeypatch.setattr(asyncssh.connection.SSHConnection, "_get_extra_kex_algs", unaware)
+
+    assert door.may("vera", client_keys=[key], encryption_algs=["aes128-gcm@openssh.com"])
+    assert not door.may("vera", client_keys=[key], encryption_algs=["chacha20-poly1305@openssh.com"])
+
+
+def test_which_connection_serves(door: Door, request: pytest.FixtureRequest) -> None:
+    """The faster one leans on asyncssh's inside: a version that nobody tried it with must not get it."""
+    assert fast.is_tested(), "run every test of SFTP with this asyncssh, then name it in TESTED"
+
+
+# --- what is refused
+
+
+def test_there_is_no_shell(door: Door) -> None:
+    ran = door.ssh("vera")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert "no shell" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["ls", "sh -c true", "md5sum a b", "md5sum -c x", "sha256sum x", "md5sum 'a", "scp", "scp -t", "scp -tf x", ""],
+)
+def test_other_commands_are_refused_in_one_line(door: Door, command: str) -> None:
+    ran = door.ssh("vera", command or " ")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.fullmatch(r"Mellanrum: .+\n", ran.stderr)
+    assert "sha256sum" not in ran.stderr and "sh -c" not in ran.stderr, "what was asked for is not repeated"
+
+
+def test_rsync_is_refused_and_says_why(door: Door, local: Path) -> None:
+    shell = " ".join(map(str, (need("ssh"), *door.options("vera", port="-p"))))
+    ran = door.run(need("rsync"), "-e", shell, local, f"vera@{door.host}:/Sandbox/")
+    assert ran.returncode != 0
+    assert "Mellanrum: rsync needs a shell" in ran.stderr
+
+
+def test_nothing_is_forwarded(door: Door) -> None:
+    key = door.key("vera")
+
+    async def tries() -> list[str]:
+        refused = []
+        async with door.connect("vera", client_keys=[key]) as connection:
+            try:
+                await connection.open_connection("127.0.0.1", door.port)
+            except asyncssh.ChannelOpenError:
+                refused.append("direct")
+            try:
+                await connection.forward_remote_port("127.0.0.1", 0, "127.0.0.1", 1)
+            except (asyncssh.ChannelListenError, asyncssh.Error):
+                refused.append("listen")
+            ran = await connection.run(term_type="xterm", request_pty=True, stdin=asyncssh.DEVNULL, encoding=None)
+            refused += ["shell"] if ran.exit_status == 1 else []
+        return refused
+
+    assert {"direct", "listen"} <= set(asyncio.run(_or_refused(tries)))
+
+
+async def _or_refused(tries: object) -> list[str]:
+    try:
+        return await tries()  # type: ignore[operator, no-any-return]
+    except asyncssh.ChannelOpenError:  # a terminal was asked for, and none is given
+        return ["direct", "listen"]
+
+
+def test_channels_have_a_cap(door: Door) -> None:
+    key = door.key("vera")
+
+    async def opened() -> int:
+        count = 0
+        async with door.connect("vera", client_keys=[key]) as connection:
+            try:
+                for _ in range(40):
+                    await connection.start_sftp_client()
+                    count += 1
+            except asyncssh.ChannelOpenError:
+                pass
+        return count
+
+    assert asyncio.run(opened()) == 10
+
+
+def test_garbage_before_and_after_the_banner(door: Door) -> None:
+    for sent in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 70_000, b"SSH-2.0-x\r\n" + os.urandom(4000), b"SSH-1.5-x\r\n"):
+        with socket.create_connection((door.host, door.port), 10) as client:
+            client.sendall(sent)
+            client.settimeout(30)
+            try:
+                while client.recv(65536):
+                    pass
+            except ConnectionResetError:
+                pass
+    assert door.may("vera", password=door.password("vera"))
+
+
+# --- scp and the hashes
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_scp_both_ways(door: Door, local: Path, home: str, old: bool) -> None:
+    command = [need("scp"), *(["-O"] if old else []), *door.options("anna")]
+    quoted = f"'{home}'" if old else home
+    sent = door.run(*command, "-p", local, f"anna@{door.host}:{quoted}/x.bin")
+    assert (sent.returncode, sent.stderr) == (0, "")
+    back = local.with_name("back.bin")
+    got = door.run(*command, "-p", f"anna@{door.host}:{quoted}/x.bin", back)
+    assert (got.returncode, got.stderr) == (0, "")
+    assert back.read_bytes() == CONTENT
+    assert abs(back.stat().st_mtime - local.stat().st_mtime) < 1
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_scp_of_folders(door: Door, tmp_path: Path, home: str, old: bool) -> None:
+    tree = tmp_path / "träd"
+    (tree / "inre" / "tom").mkdir(parents=True)
+    (tree / "a.txt").write_bytes(b"a")
+    (tree / "inre" / "b b.txt").write_bytes(b"b" * 100_000)
+    (tree / "inre" / "noll").write_bytes(b"")
+    command = [need("scp"), "-r", *(["-O"] if old else []), *door.options("anna")]
+    quoted = f"'{home}'" if old else home
+    assert door.run(*command, tree, f"anna@{door.host}:{quoted}").returncode == 0
+    back = tmp_path / "back"
+    assert door.run(*command, f"anna@{door.host}:{quoted}/träd", back).returncode == 0
+    named = {str(each.relative_to(tree)): each.read_bytes() if each.is_file() else None for each in tree.rglob("*")}
+    assert named == {
+        str(each.relative_to(back)): each.read_bytes() if each.is_file() else None for each in back.rglob("*")
+    }
+
+
+def test_scp_of_what_may_not_be(door: Door, local: Path, home: str) -> None:
+    def tried(login: str, *words: str) -> tuple[int, str]:
+        ran = door.run(need("scp"), "-O", *door.options(login), *words)
+        return ran.returncode, ran.stderr
+
+    code, says = tried("anna", str(local), f"anna@{door.host}:'{home}/nowhere/x'")
+    assert code == 1 and says.count("\n") == 1
+    code, says = tried("vera", str(local), f"vera@{door.host}:/Sandbox/x")
+    assert code == 1 and "do not let you" in says
+    code, absent = tried("vera", f"vera@{door.host}:/Sandbox/absent", str(local.parent))
+    assert code == 1
+    code, foreign = tried("nils", f"nils@{door.host}:/Sandbox/absent", str(local.parent))
+    assert code == 1 and foreign == absent
+    code, says = tried("anna", str(local.parent), f"anna@{door.host}:'{home}'")
+    assert code == 1  # a folder without -r
+
+
+def test_scp_by_a_pattern(door: Door, tmp_path: Path, home: str) -> None:
+    for name in ("a.txt", "b.txt", "c.pdf"):
+        (tmp_path / name).write_text(name)
+    files = sorted(tmp_path.glob("*.*"))
+    assert door.run(need("scp"), "-O", *door.options("anna"), *files, f"anna@{door.host}:'{home}'").returncode == 0
+    (tmp_path / "got").mkdir()
+    ran = door.run(need("scp"), "-O", "-T", *door.options("anna"), f"anna@{door.host}:'{home}/*.txt'", tmp_path / "got")
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(each.name for each in (tmp_path / "got").iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_hashes_for_rclone(door: Door, local: Path, home: str) -> None:
+    assert door.sftp("anna", f'put {local} "{home}/x y.bin"').returncode == 0
+    for program, made in (("md5sum", hashlib.md5), ("sha1sum", hashlib.sha1)):
+        ran = door.ssh("anna", f"{program} '{home}/x y.bin'")
+        assert (ran.returncode, ran.stdout) == (0, f"{made(CONTENT).hexdigest()}  {home}/x y.bin\n")
+        ran = door.ssh("anna", program, stdin=None, input="abc")
+        assert ran.stdout == f"{made(b'abc').hexdigest()}  -\n"
+        ran = door.ssh("anna", f"{program} '{home}/absent'")
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+
+
+# --- host keys
+
+
+def test_host_keys_are_sealed_and_change_in_two_steps(door: Door, tmp_path: Path) -> None:
+    sealer = door.world.installation.keyring.installation().general
+    keys = HostKeys(tmp_path, sealer)
+    first = keys.make_missing()
+    assert [(each.name, each.is_next) for each in first] == [("ed25519", False), ("rsa", False)]
+    assert keys.make_missing() == first
+    for file in (tmp_path / "ssh").glob("*.sealed"):
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert b"PRIVATE" not in file.read_bytes() and b"openssh-key" not in file.read_bytes()
+    announced = keys.announce_next()
+    assert announced[:2] == first and [each.is_next for each in announced[2:]] == [True, True]
+    rotated = keys.rotate()
+    assert [each.fingerprint for each in rotated] == [each.fingerprint for each in announced[2:]]
+    assert {each.fingerprint for each in keys.rotate()}.isdisjoint(each.fingerprint for each in (*first, *rotated))
+
+
+def test_clients_learn_the_next_host_key(tmp_path: Path) -> None:
+    with serving_sftp(tmp_path, **{"sftp.workers": 1}) as door:
+        pass
+    sealer_of = HostKeys(tmp_path / "data", door.world.installation.keyring.installation().general)
+    announced = {each.public.split()[1] for each in sealer_of.announce_next()}
+    folder = tmp_path / "data"
+    world = World(Installation.open(folder, settings_for(folder)), passwords=door.world.passwords)
+    world.people = door.world.people
+    server = start(folder, world, **{"sftp.enabled": True, "http.workers": 1, "sftp.workers": 1})
+    try:
+        again = Door(server, tmp_path, keys=dict(door.keys))
+        known = again.known_hosts()
+        lines = known.read_text().splitlines()[:2]  # those in use stand first
+        options = [each.replace("UpdateHostKeys=no", "UpdateHostKeys=yes") for each in again.options("vera", port="-p")]
+        known.write_text("\n".join(lines) + "\n")
+        ran = again.run(need("ssh"), *options, f"vera@{again.host}", "md5sum")
+        assert ran.returncode == 0, ran.stderr
+        learnt = {line.split()[2] for line in known.read_text().splitlines()}
+        assert announced & learnt, "at least the kind that was agreed on"
+        assert learnt <= announced | {line.split()[2] for line in lines}
+    finally:
+        server.stop()
+        world.installation.close()
