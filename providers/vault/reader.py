@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from providers.vault import manifests
+from providers.vault.aside import Aside
 from providers.vault.errors import DamagedContent, damaged
 from providers.vault.manifests import Chunk, LeafRef, Shape
 from providers.vault.records import Kind
@@ -97,9 +98,16 @@ class ContentReader:
     """Reads one content, each byte checked against its seal. Safe to use from many threads, one at a time within."""
 
     def __init__(
-        self, store: Store, sealing: Sealing, content: bytes, locate: Locate, leaves: Leaves | None = None
+        self,
+        store: Store,
+        sealing: Sealing,
+        content: bytes,
+        locate: Locate,
+        aside: Aside,
+        leaves: Leaves | None = None,
     ) -> None:
         self.content = content
+        self._aside = aside
         self._leaves_kept = leaves
         self._is_kept = False
         self._what = manifests.content(content)
@@ -159,17 +167,28 @@ class ContentReader:
         Raises DamagedContent before anything damaged would be yielded.
         """
         end = self.size if stop is None else min(stop, self.size)
-        window = _Window()
-        while start < end:
-            with self._guard:
-                self._fill(window, start, end)
-            view = window.view(start, end)
-            start += len(view)
+        if start >= end:
+            return
+        here, there = _Window(), _Window()
+        self._fill_alone(here, start, end)
+        while True:
+            following = min(here.start + here.size, end)
+            # While one piece is sent, the next is read and opened.
+            ahead = self._aside.submit(self._fill_alone, there, following, end) if following < end else None
+            view = here.view(start, end)
             yield view
             try:
                 view.release()  # who kept it gets an error, not other bytes
             except BufferError:
-                window = _Window()
+                here = _Window()
+            if ahead is None:
+                return
+            ahead.result()
+            here, there, start = there, here, following
+
+    def _fill_alone(self, window: _Window, offset: int, stop: int) -> None:
+        with self._guard:
+            self._fill(window, offset, stop)
 
     def listed(self) -> Iterator[Chunk]:
         """Yield the chunks of the content in order."""

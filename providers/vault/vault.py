@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from config.database import Syncable
+from providers.vault.aside import Aside
 from providers.vault.chunker import chunker_for
 from providers.vault.drafts import Draft
 from providers.vault.manifests import chunker_of
@@ -19,7 +20,7 @@ from providers.vault.sealing import Sealing, SpaceKeys
 from providers.vault.shelf import Shelf
 from providers.vault.store import Store
 from providers.vault.versions import VersionRecord, pack_version
-from providers.vault.writer import Assembly, ChunkRecord, ContentWriter, Hashing, Known, Sealed
+from providers.vault.writer import Assembly, ChunkRecord, ContentWriter, Known, Sealed
 
 __all__ = [
     "ChunkRecord",
@@ -52,7 +53,7 @@ class Vault:
         self._store = store
         self._keyring = keyring
         self._shelf = Shelf(store)
-        self._hashing = Hashing()
+        self._aside = Aside()
         self._leaves = Leaves()
         self._guard = threading.Lock()
         self._sealings: OrderedDict[bytes, Sealing] = OrderedDict()
@@ -73,7 +74,7 @@ class Vault:
         """
         sealing = self._sealing(space)
         chosen = chunker_for(declared, chunker)
-        return ContentWriter(Assembly(sealing, self._shelf, known, chosen), sealing, self._hashing, chosen, declared)
+        return ContentWriter(Assembly(sealing, self._shelf, known, chosen), sealing, self._aside, chosen, declared)
 
     def reader(self, space: bytes, content: bytes, locate: Locate, *, anew: bool = False) -> ContentReader:
         """Return a reader of the content that `Sealed.content` refers to. Raises DamagedContent.
@@ -81,7 +82,8 @@ class Vault:
         `locate` returns where each of up to 1,024 cids lies; cids it leaves out are missing. What it said of a small
         content is remembered; `anew` asks it all the same.
         """
-        return ContentReader(self._store, self._sealing(space), content, locate, None if anew else self._leaves)
+        leaves = None if anew else self._leaves
+        return ContentReader(self._store, self._sealing(space), content, locate, self._aside, leaves)
 
     def version_record(self, space: bytes, fields: VersionRecord) -> tuple[ChunkRecord, frozenset[Syncable]]:
         """Append the record that a version leaves of itself; return where it lies and what must be synced."""
@@ -133,7 +135,7 @@ class Vault:
     def close(self) -> None:
         """End all packs. Nothing can be written afterwards."""
         self._shelf.close()
-        self._hashing.close()
+        self._aside.close()
 
     def _sealing(self, space: bytes) -> Sealing:
         # The keyring is asked each time, so that a destroyed key is gone at once.

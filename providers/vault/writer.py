@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from config.database import Syncable
+from providers.vault.aside import Aside
 from providers.vault.chunker import boundary, largest
 from providers.vault.errors import ContentTooLarge
 from providers.vault.manifests import (
@@ -72,28 +71,6 @@ class Sealed:
     relied: tuple[bytes, ...]
     sealed_bytes: int
     needs: frozenset[Syncable]
-
-
-class Hashing:
-    """Runs SHA-256 beside the writer: hashlib lets go of the interpreter's lock. Shared by all writers of a vault."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-
-    def submit(self, digest: hashlib._Hash, data: memoryview) -> Future[None]:
-        """Begin to feed `data` to `digest`; it must not change until the future is done."""
-        with self._guard:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sha256")
-            return self._pool.submit(digest.update, data)
-
-    def close(self) -> None:
-        """End the threads."""
-        with self._guard:
-            if self._pool is not None:
-                self._pool.shutdown(wait=True)
-                self._pool = None
 
 
 class Assembly:
@@ -219,12 +196,10 @@ class Assembly:
 class ContentWriter:
     """Takes a content from its beginning to its end. One thread at a time; memory stays below about 4 MiB."""
 
-    def __init__(
-        self, assembly: Assembly, sealing: Sealing, hashing: Hashing, chunker: int, declared: int | None
-    ) -> None:
+    def __init__(self, assembly: Assembly, sealing: Sealing, aside: Aside, chunker: int, declared: int | None) -> None:
         self._assembly: Assembly | None = assembly
         self._seed = sealing.seed
-        self._hashing = hashing
+        self._aside = aside
         self._chunker = chunker
         self._capacity = BATCH_BYTES + largest(chunker)
         self._buffer = bytearray(min(self._capacity, _FIRST_BYTES if declared is None else max(declared, 1)))
@@ -301,6 +276,6 @@ class ContentWriter:
 
     def _hash(self, view: memoryview) -> Future[None] | None:
         if len(view) >= _HASH_ASIDE_BYTES:
-            return self._hashing.submit(self._digest, view)
+            return self._aside.submit(self._digest.update, view)
         self._digest.update(view)
         return None

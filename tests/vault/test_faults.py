@@ -53,6 +53,34 @@ def test_corrupt_byte_anywhere_in_record(world: World, tmp_path: Path) -> None:
     assert world.get(sealed) == data
 
 
+def test_damage_ahead_of_what_is_handed_out(world: World, tmp_path: Path) -> None:
+    data = os.urandom(6 << 20)
+    sealed = world.put(data)
+    (file,) = packs_of(tmp_path / "vault")
+    middle = sealed.records[len(sealed.records) // 2]
+    flip(file, middle.offset + middle.length - 1)
+    whole = b""
+    with pytest.raises(DamagedContent) as raised:
+        for piece in world.reader(sealed).chunks():
+            whole += piece
+    assert raised.value.facts["offset"] == middle.offset
+    assert 1 << 20 < len(whole) < 4 << 20
+    assert data.startswith(whole)
+
+
+def test_a_stream_left_in_the_middle(world: World) -> None:
+    data = os.urandom(6 << 20)
+    sealed = world.put(data)
+    reader = world.reader(sealed)
+    for _ in range(20):
+        pieces = reader.chunks(100)
+        first = next(pieces)
+        assert data.startswith(bytes(first), 100)
+        pieces.close()
+    assert reader.read(5 << 20, 10) == data[5 << 20 : (5 << 20) + 10]
+    assert world.get(sealed) == data
+
+
 @pytest.mark.parametrize("closed", [True, False], ids=["with footer", "without footer"])
 def test_scrub_finds_any_flipped_byte_of_a_pack(world: World, tmp_path: Path, closed: bool) -> None:
     for size in (10, 300, 0, 70):
