@@ -127,6 +127,16 @@ def test_noise_is_served_and_tells_nobody(world: World) -> None:
     assert not list(world.installation.verify())
 
 
+def test_noise_lies_sealed(world: World, data_folder: FilePath) -> None:
+    for number in range(3):
+        store(world.drive("eva"), f"/Rum/._hemligtnamn{number}", apple_double((2, b"hemligt innehall" * 20)))
+    world.installation.tick()
+    files = [path for path in data_folder.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert b"hemligt" not in path.read_bytes(), path
+
+
 def test_a_probe_is_not_noted(world: World) -> None:
     noted: list[object] = []
     world.installation.audit.note_unseen = noted.append  # type: ignore[method-assign,assignment]

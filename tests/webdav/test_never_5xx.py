@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from server.webdav.app import METHODS
-from tests.serving import SPACE, Dav, Served, serving, space_path
+from tests.serving import SPACE, Dav, Reply, Served, serving, space_path
 from tests.webdav.conftest import Home
 
 BODIES = {
@@ -62,6 +62,13 @@ def special_paths(server: Served) -> list[str]:
     return [*named, *past, space, f"{space}/", "/none", "/none/below"]
 
 
+def is_fine(method: str, path: str, reply: Reply) -> bool:
+    """Tell whether an answer is one that clients understand. GET and HEAD of a folder are sent to its slash by 301."""
+    if reply.status == 301:
+        return method in ("GET", "HEAD") and not path.endswith("/") and reply.headers["location"].endswith("/")
+    return reply.status < 300 or reply.status == 304 or 400 <= reply.status < 500
+
+
 def test_random_requests(home: Home) -> None:
     chance = random.Random(4711)
     home.dav.put(home / "doc", b"hello")
@@ -75,8 +82,7 @@ def test_random_requests(home: Home) -> None:
         chosen = chance.sample(sorted(HEADERS), chance.randrange(5))
         headers = {name: chance.choice(HEADERS[name]) for name in chosen}
         reply = home.dav.raw(method, home.dav.href(path), body or None, headers)
-        assert reply.status < 500, (step, method, path, body, headers, reply)
-        assert not 300 <= reply.status < 400 or reply.status == 304, (step, method, path, headers, reply)
+        assert is_fine(method, path, reply), (step, method, path, body, headers, reply)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -89,5 +95,4 @@ def test_special_places(server: Served, anna: Dav, method: str) -> None:
         for body in BODIES.values():
             for headers in ({"Depth": "0"}, {"Depth": "1", "Destination": "/dav/x/y"}, {"Destination": "/dav/"}):
                 reply = anna.raw(method, anna.href(path), body or None, headers)
-                assert reply.status < 300 or 400 <= reply.status < 500, (path, body, headers, reply)
-                assert not 300 <= reply.status < 400
+                assert is_fine(method, path, reply), (path, body, headers, reply)
