@@ -75,6 +75,7 @@ class Edit:
         self._is_published = False
         #: How much was streamed, and how many records the catalogue knew, when it was last made durable.
         self._safe_bytes = self._safe_records = 0
+        self._is_nameless = False
         #: A part of the stream was lost.
         self._is_torn = False
         self._published_bytes = 0 if draft is None or begun.kept is None else begun.kept.sealed_bytes
@@ -136,7 +137,9 @@ class Edit:
 
     def sync(self) -> None:
         """Make what was written durable, for its maker to find. It stays unseen by others."""
-        if self.is_changed:
+        if self._is_nameless:
+            self._as_draft().sync()
+        elif self.is_changed:
             self._keep()
 
     def commit(self, *, modified: int | None = None) -> tuple[Item, bool] | None:
@@ -184,6 +187,7 @@ class Edit:
 
     def unname(self) -> None:
         """The name goes, and what is written goes on without it, until it is discarded."""
+        self._is_nameless = True
         if self._kept is not None:
             unname(self._session.storage, self._begun.space, self._kept)
             self._kept = None
@@ -200,7 +204,7 @@ class Edit:
             self._forget_stream()
             raise
         self._streamed += len(data)
-        if self.is_new and self._streamed - self._safe_bytes >= CHECKPOINT_BYTES:
+        if self.is_new and not self._is_nameless and self._streamed - self._safe_bytes >= CHECKPOINT_BYTES:
             self._make_safe()
 
     def _make_safe(self) -> None:

@@ -400,6 +400,8 @@ def test_a_durable_upload_that_loses_its_name_is_not_found_under_it(world: World
     client.path_request(Type.REMOVE, "/Rum/b.bin")
     assert code_of(lambda: client.setstat("/Rum/b.bin", sized(5))) == Code.NO_SUCH_FILE
     client.write(handle, 100_000, b"more")
+    client.extended("fsync@openssh.com", string(handle))
+    assert "b.bin" not in client.names("/Rum")
     assert client.read(handle, 99_999, 10) == BIG[99_999:100_000] + b"more"
     client.close(handle)
     assert "b.bin" not in client.names("/Rum")
