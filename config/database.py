@@ -4,13 +4,11 @@ Two registries of tables. `durable` holds all that was ever acknowledged; `trans
 machine's power: locks, throttles, leases. On SQLite each is a file of its own (synchronous FULL and NORMAL); on
 PostgreSQL both live in one database, the second reached with synchronous_commit off.
 
-Here and in `config.snapshots` alone SQL stands as text.
+Here, in `config.snapshots` and in `config.writers` alone SQL stands as text.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +36,7 @@ from config import patience
 from config.clock import now_us
 from config.errors import StorageFull
 from config.snapshots import POOL_MAX, Snapshots, translated
+from config.writers import Exclusive, FileLock, NoLock, Savepoint, Writer
 
 #: Constraints have names, so that later migrations can speak of them on every engine.
 _NAMING = {
@@ -85,8 +84,8 @@ class Database:
             self.transient_engine = _postgresql_engine(self.url, synchronous=False)
             for engine in (self.durable_engine, self.transient_engine):
                 patience.limit(engine, lambda: self.answer_seconds_max)
-            self._durable_lock: _Exclusive = _NoLock()
-            self._transient_lock: _Exclusive = _NoLock()
+            self._durable_lock: Exclusive = NoLock()
+            self._transient_lock: Exclusive = NoLock()
         else:
             self.durable_engine = _sqlite_engine(folder / "catalogue.db", synchronous="FULL")
             self.transient_engine = _sqlite_engine(folder / "transient.db", synchronous="NORMAL")
@@ -94,22 +93,20 @@ class Database:
             self._transient_lock = FileLock(folder / "transient.lock")
         self._commits = _GroupCommit(self)
         self._durable_snapshots = Snapshots(self.durable_engine)
-        self._durable_writers = Snapshots(self.durable_engine, writing=True)
         self._transient_snapshots = Snapshots(self.transient_engine)
-        self._transient_writers = Snapshots(self.transient_engine, writing=True)
+        self._durable_writer = Writer(self.durable_engine, self._durable_lock)
+        self._transient_writer = Writer(self.transient_engine, self._transient_lock)
 
     def read(self) -> AbstractContextManager[Connection]:
         """Give a connection on which all statements see the durable tables as of one moment."""
         return self._durable_snapshots.taken()
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """Give the exclusive writer's connection; commit durably on leaving, roll back on an exception.
 
         On PostgreSQL writers run side by side, and rows are what they lock.
         """
-        with self._durable_lock, self._durable_writers.taken() as connection:
-            yield connection
+        return self._durable_writer.taken()
 
     def apply(self, operation: Callable[[Connection], T], needs: Iterable[Syncable] = (), order: bytes = b"") -> T:
         """Run `operation` in a transaction shared with others that wait, and return once it is durable.
@@ -133,11 +130,9 @@ class Database:
         """Give a snapshot of the transient tables."""
         return self._transient_snapshots.taken()
 
-    @contextmanager
-    def transient_write(self) -> Iterator[Connection]:
+    def transient_write(self) -> AbstractContextManager[Connection]:
         """Give the writer's connection to the transient tables; commit on leaving."""
-        with self._transient_lock, self._transient_writers.taken() as connection:
-            yield connection
+        return self._transient_writer.taken()
 
     def now_us(self, connection: Connection) -> int:
         """Return the database's clock in microseconds UTC: on SQLite this machine's, else the server's."""
@@ -169,70 +164,14 @@ class Database:
     def dispose(self) -> None:
         """Close every connection."""
         self._commits.close()
-        for kept in (
-            self._durable_snapshots,
-            self._durable_writers,
-            self._transient_snapshots,
-            self._transient_writers,
-        ):
-            kept.close()
+        self._durable_snapshots.close()
+        self._transient_snapshots.close()
+        self._durable_writer.close()
+        self._transient_writer.close()
         self.durable_engine.dispose()
         self.transient_engine.dispose()
         self._durable_lock.close()
         self._transient_lock.close()
-
-
-class _Exclusive(Protocol):
-    def __enter__(self) -> object: ...
-    def __exit__(self, *exc: object) -> None: ...
-    def close(self) -> None: ...
-
-
-class _NoLock:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
-
-
-class FileLock:
-    """A lock between threads and processes alike: fair enough to queue in, gone with the process that held it.
-
-    SQLite's own busy handler starves all writers but one; a blocking flock does not.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._threads = threading.Lock()
-        self._fd: int | None = None
-
-    def __enter__(self) -> FileLock:
-        self._threads.acquire()
-        try:
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        try:
-            fcntl.flock(cast(int, self._fd), fcntl.LOCK_UN)
-        finally:
-            self._threads.release()
-
-    def close(self) -> None:
-        """Forget the file."""
-        with self._threads:
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
 
 
 @dataclass(eq=False)
@@ -337,15 +276,15 @@ class _GroupCommit:
                 batch[0].result = batch[0].operation(connection)
                 return
             for pending in batch:
-                savepoint = connection.begin_nested()
+                savepoint = Savepoint(connection)
                 try:
                     with translated():
                         pending.result = pending.operation(connection)
-                        savepoint.commit()
+                        savepoint.keep()
                 except BaseException as error:
                     if _is_deadlock(error) or isinstance(error, StorageFull):
                         raise  # the whole transaction is lost, not this operation alone
-                    savepoint.rollback()
+                    savepoint.undo()
                     pending.error = error
 
     def _alone(self, pending: _Pending[Any]) -> None:
@@ -385,7 +324,7 @@ def _sqlite_engine(path: Path, synchronous: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         driver: Any = connection.connection.dbapi_connection
-        if not driver.in_transaction:  # that of `Snapshots` has begun
+        if not driver.in_transaction:  # those of snapshots and writers have begun
             # It takes no lock before the first statement, so nothing can go wrong that wants translating.
             driver.execute("BEGIN").close()
 

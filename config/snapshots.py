@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -54,7 +54,7 @@ class _Snapshot:
         else:
             self._owner.give_back(self)
         if isinstance(error, DBAPIError):
-            _raise_told(error)
+            raise_told(error)
 
     def close(self) -> None:
         """Close the connection for good."""
@@ -62,69 +62,23 @@ class _Snapshot:
         self._connection.close()
 
 
-class _Writing(_Snapshot):
-    """Likewise for writing: the writer's transaction is committed on leaving, rolled back on an exception."""
-
-    __slots__ = ()
-
-    def __init__(self, owner: Snapshots, engine: Engine) -> None:
-        super().__init__(owner, engine)
-        self._connection = self._connection.execution_options(**{WRITES: True})
-
-    def __enter__(self) -> Connection:
-        self._run("BEGIN IMMEDIATE")
-        return self._connection
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if self._connection.in_transaction():  # somebody used SQLAlchemy's own way
-                self._connection.commit() if error is None else self._connection.rollback()
-            elif error is None:
-                self._run("COMMIT")
-            elif self._driver.in_transaction:
-                self._driver.execute("ROLLBACK")
-        except BaseException:
-            self.close()
-            raise
-        self._owner.give_back(self)
-        if isinstance(error, DBAPIError):
-            _raise_told(error)
-
-    def _run(self, text: str) -> None:
-        base = self._connection.dialect.loaded_dbapi.Error
-        try:
-            self._driver.execute(text)
-        except base as error:
-            if self._driver.in_transaction:
-                self._driver.execute("ROLLBACK")
-            told = DBAPIError.instance(text, None, error, base, dialect=self._connection.dialect)
-            assert isinstance(told, DBAPIError)
-            _raise_told(told)
-            raise told from error
-
-
 class Snapshots:
-    """Gives snapshots of one engine, or its writer's transactions. The connection used last is used next: what it read
-    is still at hand.
-    """
+    """Gives snapshots of one engine. The connection used last is used next: what it read is still at hand."""
 
-    def __init__(self, engine: Engine, *, writing: bool = False) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self._writing = writing
         self._free: list[_Snapshot] = []
 
     def taken(self) -> AbstractContextManager[Connection]:
-        """Return one that is not in use; it begins when it is entered."""
+        """Return a snapshot that is not in use; it begins when it is entered."""
         if not self._is_sqlite:
             return self._pooled()
         try:
             return self._free.pop()
         except IndexError:
             with translated():
-                return (_Writing if self._writing else _Snapshot)(self, self._engine)
+                return _Snapshot(self, self._engine)
 
     def give_back(self, snapshot: _Snapshot) -> None:
         """Keep one that is not in use any more."""
@@ -141,15 +95,11 @@ class Snapshots:
     @contextmanager
     def _pooled(self) -> Iterator[Connection]:
         with translated(), self._engine.connect() as connection:
-            if self._writing:
-                with connection.execution_options(**{WRITES: True}).begin():
-                    yield connection
-            else:
-                yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def driver_of(connection: Connection) -> Any:
-    """Return the driver's connection, in a transaction, of one given here on SQLite; None of any other connection."""
+    """Return the driver's connection, in a transaction, of one given out on SQLite; None of any other connection."""
     return connection.get_execution_options().get(DRIVER)
 
 
@@ -158,17 +108,24 @@ def writes(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get(WRITES, False))
 
 
+def wrapped(connection: Connection, text: str, error: Exception) -> DBAPIError:
+    """Return what SQLAlchemy would raise for an error of the driver, without the values it was given."""
+    base = connection.dialect.loaded_dbapi.Error
+    made = DBAPIError.instance(text, None, error, base, hide_parameters=True, dialect=connection.dialect)
+    return cast(DBAPIError, made)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Tell a full disk and a busy database from a fault of ours."""
     try:
         yield
     except DBAPIError as error:
-        _raise_told(error)
+        raise_told(error)
         raise
 
 
-def _raise_told(error: DBAPIError) -> None:
+def raise_told(error: DBAPIError) -> None:
     """Raise what a full disk or a busy database is called here, if the error is one of these."""
     text = str(error.orig).lower()
     code = getattr(error.orig, "sqlstate", None) or ""

@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Delete, Dialect, Insert, Integer, LargeBinary, String, Table, Update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from config.queries import SHAPES_MAX, Prepared, lists_of, parameters_of, prepare
-from config.snapshots import driver_of
+from config.snapshots import driver_of, wrapped
 
 #: What the driver takes as it is, so that nothing need look at each value; a bare `bindparam` has no type.
 _PLAIN = (LargeBinary, Integer, Boolean, String, NullType)
@@ -97,9 +96,7 @@ def _driven(connection: Connection, how: str, text: str, values: Any) -> Any:
         if not connection.in_transaction():
             connection.begin()
         driver = connection.connection.dbapi_connection
-    base = connection.dialect.loaded_dbapi.Error
     try:
         return getattr(driver, how)(text, values)
-    except base as error:
-        told = DBAPIError.instance(text, None, error, base, hide_parameters=True, dialect=connection.dialect)
-        raise told from error
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise wrapped(connection, text, error) from error

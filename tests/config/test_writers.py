@@ -1,0 +1,166 @@
+"""Writers: what is acknowledged stands, what fails is undone by itself, and nobody is held to an old moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select
+from sqlalchemy.exc import OperationalError
+
+from config.database import Database
+from config.errors import StorageFull
+from config.queries import Query
+from config.statements import Statement
+
+_TABLE = Table("kept", MetaData(), Column("number", Integer, primary_key=True), Column("word", String))
+_INSERT = Statement(insert(_TABLE))
+_NUMBERS = Query(select(_TABLE.c.number).order_by(_TABLE.c.number))
+
+Work = Callable[[Connection], None]
+
+
+class Refused(Exception):
+    """What an operation raises that is not permitted."""
+
+
+@pytest.fixture
+def empty(database: Database) -> Database:
+    _TABLE.create(database.durable_engine)
+    return database
+
+
+def numbers(database: Database) -> list[int]:
+    with database.read() as connection:
+        return [number for (number,) in _NUMBERS.rows(connection)]
+
+
+def writing(number: int, word: str = "word", *, plainly: bool = False) -> Work:
+    def work(connection: Connection) -> None:
+        if plainly:
+            connection.execute(insert(_TABLE), {"number": number, "word": word})
+        else:
+            _INSERT.run(connection, number=number, word=word)
+
+    return work
+
+
+def together(database: Database, works: list[Work]) -> list[BaseException | None]:
+    """Apply all of `works` in one transaction: they wait while another is under way. Return how each ended."""
+    ended: list[BaseException | None] = [None] * len(works)
+    holds, waiting = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        holds.set()
+        assert waiting.wait(30)
+
+    def run(index: int) -> None:
+        try:
+            database.apply(works[index], order=bytes([index]))
+        except BaseException as error:
+            ended[index] = error
+
+    first = threading.Thread(target=database.apply, args=(hold,))
+    first.start()
+    assert holds.wait(30)
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
+    for thread in threads:
+        thread.start()
+    while len(database._commits._queue) < len(works):
+        threading.Event().wait(0.005)
+    waiting.set()
+    for thread in (first, *threads):
+        thread.join(60)
+    return ended
+
+
+@pytest.mark.parametrize("plainly", [False, True])
+def test_an_exception_undoes_one_operation_of_several(empty: Database, plainly: bool) -> None:
+    def failing(connection: Connection) -> None:
+        writing(2, plainly=plainly)(connection)
+        raise Refused
+
+    ended = together(empty, [writing(1, plainly=plainly), failing, writing(3, plainly=plainly), writing(1)])
+    assert [type(error).__name__ for error in ended] == ["NoneType", "Refused", "NoneType", "IntegrityError"]
+    assert numbers(empty) == [1, 3]
+
+
+@pytest.mark.parametrize("plainly", [False, True])
+def test_an_exception_undoes_a_transaction_and_the_next_one_stands(empty: Database, plainly: bool) -> None:
+    with pytest.raises(Refused), empty.write() as connection:
+        writing(1, plainly=plainly)(connection)
+        raise Refused
+    empty.apply(writing(2, plainly=plainly))
+    empty.apply(writing(3))
+    assert numbers(empty) == [2, 3]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_cursor_left_half_read_holds_nobody_to_its_moment(tmp_path: Path, alone: bool) -> None:
+    database, other = Database(tmp_path), Database(tmp_path)
+    left: list[Any] = []
+
+    def failing(connection: Connection) -> None:
+        found = connection.execute(select(_TABLE))
+        left.append((found, found.fetchone()))
+        raise Refused
+
+    try:
+        _TABLE.create(database.durable_engine)
+        for number in range(200):
+            database.apply(writing(number))
+        if alone:
+            with pytest.raises(Refused):
+                database.apply(failing)
+        else:
+            assert isinstance(together(database, [writing(500), failing])[1], Refused)
+        other.apply(writing(1000))
+        database.apply(writing(1001))
+        assert numbers(database)[-2:] == [1000, 1001]
+    finally:
+        database.dispose()
+        other.dispose()
+
+
+def test_what_a_full_disk_took_along_is_acknowledged_to_nobody(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+
+    def limiting(connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        pages = driver.execute("PRAGMA page_count").fetchone()[0]
+        driver.execute(f"PRAGMA max_page_count={pages}")
+        writing(1)(connection)
+
+    def filling(connection: Connection) -> None:
+        _INSERT.run_many(connection, [{"number": number, "word": "long " * 10_000} for number in range(10, 20)])
+
+    try:
+        _TABLE.create(database.durable_engine)
+        ended = together(database, [limiting, filling, writing(3)])
+        assert [isinstance(error, StorageFull) for error in ended] == [True, True, True]
+        assert numbers(database) == []
+        database.apply(writing(4))
+        assert numbers(database) == [4]
+    finally:
+        database.dispose()
+
+
+def test_a_commit_that_fails_is_acknowledged_to_nobody(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+
+    def leaving(connection: Connection) -> None:
+        writing(1)(connection)
+        driver: Any = connection.connection.dbapi_connection
+        driver.rollback()  # as a statement does that takes the transaction along
+
+    try:
+        _TABLE.create(database.durable_engine)
+        with pytest.raises(OperationalError, match="no transaction is active"):
+            database.apply(leaving)
+        database.apply(writing(2))
+        assert numbers(database) == [2]
+    finally:
+        database.dispose()
