@@ -50,26 +50,35 @@ class Statement:
 
     def run(self, connection: Connection, **values: Any) -> int:
         """Run it once; return how many rows it wrote."""
-        dialect = connection.dialect
-        made = self._made.get(dialect.name) or self._make(dialect)
-        if dialect.name != "sqlite":
+        driver = driver_of(connection) or _sqlite_of(connection)
+        if driver is None:
+            made = self._made_for(connection.dialect)
             return int(connection.execute(made.write, values, execution_options=_COUNTED).rowcount)
-        prepared = self._prepared_for(dialect, made, values)
-        return int(_driven(connection, "execute", prepared.text, prepared.pick(values)).rowcount)
+        prepared = self._prepared.get(tuple(values)) or self._prepared_for(connection.dialect, values)
+        try:
+            count: int = driver.execute(prepared.text, prepared.pick(values)).rowcount
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise wrapped(connection, prepared.text, error) from error
+        return count
 
     def run_many(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it for each of `rows`, which name the same values; lists in them have the same lengths."""
         if not rows:
             return
-        dialect = connection.dialect
-        made = self._made.get(dialect.name) or self._make(dialect)
-        if dialect.name != "sqlite":
-            connection.execute(made.write, list(rows))
+        driver = driver_of(connection) or _sqlite_of(connection)
+        if driver is None:
+            connection.execute(self._made_for(connection.dialect).write, list(rows))
             return
-        prepared = self._prepared_for(dialect, made, rows[0])
-        _driven(connection, "executemany", prepared.text, [prepared.pick(row) for row in rows])
+        prepared = self._prepared.get(tuple(rows[0])) or self._prepared_for(connection.dialect, rows[0])
+        try:
+            driver.executemany(prepared.text, [prepared.pick(row) for row in rows])
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise wrapped(connection, prepared.text, error) from error
 
-    def _make(self, dialect: Dialect) -> _Made:
+    def _made_for(self, dialect: Dialect) -> _Made:
+        found = self._made.get(dialect.name)
+        if found is not None:
+            return found
         write = self._given(_INSERT[dialect.name]) if callable(self._given) else self._given
         for kind in [each.type for each in parameters_of(write)] + [column.type for column in write.table.columns]:
             if not isinstance(kind, _PLAIN):
@@ -78,7 +87,8 @@ class Statement:
         self._made[dialect.name] = made
         return made
 
-    def _prepared_for(self, dialect: Dialect, made: _Made, values: Values) -> Prepared:
+    def _prepared_for(self, dialect: Dialect, values: Values) -> Prepared:
+        made = self._made_for(dialect)
         shape = (*values, *(len(values[name]) for name in made.lists)) if made.lists else tuple(values)
         found = self._prepared.get(shape)
         if found is None:
@@ -89,14 +99,10 @@ class Statement:
         return found
 
 
-def _driven(connection: Connection, how: str, text: str, values: Any) -> Any:
-    """Let the driver run a text; its errors are told as SQLAlchemy tells them, their values left out."""
-    driver = driver_of(connection)
-    if driver is None:
-        if not connection.in_transaction():
-            connection.begin()
-        driver = connection.connection.dbapi_connection
-    try:
-        return getattr(driver, how)(text, values)
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise wrapped(connection, text, error) from error
+def _sqlite_of(connection: Connection) -> Any:
+    """Return the driver's connection, in a transaction, of a plain connection to SQLite; None on PostgreSQL."""
+    if connection.dialect.name != "sqlite":
+        return None
+    if not connection.in_transaction():
+        connection.begin()
+    return connection.connection.dbapi_connection

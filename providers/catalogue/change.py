@@ -161,12 +161,22 @@ class Change:
 
     def add(self, parent: Node, lane: bytes, name: str, *, is_folder: bool, node: bytes | None = None) -> Node:
         """Let a new node stand under `name`; a document has no version yet."""
-        fresh = Node(
+        return self._open(self._fresh(parent, lane, name, is_folder, node or new_id()))
+
+    def add_document(self, parent: Node, lane: bytes, name: str, node: bytes, new: NewVersion, author: Author) -> Node:
+        """Let a new document stand under `name` with its first version."""
+        bare = self._fresh(parent, lane, name, False, node)
+        fresh = self._open(bare._replace(version=1, version_id=new.id, size=new.size))
+        self._record_version(node, 1, b"", new, author)
+        return fresh
+
+    def _fresh(self, parent: Node, lane: bytes, name: str, is_folder: bool, node: bytes) -> Node:
+        return Node(
             space=self.space,
             parent=parent.id,
             lane=lane,
             folded=self._names.folded(self.space, parent.id, name),
-            id=node or new_id(),
+            id=node,
             name=name,
             is_folder=is_folder,
             from_change=self.number,
@@ -178,7 +188,6 @@ class Change:
             revision=self.number,
             has_properties=False,
         )
-        return self._open(fresh)
 
     def add_root(self) -> Node:
         """Let the space's root folder stand."""
@@ -233,14 +242,7 @@ class Change:
         previous = b""
         if node.version:
             ((previous,),) = _LAST_MAC.rows(self._connection, node=node.id, number=node.version)
-        row: dict[str, Any] = {
-            "node": node.id, "number": number, "id": new.id, "space": self.space, "change": self.number,
-            "content": new.content, "size": new.size, "digest": self._keys.names.seal(b"sha256" + new.id, new.sha256),
-            "at": self.at, "principal": author.principal, "organisation": author.organisation,
-            "via": int(author.via), "origin": new.origin,
-        }  # fmt: skip
-        row["mac"] = version_mac(self._keys.manifest_key, row, previous)
-        _VERSION.run(self._connection, **row)
+        self._record_version(node.id, number, previous, new, author)
         _NEW_HEAD.run(
             self._connection,
             b_node=node.id,
@@ -249,11 +251,21 @@ class Change:
             b_size=new.size,
             b_modified=self.at,
         )
-        self._rows.append(rows.version_added(row))
         self._touched.add(node.parent)
         if node.has_properties:
             self.set_property(node, MODIFIED, None)
         return node._replace(version=number, version_id=new.id, size=new.size, modified=self.at)
+
+    def _record_version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> None:
+        row: dict[str, Any] = {
+            "node": node, "number": number, "id": new.id, "space": self.space, "change": self.number,
+            "content": new.content, "size": new.size, "digest": self._keys.names.seal(b"sha256" + new.id, new.sha256),
+            "at": self.at, "principal": author.principal, "organisation": author.organisation,
+            "via": int(author.via), "origin": new.origin,
+        }  # fmt: skip
+        row["mac"] = version_mac(self._keys.manifest_key, row, previous)
+        _VERSION.run(self._connection, **row)
+        self._rows.append(rows.version_added(row))
 
     # --- properties
 

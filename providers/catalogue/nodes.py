@@ -17,6 +17,8 @@ from providers.paths import DEPTH_MAX, fold
 
 #: How many opened names a process remembers; about 32 MB.
 NAMES_MAX = 150_000
+#: How many names lately looked for a process remembers as they are sealed; about 3 MB.
+FOLDED_MAX = 10_000
 #: How many nodes of folders lately listed a process remembers; about 12 MB.
 LISTED_MAX = 20_000
 
@@ -50,10 +52,18 @@ class Names:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._opened: dict[tuple[bytes, bytes], str] = {}
+        self._folded: dict[tuple[bytes, str], bytes] = {}
 
     def folded(self, space: bytes, parent: bytes, name: str) -> bytes:
         """Return the sealed form by which `name` is found under `parent`."""
-        return self._keyring.space(space).names.seal_name(parent, fold(name))
+        sealer, plain = self._keyring.space(space).names, fold(name)
+        sealed = self._folded.get((parent, plain))
+        if sealed is None:
+            sealed = sealer.seal_name(parent, plain)
+            if len(self._folded) >= FOLDED_MAX:
+                self._folded.clear()
+            self._folded[(parent, plain)] = sealed
+        return sealed
 
     def given(self, space: bytes, parent: bytes, name: str) -> bytes | None:
         """Return the sealed name as given, or None where folding leaves it as it is."""

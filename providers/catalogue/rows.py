@@ -15,14 +15,16 @@ Value = bytes | str | int | bool | None
 
 def canonical(tag: str, *values: Value) -> bytes:
     """Return the row as bytes: lengths are 4 bytes big-endian; an absent value differs from an empty one."""
-    parts = [_field(tag.encode("ascii"))]
-    for value in values:
+    parts = []
+    for value in (tag, *values):
         if value is None:
             parts.append(b"\xff\xff\xff\xff")
-        elif isinstance(value, int):
-            parts.append(_field(b"%d" % value))
+            continue
+        if isinstance(value, int):
+            field = b"%d" % value
         else:
-            parts.append(_field(value.encode("utf-8") if isinstance(value, str) else bytes(value)))
+            field = value.encode("utf-8") if isinstance(value, str) else value
+        parts += (len(field).to_bytes(4, "big"), field)
     return b"".join(parts)
 
 

@@ -6,7 +6,6 @@ A token counts only for the principal that took the lock: a foreign token and on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from config.clock import SECOND_US
 from config.ids import NOBODY
@@ -16,7 +15,7 @@ from providers.drive.places import Container, Place
 from providers.drive.transaction import Look
 from providers.errors import Locked, NotAFolder, NotFound, ParentMissing, PreconditionFailed
 from providers.locks import HeldLock, Slot, token_of
-from providers.model import NO_CONDITIONS, ConditionList, Conditions
+from providers.model import ConditionList, Conditions
 from providers.paths import Path
 
 
@@ -107,7 +106,8 @@ def require_conditions(look: Look, path: Path, conditions: Conditions, *, may_la
 
     `may_lapse`: the token of a lock that ran out holds as well, for who took it, if nobody changed the document since.
     """
-    if replace(conditions, tokens=NO_CONDITIONS.tokens) == NO_CONDITIONS:
+    demanded = (conditions.if_match, conditions.if_none_match, conditions.unmodified_since)
+    if demanded == (None, None, None) and not conditions.lists:
         return
     etag, modified = _state(look, path)
     if conditions.if_match is not None and not _matches(etag, conditions.if_match):

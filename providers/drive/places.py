@@ -6,6 +6,7 @@ Every step stops alike at a name that does not stand and at one that may not be 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
@@ -206,10 +207,18 @@ class Resolver:
             chain = (*chain, found)
         return Place(path, space, chain, tree, moment)
 
-    def child(self, tree: Tree | PastTree, chain: tuple[Node, ...], name: str, moment: int | None) -> Node | None:
-        """Return what is seen under `name` in the last folder of `chain`."""
-        parent = chain[-1]
-        for node in tree.named(self.connection, parent, name, self.sight.principal.party):
+    def child(
+        self,
+        tree: Tree | PastTree,
+        chain: tuple[Node, ...],
+        name: str,
+        moment: int | None,
+        standing: Sequence[Node] | None = None,
+    ) -> Node | None:
+        """Return what is seen under `name` in the last folder of `chain`; `standing` is what `named` gave."""
+        if standing is None:
+            standing = tree.named(self.connection, chain[-1], name, self.sight.principal.party)
+        for node in standing:
             if self._seen((*chain, node), moment):
                 return node
         return self._in_foreign_lane(tree, chain, name, moment)

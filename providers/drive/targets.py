@@ -55,13 +55,14 @@ def target(look: Look, path: Path, action: Action) -> Target:
     Raises ParentMissing, NotAFolder, Forbidden (through Refusal), ReadOnlyPast.
     """
     parent = _parent(look, path)
-    node = look.resolver.child(parent.tree, parent.chain, path.name, None)
+    standing = parent.tree.named(look.connection, parent.node, path.name, look.principal.party)
+    node = look.resolver.child(parent.tree, parent.chain, path.name, None, standing)
     if node is not None:
         return Target(path, parent, node.lane, node)
     if len(parent.chain) == 1 and fold(path.name) == HISTORY:
         raise ReadOnlyPast
     look.allow(action, parent)
-    return Target(path, parent, _free_lane(look, parent, path.name), None)
+    return Target(path, parent, _free_lane(look, parent, {node.lane for node in standing}), None)
 
 
 def _parent(look: Look, path: Path) -> Place:
@@ -78,13 +79,13 @@ def _parent(look: Look, path: Path) -> Place:
     return above
 
 
-def _free_lane(look: Look, parent: Place, name: str) -> bytes:
-    """Return the lane for a new name: the common one for those who may do more than upload, else the party's own.
+def _free_lane(look: Look, parent: Place, taken: set[bytes]) -> bytes:
+    """Return the lane for a new name that stands in those `taken` unseen: the common one for those who may do more than
+    upload, else the party's own.
 
     A name that something unseen holds in the common lane goes to the party's own, so that nothing tells of it.
     """
     own = look.principal.party
-    taken = {node.lane for node in parent.tree.named(look.connection, parent.node, name, own)}
     lane = NOBODY if look.sight.decide(Action.MAKE_FOLDER, parent.chain, look.at).allowed else own
     if lane in taken:
         lane = own

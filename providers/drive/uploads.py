@@ -317,13 +317,15 @@ class Arrival:
                 raise Replan
             standing = node or change.add(found.parent.node, found.lane, self._path.name, is_folder=False)
         else:
-            standing = self._standing(found, plan) or change.add(
-                found.parent.node, found.lane, self._path.name, is_folder=False, node=plan.node
-            )
+            before = self._standing(found, plan)
             publish(tx.connection, self._space, sealed.records)
             change.sealed_bytes += sealed.sealed_bytes + record_bytes
             new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
-            standing = change.add_version(standing, new, tx.author)
+            if before is None:
+                parent, lane = found.parent.node, found.lane
+                standing = change.add_document(parent, lane, self._path.name, plan.node, new, tx.author)
+            else:
+                standing = change.add_version(before, new, tx.author)
             if self._sums is not None:
                 kept = [(standing.version_id, self._sums)]
                 checksums.keep(self._storage.database, tx.connection, self._storage.keyring, self._space, kept)
