@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from auth.roles import Action
 from config.clock import now_us
+from config.database import Syncable
 from config.ids import new_id
 from providers.audit.events import Event, Projection
 from providers.catalogue import checksums
@@ -204,10 +206,16 @@ class Upload:
             self.discard()
             raise UploadIncomplete
         assert self._writer is not None
-        sealed = self._writer.finish()
+        # The first plan is made for what stood there when the upload began: mostly it still does.
+        seen, plan, record = self._seen, None, None
+        if seen.node is None or seen.node.version:
+            plan = planned(seen, self._size)
+        if plan is not None:
+            record = partial(record_of, self._path.name, plan)
+        sealed = self._writer.finish(record)
         self._writer = None
         arrival = Arrival(
-            self._session, self._path, self._space, sealed, self._conditions, self._modified, self._seen, self.sums
+            self._session, self._path, self._space, sealed, self._conditions, self._modified, seen, self.sums, plan
         )
         try:
             return arrival.commit()
@@ -242,10 +250,12 @@ class Arrival:
         modified: int | None,
         seen: Target | None = None,
         sums: Checksums | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self._session = session
         self._seen = seen
         self._sums = sums
+        self._first = plan
         self._storage = session.storage
         self._path = path
         self._space = space
@@ -256,11 +266,7 @@ class Arrival:
     def commit(self) -> tuple[Item, bool]:
         """Commit; plan anew while others change the same document between plan and transaction."""
         for _ in range(REPLANS_MAX):
-            plan = self._plan()
-            needs, record_bytes = set(self._sealed.needs), 0
-            if plan is not None:
-                record, more = self._storage.vault.version_record(self._space, self._record(plan))
-                needs, record_bytes = needs | set(more), record.length
+            plan, record_bytes, needs = self._prepared()
             try:
                 return self._session.commit(
                     [self._path],
@@ -271,33 +277,26 @@ class Arrival:
                 continue
         raise PreconditionFailed
 
-    def _record(self, plan: Plan) -> VersionRecord:
-        return VersionRecord(
-            node=plan.node,
-            version_id=plan.version_id,
-            number=plan.number,
-            parent=plan.parent,
-            name=self._path.name,
-            content=self._sealed.content,
-            size=self._sealed.size,
-            at=now_us(),
-        )
+    def _prepared(self) -> tuple[Plan | None, int, frozenset[Syncable]]:
+        """Return a plan, the length of the record written for it, and what must be synced."""
+        sealed = self._sealed
+        plan, self._first = self._first, None
+        if plan is not None and sealed.version is not None:
+            return plan, sealed.version.length, sealed.needs
+        plan = self._plan()
+        if plan is None:
+            return None, 0, sealed.needs
+        fields = record_of(self._path.name, plan, sealed.content, sealed.size)
+        record, more = self._storage.vault.version_record(self._space, fields)
+        return plan, record.length, sealed.needs | more
 
     def _plan(self) -> Plan | None:
-        """Tell which version this will be; None where it will be none: an empty new document.
-
-        The first plan is made for what stood there when the upload began: mostly it still does.
-        """
+        """Tell which version this will be; None where it will be none: an empty new document."""
         found, self._seen = self._seen, None
         if found is None or (found.node is not None and not found.node.version):
             with self._session.look() as look:
                 found = target(look, self._path, Action.ADD)
-        parent = found.parent.node.id
-        if found.node is None or found.node.version == 0:
-            if self._sealed.size == 0:
-                return None
-            return Plan(parent, new_id() if found.node is None else found.node.id, 1, new_id())
-        return Plan(parent, found.node.id, found.node.version + 1, new_id())
+        return planned(found, self._sealed.size)
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:
         found = target(tx, self._path, Action.ADD)
@@ -369,6 +368,21 @@ class Arrival:
         place = found.placed(standing)
         tx.finish(ChangeKind.PROPERTIES, place, "set_property")
         return tx.item(place)
+
+
+def planned(found: Target, size: int) -> Plan | None:
+    """Return which version content of `size` bytes will be at `found`; None for an empty new document."""
+    parent, node = found.parent.node.id, found.node
+    if node is not None and node.version:
+        return Plan(parent, node.id, node.version + 1, new_id())
+    if size == 0:
+        return None
+    return Plan(parent, new_id() if node is None else node.id, 1, new_id())
+
+
+def record_of(name: str, plan: Plan, content: bytes, size: int) -> VersionRecord:
+    """Return the record that the planned version leaves in a pack."""
+    return VersionRecord(plan.node, plan.version_id, plan.number, plan.parent, name, content, size, now_us())
 
 
 def check_replaceable(tx: Look, found: Target, conditions: Conditions) -> None:

@@ -126,10 +126,10 @@ class Sealing:
 
     def seal_into(self, out: memoryview, kind: Kind, cid: bytes, plain: Buffer, memory: Compression) -> int:
         """Write the record of `plain` at the beginning of `out`; return its length, at most OVERHEAD_BYTES more."""
-        codec, packed = memory.packed(plain)
-        return self.seal_packed(
-            out, Head(kind, codec, os.urandom(NONCE_BYTES), len(packed) + 16, len(plain), cid), packed
-        )
+        # The record of a version is ids and a name: nothing to compress.
+        codec, packed = (Codec.NONE, plain) if kind is Kind.VERSION else memory.packed(plain)
+        head = Head(kind, codec, os.urandom(NONCE_BYTES), len(packed) + TAG_BYTES, len(plain), cid)
+        return self.seal_packed(out, head, packed)
 
     def seal_packed(self, out: memoryview, head: Head, packed: Buffer) -> int:
         """Write the record of what is packed already, under the header given."""

@@ -27,6 +27,7 @@ from providers.vault.records import OVERHEAD_BYTES, Kind
 from providers.vault.sealing import Buffer, Compression, Sealing
 from providers.vault.shelf import Shelf
 from providers.vault.store import PackWriter
+from providers.vault.versions import VersionRecord, pack_version
 
 #: How much is cut, looked up and appended at a time.
 BATCH_BYTES: Final = 1 << 20
@@ -36,6 +37,7 @@ _HASH_ASIDE_BYTES: Final = 256 << 10
 #: Room left in a small content's buffer for its manifest.
 _SLACK_BYTES: Final = 4 << 10
 
+Recorded = Callable[[bytes, int], VersionRecord]
 Known = Callable[[list[bytes]], set[bytes]]
 
 
@@ -61,6 +63,7 @@ class Sealed:
         relied: cids that the catalogue had already; the commit must check that it still has them.
         sealed_bytes: length of all `records`.
         needs: what must be synced before the commit.
+        version: where the record of the version lies that the content was finished for, if for one.
     """
 
     content: bytes
@@ -71,6 +74,7 @@ class Sealed:
     relied: tuple[bytes, ...]
     sealed_bytes: int
     needs: frozenset[Syncable]
+    version: ChunkRecord | None = None
 
 
 class Assembly:
@@ -114,12 +118,17 @@ class Assembly:
         self._chunks, self._leaves = chunks, leaves
         return found
 
-    def finish(self, sha256: bytes) -> Sealed:
-        """Return the content. Nothing may be added afterwards."""
+    def finish(self, sha256: bytes, recorded: Recorded | None = None) -> Sealed:
+        """Return the content, and with `recorded` the version's record beside it. Nothing may be added afterwards."""
         content = self._finished()
+        packed, version = content.pack(), None
+        if recorded is not None:
+            self._note(recorded(packed, content.size))
         self._flush()
+        if recorded is not None:
+            version = self._records.pop()
         return Sealed(
-            content=content.pack(),
+            content=packed,
             size=content.size,
             sha256=sha256,
             chunker=content.chunker,
@@ -127,7 +136,16 @@ class Assembly:
             relied=tuple(self._relied),
             sealed_bytes=sum(record.length for record in self._records),
             needs=frozenset(self._needs),
+            version=version,
         )
+
+    def _note(self, version: VersionRecord) -> None:
+        plain = pack_version(version)
+        cid = self._sealing.cid(Kind.VERSION, plain)
+        out = self._room(len(plain) + OVERHEAD_BYTES)
+        length = self._sealing.seal_into(out[self._used :], Kind.VERSION, cid, plain, self._memory)
+        self._waiting.append((cid, self._used, length))
+        self._used += length
 
     def _finished(self) -> Content:
         if not self._size:
@@ -228,13 +246,16 @@ class ContentWriter:
         """Return what was cut so far, all but the last 1 to 2 MiB, as a content of its own. More may be written."""
         return self._live().so_far()
 
-    def finish(self) -> Sealed:
-        """Return the content, once all its bytes were taken. It has yet to be synced and committed."""
+    def finish(self, recorded: Recorded | None = None) -> Sealed:
+        """Return the content, once all its bytes were taken. It has yet to be synced and committed.
+
+        `recorded` makes the record of the version it will be, from the reference to the content and its size.
+        """
         assembly = self._live()
         self._drain(is_end=True)
         self._assembly = None
         self._buffer = bytearray()
-        return assembly.finish(self._digest.digest())
+        return assembly.finish(self._digest.digest(), recorded)
 
     def discard(self) -> None:
         """Forget the content. What was appended to packs already is never referred to. Harmless when repeated."""
