@@ -61,6 +61,19 @@ class Statement:
             raise wrapped(connection, prepared.text, error) from error
         return count
 
+    def returned(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
+        """Run it once; return the rows that its RETURNING gives."""
+        driver = driver_of(connection) or _sqlite_of(connection)
+        if driver is None:
+            made = self._made_for(connection.dialect)
+            return [tuple(row) for row in connection.execute(made.write, values)]
+        prepared = self._prepared_for(connection.dialect, values)
+        try:
+            rows: list[tuple[Any, ...]] = driver.execute(prepared.text, prepared.pick(values)).fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise wrapped(connection, prepared.text, error) from error
+        return rows
+
     def run_many(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it for each of `rows`, which name the same values; lists in them have the same lengths."""
         if not rows:

@@ -32,12 +32,17 @@ _MINUTE_US = 60 * SECOND_US
 _LOG = tables.log.c
 _ENTRY = tables.log_entry.c
 _LOCKED = Query(
-    select(_LOG.id, _LOG.party, _LOG.uid, _LOG.size)
+    select(_LOG.id)
     .where(_LOG.space == bindparam("space"), _LOG.party.in_(bindparam("parties", expanding=True)))
     .order_by(_LOG.id)
     .with_for_update()
 )
-_GROW = Statement(update(tables.log).where(_LOG.id.in_(bindparam("logs", expanding=True))).values(size=_LOG.size + 1))
+_GROW = Statement(
+    update(tables.log)
+    .where(_LOG.space == bindparam("b_space"), _LOG.party.in_(bindparam("b_parties", expanding=True)))
+    .values(size=_LOG.size + 1)
+    .returning(_LOG.id, _LOG.party, _LOG.uid, _LOG.size - 1)
+)
 _NUMBERED = Statement(insert(tables.log_entry))
 _MAKE = Statement(lambda insert: insert(tables.log).on_conflict_do_nothing())
 _SOURCE = tables.log_entry.alias("source")
@@ -69,7 +74,7 @@ class LogInfo:
 
 
 class _Growing(NamedTuple):
-    """A log about to take its next event, which gets the number `size`."""
+    """A log that takes an event, which gets the number `size`."""
 
     id: int
     party: bytes
@@ -128,7 +133,7 @@ class AuditLog:
     def record_body(self, connection: Connection, body: Body, audience: Mapping[bytes, Projection]) -> None:
         """Number an event into its logs. What `record` does, for an event that already has its salts."""
         wanted = {party: body.narrowed(projection, party) for party, projection in audience.items() if party}
-        logs = self._locked(connection, body.space, [NOBODY, *wanted])
+        logs = self._grown(connection, body.space, [NOBODY, *wanted])
         own = next(row for row in logs if row.party == NOBODY)
         streams = [row for row in logs if row.party != NOBODY]
         body = body.sent_to([(row.id, row.size) for row in streams])
@@ -141,18 +146,19 @@ class AuditLog:
             projection = wanted[row.party]
             made = _row(body, row, seen[projection], projection)
             rows.append({**made, "body": None, "source_log": own.id, "source_number": own.size})
-        _GROW.run(connection, logs=[row.id for row in logs])
         _NUMBERED.run_many(connection, rows)
 
-    def _locked(self, connection: Connection, space: bytes, parties: Sequence[bytes]) -> list[_Growing]:
-        """Return the logs, in the order of their ids, made where missing; nobody else numbers into them meanwhile."""
-        found = [_Growing(*row) for row in _LOCKED.rows(connection, space=space, parties=parties)]
-        if len(found) == len(parties):
-            return found
-        missing = sorted(set(parties) - {row.party for row in found})
-        fresh = {"space": space, "size": 0, "signed_size": 0}
-        _MAKE.run_many(connection, [{**fresh, "party": party, "uid": self.uid(space, party)} for party in missing])
-        return [_Growing(*row) for row in _LOCKED.rows(connection, space=space, parties=parties)]
+    def _grown(self, connection: Connection, space: bytes, parties: Sequence[bytes]) -> list[_Growing]:
+        """Let each log take one event, made where it is missing; return them in the order of their ids."""
+        if self.database.dialect == "postgresql":
+            _LOCKED.rows(connection, space=space, parties=parties)  # in one order, lest two wait for each other
+        found = _GROW.returned(connection, b_space=space, b_parties=parties)
+        if len(found) < len(parties):
+            missing = sorted(set(parties) - {party for _, party, _, _ in found})
+            fresh = {"space": space, "size": 0, "signed_size": 0}
+            _MAKE.run_many(connection, [{**fresh, "party": party, "uid": self.uid(space, party)} for party in missing])
+            found += _GROW.returned(connection, b_space=space, b_parties=missing)
+        return [_Growing(*row) for row in sorted(found)]
 
     def uid(self, space: bytes, party: bytes) -> bytes:
         """Return the uid of a log: a keyed digest of whose it is, so that no log can be given to another party."""

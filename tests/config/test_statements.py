@@ -77,6 +77,20 @@ def test_what_an_update_sets_goes_to_its_names(empty: Database) -> None:
     assert standing(empty) == [(1, False, "word"), (4, False, "word"), (12, True, "new"), (13, True, "new")]
 
 
+def test_an_update_returns_what_it_wrote(empty: Database) -> None:
+    grow = Statement(
+        update(_TABLE)
+        .where(_COLUMNS.number.in_(bindparam("numbers", expanding=True)))
+        .values(number=_COLUMNS.number + 10)
+        .returning(_COLUMNS.number - 10, _COLUMNS.word)
+    )
+    with empty.write() as connection:
+        INSERT.run_many(connection, [row(1, "one"), row(2), row(3, "three")])
+        assert sorted(grow.returned(connection, numbers=[1, 3])) == [(1, "one"), (3, "three")]
+        assert grow.returned(connection, numbers=[1]) == []
+    assert [number for number, _, _ in standing(empty)] == [2, 11, 13]
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 2, 70])
 def test_lists_may_have_any_length(empty: Database, count: int) -> None:
     chosen = Statement(delete(_TABLE).where(_COLUMNS.id.in_(bindparam("ids", expanding=True))))
