@@ -46,11 +46,10 @@ def propfind(exchange: Exchange) -> Answer:
     base = href_of(path, is_folder=own.is_folder)
     locks = _Locks(exchange, bool(members)) if wanted.every or live.LOCKDISCOVERY in wanted.names else None
     elsewhere = _elsewhere(exchange, own, wanted)
-    pieces = [OPENING.encode("ascii")]
     of_own = Beside(
         dead=_dead_of_own(exchange, own), elsewhere=elsewhere, locks=locks.on_own if locks else Beside.locks
     )
-    pieces += _encoded(responses([own], lambda _: base, wanted, of_own))
+    pieces = [b"".join((OPENING.encode("ascii"), *_encoded(responses([own], lambda _: base, wanted, of_own))))]
     pieces += _members(exchange, base, wanted, members, locks, elsewhere)
     pieces.append(CLOSING.encode("ascii"))
     return Answer("207 Multi-Status", [("Content-Type", XML_TYPE)], pieces)
