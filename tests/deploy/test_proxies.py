@@ -134,6 +134,7 @@ def upload_and_download(behind: Behind, count: int) -> None:
 
     path = f"{HOME}/large {count}"
     assert anna.put(path, body(), Content_Length=str(count * MIB)).status == 201
+    anna.close()  # a connection that idles while gigabytes come down is let go by the proxy
     received = hashlib.sha256()
     tls = ssl.create_default_context(cafile=str(proxy.authority))
     connection = http.client.HTTPSConnection(anna.host, timeout=60, context=tls)
