@@ -33,7 +33,8 @@ SEED = 20261122
 CLIENTS = 4
 SECONDS_MAX = 40
 PARTS = 6
-#: How much a worker may grow in the second half, in bytes. In the short form, caches still fill then.
+#: How much a worker may grow in the second half, in bytes: what is remembered of paths and documents is bounded, but
+#: each request is about others, so it still fills; most of all in the short form.
 GROWTH_MAX = (40 if is_short() else 16) * 1024 * 1024
 SENTINEL = b"GET /healthz HTTP/1.1\r\nHost: files.example\r\n\r\n"
 
