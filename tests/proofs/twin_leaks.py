@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 import providers.audit.leaf
 import providers.drive.drive
 import providers.drive.locking
+import providers.drive.quotas
 import providers.drive.uploads
 import server.webdav.app
 from auth.rights import Principal
@@ -36,7 +37,7 @@ def ids_count(patch: pytest.MonkeyPatch) -> None:
 
 def quota_of_all(patch: pytest.MonkeyPatch) -> None:
     """Whoever sees a space sees how much is stored in it."""
-    patch.setattr(providers.drive.drive, "_sees_whole", lambda look, place: True)
+    patch.setattr(providers.drive.quotas, "_sees_whole", lambda look, place: True)
 
 
 def owners_of_locks(patch: pytest.MonkeyPatch) -> None:
