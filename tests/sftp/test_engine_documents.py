@@ -17,7 +17,7 @@ from providers.drive.uploads import Reader
 from providers.paths import parse
 from server.sftp.engine import Limits
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
-from tests.sftp.client import U32, Client, Refused, sized, take, timed
+from tests.sftp.client import U32, Client, Refused, sized, stat_of, take, timed
 from tests.worlds import World, fetch, store
 
 Connect = Callable[..., Client]
@@ -107,6 +107,21 @@ def test_a_stream_that_goes_back_once_equals_any_other(world: World, connect: Co
     store(world.drive("anna"), "/Rum/b.bin", expected)
     assert versions(world, "/Rum/a.bin") == 1
     assert list(world.installation.verify()) == []
+
+
+def test_what_follows_writes_waits_for_them(connect: Connect) -> None:
+    """sshfs closes without waiting for the answer, and asks on: everything holds as if asked one by one."""
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW)
+    asked = writes(client, handle, pieces_of(BIG[:200_000]))
+    size = client.send(Type.FSTAT, string(handle))
+    asked.append(client.send(Type.CLOSE, string(handle)))
+    asked.append(client.send(Type.RENAME, string(b"/Rum/a.bin") + string(b"/Rum/b.bin")))
+    named = client.send(Type.STAT, string(b"/Rum/b.bin"))
+    assert set(settle(client, asked)) == {Code.OK}
+    for request in (size, named):
+        assert stat_of(client.answers.pop(request)[1]).size == 200_000
+    assert client.get("/Rum/b.bin") == BIG[:200_000]
 
 
 def test_a_clean_close_makes_no_version(world: World, connect: Connect) -> None:
