@@ -6,11 +6,12 @@
 #   make test     every test but the long proofs                                    ARGS="-k locks"
 #   make check    format, lint, types, import layers, house rules
 #   make proof    kills, power cuts, twin worlds, corruption, fuzz                   MELLANRUM_PROOF=short
-#   make bench    speed beside Apache and rclone                                    ARGS=...
+#   make bench    speed beside Apache and rclone, OpenSSH                           ARGS=... SFTP_ARGS=--quick
 
 PYTHON ?= python3
 DATA ?= demo-data
 ARGS ?=
+SFTP_ARGS ?=
 BIN := .venv/bin
 SETUP := @$(PYTHON) deploy/dev/setup.py
 export MELLANRUM_PROOF ?= full
@@ -40,6 +41,7 @@ proof:
 bench:
 	$(SETUP) bench
 	$(BIN)/python -P tests/bench/run.py $(ARGS)
+	$(BIN)/python -P tests/bench/sftp.py $(SFTP_ARGS)
 
 # For those who change the code.
 

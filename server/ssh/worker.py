@@ -141,6 +141,8 @@ class SshWorker:
             message, descriptors, _, _ = socket.recv_fds(self._line, MESSAGE_BYTES_MAX, 4)
         except BlockingIOError:
             return
+        except OSError:  # the gate closed with words of ours unread
+            message, descriptors = b"", []
         if len(message) < NUMBER.size:
             loop.remove_reader(self._line)  # the supervisor is going; it tells us to stop
             return
