@@ -1,0 +1,59 @@
+"""`mellanrum sshkey` and `mellanrum hostkey`: which keys are taken, what is shown of them, how they go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from tests.cli.shop import ADMIN, Shop
+
+
+def public(folder: Path, algorithm: str = "ssh-ed25519", comment: str = "agnes@laptop", **options: object) -> Path:
+    key = asyncssh.generate_private_key(algorithm, comment=comment, **options)
+    file = folder / f"{key.get_fingerprint()[7:14].replace('/', '_')}.pub"
+    file.write_bytes(key.export_public_key())
+    return file
+
+
+def test_a_key_comes_and_goes(shop: Shop, tmp_path: Path) -> None:
+    file = public(tmp_path)
+    made = shop.ok("sshkey", "add", ADMIN, file, "--read-only", "--with-code")
+    assert (made["label"], made["read_only"], made["with_code"]) == ("agnes@laptop", True, True)
+    assert made["fingerprint"].startswith("SHA256:")
+    assert [each["id"] for each in shop.ok("sshkey", "list", ADMIN)] == [made["id"]]
+    assert made["id"] not in [each["id"] for each in shop.ok("device", "list", ADMIN)]
+    again = shop.run("sshkey", "add", ADMIN, file)
+    assert again.code == 24 and again.err.count("\n") == 1
+    assert shop.ok("sshkey", "revoke", made["fingerprint"])["revoked"] == [made["id"]]
+    assert shop.run("sshkey", "revoke", made["id"]).code == 23
+    assert "revoked" in shop.run("sshkey", "list").out
+    second = shop.ok("sshkey", "add", ADMIN, file, "--label", "again")
+    assert shop.ok("sshkey", "revoke", second["id"])["revoked"] == [second["id"]]
+
+
+@pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "hello"])
+def test_what_is_no_public_key_is_refused_in_a_line(shop: Shop, tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.pub").write_text(text)
+    ran = shop.run("sshkey", "add", ADMIN, tmp_path / "x.pub", "--label", "x")
+    assert ran.code == 65 and ran.err.count("\n") == 1
+
+
+def test_short_rsa_keys_are_refused(shop: Shop, tmp_path: Path) -> None:
+    ran = shop.run("sshkey", "add", ADMIN, public(tmp_path, "ssh-rsa", key_size=1024))
+    assert ran.code == 65 and "2048" in ran.err
+
+
+def test_a_key_without_a_comment_needs_a_label(shop: Shop, tmp_path: Path) -> None:
+    assert shop.run("sshkey", "add", ADMIN, public(tmp_path, comment="")).code == 64
+
+
+def test_host_keys_are_made_shown_and_changed(shop: Shop) -> None:
+    first = shop.ok("hostkey", "show")
+    assert [(each["kind"], each["next"]) for each in first] == [("ed25519", False), ("rsa", False)]
+    assert all(each["fingerprint"] in shop.run("doctor").out for each in first)
+    announced = shop.ok("hostkey", "announce")
+    assert announced[:2] == first and len(announced) == 4
+    rotated = shop.ok("hostkey", "rotate", "--yes")
+    assert [each["fingerprint"] for each in rotated] == [each["fingerprint"] for each in announced[2:]]
