@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from auth.errors import Revoked, SignInRefused, Throttled
-from config.errors import DatabaseBusy, MellanrumError, StorageFull
+from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageFull
 from providers import errors
 from server.webdav.exchange import Answer, xml_answer
 from server.webdav.refusals import RequestError
@@ -44,6 +44,8 @@ _TABLE: dict[type[MellanrumError], Told] = {
     StorageFull: Told("507 Insufficient Storage", "<D:sufficient-disk-space/>"),
     # A passing failure. Finder takes any 5xx for "no such file" and lets the document vanish; 423 it shows as in use.
     DatabaseBusy: Told("423 Locked"),
+    # No such moment: the installation is down, and whoever watches over it or balances its load must see that.
+    DatabaseSilent: Told("503 Service Unavailable"),
     Revoked: Told("401 Unauthorized"),
     SignInRefused: Told("401 Unauthorized"),
     Throttled: Told("429 Too Many Requests"),
