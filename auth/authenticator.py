@@ -391,7 +391,7 @@ class Authenticator:
         cached = self._signed_in.get(key)
         if cached is None or cached.until <= now_us():
             return None
-        with self._database.read() as connection:
+        with self._database.ask() as connection:
             return cached.principal if cached.principal.epoch == self.epoch(connection) else None
 
     def _remember(self, key: bytes, cached: _Cached) -> None:

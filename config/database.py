@@ -101,6 +101,10 @@ class Database:
         """Give a connection on which all statements see the durable tables as of one moment."""
         return self._durable_snapshots.taken()
 
+    def ask(self) -> AbstractContextManager[Connection]:
+        """Give a connection for one query of the durable tables: cheaper than a snapshot for several."""
+        return self._durable_snapshots.asked()
+
     def write(self) -> AbstractContextManager[Connection]:
         """Give the exclusive writer's connection; commit durably on leaving, roll back on an exception.
 
@@ -129,6 +133,10 @@ class Database:
     def transient_read(self) -> AbstractContextManager[Connection]:
         """Give a snapshot of the transient tables."""
         return self._transient_snapshots.taken()
+
+    def transient_ask(self) -> AbstractContextManager[Connection]:
+        """Give a connection for one query of the transient tables."""
+        return self._transient_snapshots.asked()
 
     def transient_write(self) -> AbstractContextManager[Connection]:
         """Give the writer's connection to the transient tables; commit on leaving."""

@@ -25,16 +25,19 @@ class _Snapshot:
     pool, transactions and events took several times as long as what was read.
     """
 
-    __slots__ = ("_connection", "_driver", "_owner")
+    __slots__ = ("_connection", "_driver", "_owner", "is_single")
 
     def __init__(self, owner: Snapshots, engine: Engine) -> None:
         self._owner = owner
+        #: Whether one query is asked, which needs no transaction to see one moment.
+        self.is_single = False
         connection = engine.connect()
         self._driver: Any = connection.connection.dbapi_connection
         self._connection = connection.execution_options(**{DRIVER: self._driver})
 
     def __enter__(self) -> Connection:
-        self._driver.execute("BEGIN")
+        if not self.is_single:
+            self._driver.execute("BEGIN")
         return self._connection
 
     def __exit__(
@@ -44,7 +47,7 @@ class _Snapshot:
         try:
             if through:
                 self._connection.rollback()
-            else:
+            elif not self.is_single:
                 self._driver.execute("COMMIT")
         except BaseException:
             self.close()
@@ -72,13 +75,22 @@ class Snapshots:
 
     def taken(self) -> AbstractContextManager[Connection]:
         """Return a snapshot that is not in use; it begins when it is entered."""
+        return self._one(is_single=False)
+
+    def asked(self) -> AbstractContextManager[Connection]:
+        """Return a connection for one query, which sees one moment by itself: on SQLite without a transaction."""
+        return self._one(is_single=True)
+
+    def _one(self, *, is_single: bool) -> AbstractContextManager[Connection]:
         if not self._is_sqlite:
             return self._pooled()
         try:
-            return self._free.pop()
+            found = self._free.pop()
         except IndexError:
             with translated():
-                return _Snapshot(self, self._engine)
+                found = _Snapshot(self, self._engine)
+        found.is_single = is_single
+        return found
 
     def give_back(self, snapshot: _Snapshot) -> None:
         """Keep one that is not in use any more."""

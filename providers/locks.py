@@ -90,28 +90,28 @@ class Locks:
 
     def on(self, slots: Sequence[Slot]) -> list[HeldLock]:
         """Return the locks that were taken on these very slots."""
-        with self._database.transient_read() as connection:
+        with self._database.transient_ask() as connection:
             return _held(_ON_SLOTS.rows(connection, slots=slots, now=now_us()))
 
     def inside(self, space: bytes) -> list[HeldLock]:
         """Return all locks of a space."""
-        with self._database.transient_read() as connection:
+        with self._database.transient_ask() as connection:
             return _held(_IN_SPACE.rows(connection, space=space, now=now_us()))
 
     def in_folder(self, parent: bytes) -> list[HeldLock]:
         """Return the locks on names directly in a folder."""
-        with self._database.transient_read() as connection:
+        with self._database.transient_ask() as connection:
             return _held(_IN_FOLDER.rows(connection, parent=parent, now=now_us()))
 
     def lapsed(self, token: bytes) -> HeldLock | None:
         """Return a lock that ran out within LAPSED_US; None for one that stands, was let go, or never was."""
-        with self._database.transient_read() as connection:
+        with self._database.transient_ask() as connection:
             return next(iter(_held(_LAPSED.rows(connection, token=token, now=now_us()))), None)
 
     def forget_lapsed(self) -> None:
         """Forget the locks that ran out too long ago."""
         long_gone = _COLUMNS.expires_at <= now_us() - LAPSED_US
-        with self._database.transient_read() as connection:
+        with self._database.transient_ask() as connection:
             stale = connection.execute(select(_COLUMNS.token).where(long_gone)).first()
         if stale is not None:
             with self._database.transient_write() as connection:
@@ -140,7 +140,7 @@ class Locks:
 
     def all(self) -> list[HeldLock]:
         """Return every lock that has not run out."""
-        with self._database.transient_read() as connection:
+        with self._database.transient_ask() as connection:
             return _held(_STANDING.rows(connection, now=now_us()))
 
     def sealed_owner(self, token: bytes, owner: str) -> bytes:

@@ -64,12 +64,12 @@ class ChunkIndex:
 
     def known(self, cids: Sequence[bytes]) -> set[bytes]:
         """Return those of `cids` that may be relied on instead of being stored again."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return {cid for (cid,) in _KNOWN.rows(connection, space=self.space, cids=cids)}
 
     def locate(self, cids: Sequence[bytes]) -> Mapping[bytes, Location]:
         """Return where each of `cids` lies; those the catalogue lacks are missing from the answer."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             rows = _LOCATE.rows(connection, space=self.space, cids=cids)
             return {cid: Location(pack, offset, length) for cid, pack, offset, length in rows}
 
