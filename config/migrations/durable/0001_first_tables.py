@@ -39,6 +39,7 @@ def upgrade() -> None:
     _device()
     _membership()
     _recovery_code()
+    _ssh_key()
 
 
 def _change() -> None:
@@ -492,4 +493,18 @@ def _recovery_code() -> None:
         sa.Column("used_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["person"], ["person.id"], name=op.f("recovery_code_person_fkey")),
         sa.PrimaryKeyConstraint("person", "digest", name=op.f("recovery_code_pkey")),
+    )
+
+
+def _ssh_key() -> None:
+    op.create_table(
+        "ssh_key",
+        sa.Column("device", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False, comment="the blob of RFC 4253 6.6, sealed"),
+        sa.Column(
+            "needs_code", sa.Boolean(), nullable=False, comment="good only together with a code of the second factor"
+        ),
+        sa.ForeignKeyConstraint(["device"], ["device.id"], name=op.f("ssh_key_device_fkey")),
+        sa.PrimaryKeyConstraint("device", name=op.f("ssh_key_pkey")),
+        comment="A public key. Label, bounds and end stand in its row of device, whose digest is keyed.",
     )
