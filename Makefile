@@ -28,7 +28,7 @@ run:
 
 test:
 	$(SETUP) test
-	$(BIN)/pytest -m "not proof" $(ARGS)
+	$(BIN)/pytest -m "not proof" -n auto --dist loadfile $(ARGS)
 
 check:
 	$(SETUP) test
