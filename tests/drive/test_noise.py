@@ -203,6 +203,23 @@ def test_only_the_case_of_noise_changes(world: World) -> None:
     assert names(eva) == ["._A", "Mapp"] and fetch(eva, "/Rum/._a") == DOUBLE
 
 
+def test_what_a_client_demands_holds_for_noise_too(world: World) -> None:
+    eva, place = world.drive("eva"), parse("/Rum/._a")
+    other, absent = Conditions(if_match=('"other"',)), Conditions(if_none_match=("*",))
+    with pytest.raises(PreconditionFailed):
+        store(eva, place, DOUBLE, conditions=other)
+    store(eva, place, DOUBLE, conditions=absent)
+    for act in (
+        lambda: store(eva, place, DOUBLE, conditions=absent),
+        lambda: store(eva, place, DOUBLE, conditions=other),
+        lambda: eva.delete(place, other),
+        lambda: eva.move(place, parse("/Rum/._b"), overwrite=False, conditions=other),
+    ):
+        with pytest.raises(PreconditionFailed):
+            act()
+    assert fetch(eva, place) == DOUBLE
+
+
 def test_a_lock_obeys_the_same_rule(world: World) -> None:
     eva, erik = world.drive("eva"), world.drive("erik")
     before = rows(world)
