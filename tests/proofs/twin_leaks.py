@@ -86,8 +86,8 @@ def forbidden_for_hidden(patch: pytest.MonkeyPatch) -> None:
     """What stands but may not be seen is forbidden, what does not stand is not found."""
     child = Resolver.child
 
-    def leaky(self: Resolver, tree: Any, chain: Any, name: str, moment: int | None) -> Any:
-        found = child(self, tree, chain, name, moment)
+    def leaky(self: Resolver, tree: Any, chain: Any, name: str, *rest: Any) -> Any:
+        found = child(self, tree, chain, name, *rest)
         if found is None:
             for lane in tree.lanes(self.connection, chain[-1]):
                 if tree.in_lane(self.connection, chain[-1], lane, name) is not None:
