@@ -124,6 +124,22 @@ version = Table(
 )
 Index("version_by_change", version.c.space, version.c.change)
 
+lineage = Table(
+    "lineage",
+    durable,
+    Column("node", LargeBinary(16), primary_key=True),
+    Column("number", BigInteger, primary_key=True, comment="which version of the node this tells of"),
+    Column("kind", SmallInteger, nullable=False),
+    Column("other", LargeBinary(16), nullable=False, comment="the other document; empty: an upload"),
+    Column("other_number", BigInteger, nullable=False),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("change", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    comment="How documents came by one another's versions: what the rule of names joined, shared or replaced.",
+)
+Index("lineage_by_other", lineage.c.other)
+Index("lineage_by_space", lineage.c.space, lineage.c.change)
+
 property = Table(
     "property",
     durable,

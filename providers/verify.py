@@ -142,6 +142,7 @@ class _Replay:
         """Yield what does not fit the digests in the log, the chain of MACs, or the live tree."""
         yield from self._versions()
         self._entries()
+        self._lineage()
         self._properties()
         self._grants()
         yield from self._changes()
@@ -157,6 +158,10 @@ class _Replay:
         for row in self._rows(tables.closed_entry):
             self._written[row["from_change"]].append(rows.entry_opened(row))
             self._written[row["to_change"]].append(rows.entry_closed(row))
+
+    def _lineage(self) -> None:
+        for row in self._rows(tables.lineage):
+            self._written[row["change"]].append(rows.lineage_added(row))
 
     def _properties(self) -> None:
         for row in self._rows(tables.property):

@@ -45,6 +45,23 @@ class ChangeKind(IntEnum):
     PUT_BACK = 12
 
 
+class Lineage(IntEnum):
+    """How a version of one document (`node`, `number`) came from another (`other`, `other_number`), stored by number.
+
+    CONTINUED: the document took back a name that it had left, with what `other` held (empty: with an upload).
+    SHARES: version 1 of `node` is version `other_number` of `other`, and so it has all of its past.
+    REPLACED: `other`, which has a past of its own, was moved over the document.
+    SPLIT: the versions of `other` from `other_number` on are `node`'s, from its version 1 on.
+    FILLED: the version followed an empty one of the same document, which was but a step on the way.
+    """
+
+    CONTINUED = 1
+    SHARES = 2
+    REPLACED = 3
+    SPLIT = 4
+    FILLED = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """Who makes a change, and by which door."""
@@ -100,6 +117,7 @@ _LAST_MAC = Query(
         tables.version.c.node == bindparam("node"), tables.version.c.number == bindparam("number")
     )
 )
+_LINEAGE = Statement(insert(tables.lineage))
 _CHANGE = Statement(insert(tables.change))
 _PROPERTY = Statement(insert(tables.property))
 _OPEN_PROPERTY = Query(
@@ -266,6 +284,15 @@ class Change:
         row["mac"] = version_mac(self._keys.manifest_key, row, previous)
         _VERSION.run(self._connection, **row)
         self._rows.append(rows.version_added(row))
+
+    def link(self, kind: Lineage, node: bytes, number: int, other: bytes, other_number: int) -> None:
+        """Record how version `number` of `node` came from another document: see `Lineage`."""
+        row = {
+            "node": node, "number": number, "kind": int(kind), "other": other, "other_number": other_number,
+            "space": self.space, "change": self.number,
+        }  # fmt: skip
+        _LINEAGE.run(self._connection, **row)
+        self._rows.append(rows.lineage_added(row))
 
     # --- properties
 

@@ -56,6 +56,11 @@ def version_added(row: Mapping[Any, Any]) -> bytes:
     return canonical("V+", *(row[key] for key in keys), row["mac"])
 
 
+def lineage_added(row: Mapping[Any, Any]) -> bytes:
+    """A version came to a document from another."""
+    return canonical("L+", *(row[key] for key in ("node", "number", "kind", "other", "other_number")))
+
+
 def property_opened(row: Mapping[Any, Any]) -> bytes:
     """A property took a value."""
     return canonical("P+", row["node"], row["key"], row["value"])

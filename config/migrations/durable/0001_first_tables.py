@@ -25,6 +25,7 @@ def upgrade() -> None:
     _head()
     _installation()
     _journal()
+    _lineage()
     _log()
     _log_entry()
     _noise()
@@ -243,6 +244,24 @@ def _journal() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("journal_pkey")),
         comment="How far each journal of reads was numbered into the logs; a row goes with its file.",
     )
+
+
+def _lineage() -> None:
+    op.create_table(
+        "lineage",
+        sa.Column("node", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="which version of the node this tells of"),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("other", sa.LargeBinary(length=16), nullable=False, comment="the other document; empty: an upload"),
+        sa.Column("other_number", sa.BigInteger(), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("change", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("node", "number", name=op.f("lineage_pkey")),
+        comment="How documents came by one another's versions: what the rule of names joined, shared or replaced.",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("lineage_by_other", "lineage", ["other"], unique=False)
+    op.create_index("lineage_by_space", "lineage", ["space", "change"], unique=False)
 
 
 def _log() -> None:
