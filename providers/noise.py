@@ -20,6 +20,9 @@ _OWNER_SIZES = (162, 165)
 _OWNER_NAME_BYTES_MAX = 52
 _LOCK_LINE = re.compile(rb"[^,;\r\n\0]*(?:,[^,;\r\n\0]*){3,4};?\r?\n?\Z")
 _LOCK_BYTES_MAX = 4096
+_SWAP_NAME = re.compile(r"\.(?:.+\.)?s[wv][a-z]\Z", re.DOTALL)
+_SWAP_MAGIC, _SWAP_PAGE_OFFSET = b"b0VIM ", 12
+_SWAP_PAGE_BYTES_MIN, _SWAP_PAGE_BYTES_MAX = 1024, 50_000
 
 
 def _is_apple_double(content: bytes) -> bool:
@@ -55,6 +58,17 @@ def _is_libreoffice_lock(content: bytes) -> bool:
     return len(content) <= _LOCK_BYTES_MAX and _LOCK_LINE.match(content) is not None
 
 
+def _is_vim_swap(content: bytes) -> bool:
+    """What vim has in memory of a document that is open: whole pages, of the size that the first of them names.
+
+    The size is in the byte order of the machine that vim runs on.
+    """
+    if content[: len(_SWAP_MAGIC)] != _SWAP_MAGIC or len(content) < _SWAP_PAGE_BYTES_MIN:
+        return False
+    sizes = (struct.unpack_from(order + "I", content, _SWAP_PAGE_OFFSET)[0] for order in "<>")
+    return any(_SWAP_PAGE_BYTES_MIN <= size <= _SWAP_PAGE_BYTES_MAX and len(content) % size == 0 for size in sizes)
+
+
 def _never(content: bytes) -> bool:
     """Noise only while it is empty."""
     return False
@@ -74,7 +88,9 @@ def _format_of(name: str) -> Callable[[bytes], bool] | None:
         return _is_office_owner
     if name.startswith(".~lock.") and name.endswith("#"):
         return _is_libreoffice_lock
-    return _EXACT.get(name.lower()) if name.startswith(".") else None
+    if not name.startswith("."):
+        return None
+    return _is_vim_swap if _SWAP_NAME.match(name) else _EXACT.get(name.lower())
 
 
 def is_noise_name(name: str) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
-from providers.drive import granting, kept, locking, noise, properties, trees
+from providers.drive import granting, kept, locking, noise, noise_edits, properties, trees
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import days_seen, versions_of
 from providers.drive.noise import NoiseUpload
+from providers.drive.noise_edits import NoiseEdit
 from providers.drive.operations import Effect, operation
 from providers.drive.places import ARCHIVE, Container
 from providers.drive.quotas import quota_above, quota_of
@@ -197,10 +198,16 @@ class Drive:
         return begin()
 
     @operation(Action.ADD, Effect.CHANGE)
-    def edit(self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS) -> Edit:
+    def edit(
+        self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS
+    ) -> Edit | NoiseEdit:
         """Begin to write a document at any place, in any order; refuse at once what may not be. One version at its
-        commit. Without `truncate`, an interrupted upload of one's own is resumed where nothing else stands.
+        commit, or noise. Without `truncate`, an interrupted upload of one's own is resumed where nothing else stands.
         """
+        if is_noise_name(path.name):
+            begun = noise_edits.begin(self._session, path, create=create, truncate=truncate, conditions=conditions)
+            if begun is not None:
+                return begun
         return edit(self._session, path, create=create, truncate=truncate, conditions=conditions)
 
     @operation(Action.LIST, Effect.NONE)
@@ -238,7 +245,7 @@ class Drive:
 
         Raises IsAFolder, NotAFolder, FolderNotEmpty for what is not.
         """
-        if is_noise_name(path.name) and noise.delete(self._session, path, conditions):
+        if is_noise_name(path.name) and noise.delete(self._session, path, conditions, expected):
             return
         trees.delete(self._session, path, conditions, expected)
 

@@ -22,12 +22,13 @@ from providers.drive.transaction import Look, Refusal, Transaction
 from providers.drive.uploads import Reader, Upload
 from providers.errors import (
     Forbidden,
+    NotAFolder,
     PreconditionFailed,
     QuotaExceeded,
     TargetExists,
     UploadIncomplete,
 )
-from providers.model import Checksums, Conditions, Item
+from providers.model import Checksums, Conditions, Expected, Item
 from providers.noise import NOISE_BYTES_MAX, is_noise, is_noise_name
 from providers.paths import Path, fold
 
@@ -81,10 +82,11 @@ def read(session: Session, path: Path) -> Reader | None:
         place, _ = found
         if not look.sight.decide(Action.READ, place.chain, look.at).allowed:
             raise Forbidden
-        return Reader(look.item(place), _Held(_content(look, place)))
+        return Reader(look.item(place), _Held(content_of(look, place)))
 
 
-def _content(look: Look, place: Place) -> bytes:
+def content_of(look: Look, place: Place) -> bytes:
+    """Return what noise holds."""
     sealer = look.storage.keyring.space(place.space.id).names
     return sealer.open(b"noise" + place.node.id, files.sealed_content(look.connection, place.node))
 
@@ -149,7 +151,7 @@ class NoiseUpload:
                 raise UploadIncomplete
             kept = None
             if is_noise(self._path.name, content):
-                kept = _keep(self._session, self._path, content, self._conditions, self._modified)
+                kept = keep(self._session, self._path, content, self._conditions, self._modified)
             if kept is not None:
                 return kept
             self._document = self._as_document()
@@ -166,11 +168,18 @@ def put(
 ) -> NoiseUpload | None:
     """Begin an upload of what may turn out to be noise; `begin` begins that of a document instead."""
     with session.look() as look:
-        found = quiet_target(look, path)
-        if found.node is not None or _was_a_document(look, found):
+        if writable(look, path, conditions) is None:
             return None
-        _require_writable(look, found, conditions)
     return NoiseUpload(session, path, declared, conditions, modified, begin)
+
+
+def writable(look: Look, path: Path, conditions: Conditions) -> tuple[Target, Place | None] | None:
+    """Return where noise may be written, and the noise that stands there; None where it is a document's name."""
+    found = quiet_target(look, path)
+    if found.node is not None or _was_a_document(look, found):
+        return None
+    standing = _require_writable(look, found, conditions)
+    return found, None if standing is None else found.placed(standing.node)
 
 
 def quiet_target(look: Look, path: Path) -> Target:
@@ -201,9 +210,11 @@ def _allow(look: Look, action: Action, place: Place) -> None:
         raise Forbidden
 
 
-def _keep(
+def keep(
     session: Session, path: Path, content: bytes, conditions: Conditions, modified: int | None
 ) -> tuple[Item, bool] | None:
+    """Let noise stand at a path; return its item, and whether it is new. None where a document has come to stand."""
+
     def work(tx: Transaction) -> tuple[Item, bool] | None:
         found = quiet_target(tx, path)
         if found.node is not None:
@@ -241,11 +252,13 @@ def placeholder(tx: Transaction, found: Target) -> tuple[Place, bool] | None:
     return place, False
 
 
-def delete(session: Session, path: Path, conditions: Conditions) -> bool:
-    """Take noise away; return whether there was any."""
+def delete(session: Session, path: Path, conditions: Conditions, expected: Expected | None = None) -> bool:
+    """Take noise away; return whether there was any. Raises NotAFolder where a folder is `expected`."""
     with session.look() as look:
         if look.resolver.noise(path) is None:
             return False
+    if expected is Expected.EMPTY_FOLDER:
+        raise NotAFolder
 
     def work(tx: Transaction) -> bool:
         found = tx.resolver.noise(path)
@@ -284,7 +297,7 @@ def carry(
         if not moves:
             _allow(look, Action.READ, place)
         require_conditions(look, source, conditions)
-        content = _content(look, place)
+        content = content_of(look, place)
     same = source.parent == goal.parent and fold(source.name) == fold(goal.name)
     kept, created = store(goal, content, place.node.modified, overwrite or (same and moves))
     if moves and not same:
@@ -316,6 +329,6 @@ def touch(session: Session, path: Path, modified: int | None, conditions: Condit
         standing = _require_writable(tx, goal, conditions)
         if modified is None:
             return tx.item(found[0])
-        return tx.item(goal.placed(_stored(tx, goal, _content(tx, found[0]), modified, standing)))
+        return tx.item(goal.placed(_stored(tx, goal, content_of(tx, found[0]), modified, standing)))
 
     return session.commit([path], work)

@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import pytest
-from sqlalchemy import func, select
 
 from auth.roles import Role
-from providers import tables
 from providers.drive import Drive
 from providers.errors import Forbidden, Locked, NotFound, PreconditionFailed, TargetExists
 from providers.model import Conditions
-from providers.noise import NOISE_BYTES_MAX, is_noise, is_noise_name
+from providers.noise import is_noise, is_noise_name
 from providers.paths import parse
+from tests.noises import DOCUMENTS, DOUBLE, DS_STORE, NOISE, apple_double, rows
 from tests.worlds import World, fetch, store
-
-
-def apple_double(*entries: tuple[int, bytes]) -> bytes:
-    """Return an AppleDouble file of RFC 1740."""
-    at = 26 + 12 * len(entries)
-    table, data = b"", b""
-    for kind, content in entries:
-        table += struct.pack(">III", kind, at + len(data), len(content))
-        data += content
-    return struct.pack(">II16sH", 0x00051607, 0x00020000, b"Mac OS X        ", len(entries)) + table + data
-
-
-DOUBLE = apple_double((9, bytes(32)), (2, b"resource"))
-DS_STORE = b"\0\0\0\1Bud1" + struct.pack(">III", 36, 64, 36) + bytes(100)
-OWNER = bytes([4]) + b"Anna" + bytes(49) + struct.pack("<H", 4) + "Anna".encode("utf-16-le") + bytes(98)
-LOCK_LINE = b",anna,laptop,26.11.2026 12:00,file:///home/anna/.config/libreoffice/4;"
-
-NOISE = {
-    "._Rapport.docx": [b"", DOUBLE, apple_double((9, bytes(3000)))],
-    ".DS_Store": [b"", DS_STORE],
-    ".ds_store": [DS_STORE],
-    "~$Rapport.docx": [b"", OWNER, OWNER + bytes(3)],
-    ".~lock.Rapport.odt#": [b"", LOCK_LINE],
-    ".localized": [b""],
-}
-DOCUMENTS = {
-    "._Rapport.docx": [
-        b"PK\3\4 a document behind a dot",
-        DOUBLE + bytes(NOISE_BYTES_MAX),
-        apple_double((1, b"a data fork"), (9, bytes(32))),
-        DOUBLE[:30],
-        DOUBLE[:-5],
-    ],
-    ".DS_Store": [b"\0\0\0\1Bud1", b"hello", DS_STORE[:40], DS_STORE + bytes(NOISE_BYTES_MAX)],
-    "~$Rapport.docx": [b"hello", bytes(162), OWNER + b"x"],
-    ".~lock.Rapport.odt#": [b"\0" * 10, b"one line\nand another", b"," * 5000],
-    ".localized": [b"x"],
-    "Rapport.docx": [b"", DOUBLE],
-    "~WRD0001.tmp": [b""],
-    ".hidden": [b""],
-    "DS_Store": [DS_STORE],
-}
 
 
 @pytest.mark.parametrize("name", NOISE)
@@ -87,15 +43,6 @@ def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
         made.grant(login, "Rum", Role.UPLOADER)
     yield made
     made.installation.close()
-
-
-def rows(world: World) -> dict[str, int]:
-    """Return how many rows tell of documents, changes and events, and how many of noise."""
-    counted = (tables.entry, tables.closed_entry, tables.version, tables.change, tables.log_entry, tables.noise)
-    with world.installation.database.read() as connection:
-        return {
-            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in counted
-        }
 
 
 def names(drive: Drive) -> list[str]:

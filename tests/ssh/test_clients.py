@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
@@ -162,33 +161,6 @@ def test_winscp_saves_by_filepart(door: Door, home: str) -> None:
 
 
 # --- sshfs
-
-
-@pytest.fixture
-def mount(door: Door, home: str, tmp_path: Path) -> Iterator[Path]:
-    """The folder, as a file system."""
-    sshfs = need("sshfs")
-    if not Path("/dev/fuse").exists() or os.geteuid() != 0:
-        pytest.skip("there is no /dev/fuse to mount with")
-    place = tmp_path / "mount"
-    place.mkdir()
-    options = door.options("anna", port="-p")
-    ran = door.run(sshfs, *_pairs(options), "-o", "reconnect", f"anna@{door.host}:{home}", place)
-    assert ran.returncode == 0, ran.stderr
-    yield place
-    subprocess.run([str(need("fusermount3")), "-u", str(place)], timeout=60)
-
-
-def _pairs(options: list[str]) -> list[str]:
-    """sshfs knows no -F, -i: it takes all as -o."""
-    named = {"-i": "IdentityFile=", "-p": "port="}
-    made: list[str] = []
-    for name, value in zip(options[::2], options[1::2], strict=False):
-        if name == "-o":
-            made += ["-o", value]
-        elif name in named:
-            made += ["-o", f"{named[name]}{value}"]
-    return made
 
 
 def test_sshfs(door: Door, mount: Path, local: Path, home: str) -> None:

@@ -25,6 +25,7 @@ from server.sftp.engine.wire import Code
 
 if TYPE_CHECKING:
     from providers.drive.edits import Edit
+    from providers.drive.noise_edits import NoiseEdit
     from server.sftp.engine.engine import Engine
 
 #: Of one hop: so many bytes are written at most, and read.
@@ -55,7 +56,7 @@ class Document:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.edit: Edit | None = None
+        self.edit: Edit | NoiseEdit | None = None
         self.blocks: Blocks | None = None
         self.item: Item | None = None
         self.opened_at = now_us()
