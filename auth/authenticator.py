@@ -12,6 +12,7 @@ import hmac
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
@@ -25,8 +26,8 @@ from auth.events import Recorder
 from auth.keyring import Keyring
 from auth.loading import Loader, credential_of, demands_second_factor, scope_of, stands
 from auth.notes import Notes
-from auth.rights import NO_RIGHTS, Kind, Principal, Scope, Standing
-from auth.roles import Via
+from auth.rights import Grant, Kind, Principal, Rights, Scope, Standing
+from auth.roles import GranteeKind, Role, Via
 from auth.throttle import Attempt, Throttle
 from config.clock import SECOND_US, now_us
 from config.database import Database
@@ -182,8 +183,11 @@ class Authenticator:
             return None
         return row, key
 
-    def operator(self, os_user: str) -> Principal:
-        """Return whoever works at the machine itself, by the command line."""
+    def operator(self, os_user: str, spaces: Iterable[bytes] = ()) -> Principal:
+        """Return whoever works at the machine itself, by the command line, with the operator's role in `spaces`.
+
+        No folder that breaks inheritance keeps the operator out: that role shows no contents.
+        """
         supplier = self._directory.supplier_id
         with self._database.read() as connection:
             epoch = self.epoch(connection)
@@ -193,7 +197,7 @@ class Authenticator:
         identity = hashlib.blake2b(name.encode("utf-8"), key=key, digest_size=16, person=b"operator").digest()
         return Principal(
             identity, Kind.OPERATOR, supplier, supplier, True, True, name, name, NOBODY, Scope(), Standing.FULL,
-            frozenset(), NO_RIGHTS, epoch, "", Via.CLI,
+            frozenset(), _operators_rights(identity, spaces), epoch, "", Via.CLI,
         )  # fmt: skip
 
     def release(self, login: str) -> None:
@@ -399,6 +403,15 @@ class Authenticator:
             if len(self._signed_in) >= CACHED_MAX:
                 self._signed_in.clear()
             self._signed_in[key] = cached
+
+
+def _operators_rights(operator: bytes, spaces: Iterable[bytes]) -> Rights:
+    """Return grants that nobody gave and that stand nowhere: they hold for one principal, as long as it works."""
+    made = {
+        space: (Grant(operator, space, space, operator, GranteeKind.PERSON, Role.OPERATOR, True, None),)
+        for space in spaces
+    }
+    return Rights(made, frozenset())
 
 
 def _is_usable(login: str, password: str) -> bool:

@@ -118,7 +118,7 @@ class NodeView:
 
 
 class Decision(NamedTuple):
-    """Whether an action is permitted, and whether some grant that lets the node be read shows its history."""
+    """Whether an action is permitted, and whether some grant that lets the node be seen shows its history."""
 
     allowed: bool
     history: bool
@@ -132,7 +132,7 @@ def decide(principal: Principal, action: Action, node: NodeView, at: int) -> Dec
     if not _admitted(principal, action, node, at):
         return REFUSED
     reaching = [grant for grant in _reaching(principal.rights, node, at) if _covers_lane(principal, grant, node)]
-    history = any(grant.history and _permits(grant, Action.READ, node) for grant in reaching)
+    history = any(grant.history and _permits(grant, Action.LIST, node) for grant in reaching)
     if action is Action.HISTORY:
         return Decision(history, history)
     if any(_permits(grant, action, node) for grant in reaching):

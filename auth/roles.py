@@ -29,7 +29,11 @@ class Action(StrEnum):
 
 
 class Role(IntEnum):
-    """A named set of actions, stored by number. BREAK is no role: it marks a node that inherits nothing."""
+    """A named set of actions, stored by number. BREAK is no role: it marks a node that inherits nothing.
+
+    OPERATOR is what whoever works at the server's machine may do in a space that they name: put right what went wrong,
+    by names and history, without a sight of contents. It is in no grant that is stored.
+    """
 
     BREAK = 0
     VIEWER = 1
@@ -37,6 +41,11 @@ class Role(IntEnum):
     CONTRIBUTOR = 3
     EDITOR = 4
     MANAGER = 5
+    OPERATOR = 6
+
+
+#: What may be granted to somebody.
+GRANTABLE = (Role.VIEWER, Role.UPLOADER, Role.CONTRIBUTOR, Role.EDITOR, Role.MANAGER)
 
 
 class Via(IntEnum):
@@ -81,6 +90,7 @@ ACTIONS: Mapping[Role, frozenset[Action]] = MappingProxyType(
         Role.CONTRIBUTOR: _CONTRIBUTOR,
         Role.EDITOR: _EDITOR,
         Role.MANAGER: _MANAGER,
+        Role.OPERATOR: frozenset({Action.LIST, Action.RESTORE, Action.PUT_BACK}),
     }
 )
 

@@ -93,6 +93,10 @@ class NameTooLong(BadName):
     """That name is too long. At most {limit} bytes are kept. Choose a shorter one."""
 
 
+class CommentTooLong(BadName):
+    """That comment is too long. At most {limit} bytes are kept. Nothing was changed. Say it in fewer words."""
+
+
 class QuotaExceeded(DriveError):
     """The space has no room left for this. What stood here before is untouched. Ask for more room, or free some."""
 

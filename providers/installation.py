@@ -6,7 +6,7 @@ import os
 import pwd
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -136,13 +136,13 @@ class Installation:
         """Return what the principal may see and do."""
         return Drive(self.storage, principal)
 
-    def operator(self) -> Principal:
-        """Return whoever sits at the machine, as the operator of the command line."""
+    def operator(self, spaces: Iterable[bytes] = ()) -> Principal:
+        """Return whoever sits at the machine, as the operator of the command line, at work in `spaces`."""
         try:
             user = pwd.getpwuid(os.geteuid()).pw_name
         except KeyError:
             user = str(os.geteuid())
-        return self.authenticator.operator(user)
+        return self.authenticator.operator(user, spaces)
 
     # --- what has to be done now and then
 

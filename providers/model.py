@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from providers.paths import Path
@@ -60,9 +60,29 @@ class Checksums:
     sha1: bytes
 
 
+class Came(StrEnum):
+    """How a version came to its document.
+
+    WRITTEN: somebody stored it. COPIED: from another document. RESTORED: an earlier version again. CONTINUED: under a
+    name that the document had left, and so to it. SHARED: what it has of another's past ends here. REPLACED: a document
+    with a past of its own was moved over this one. SPLIT: a joining was undone here.
+    """
+
+    WRITTEN = "written"
+    COPIED = "copied"
+    RESTORED = "restored"
+    CONTINUED = "continued"
+    SHARED = "shared"
+    REPLACED = "replaced"
+    SPLIT = "split"
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable content of a document. `sha256` is hexadecimal, of the whole content."""
+    """One immutable content of a document. `sha256` is hexadecimal, of the whole content.
+
+    `name` is the one the document had then. `origin` is the number of the version that this one repeats, if any.
+    """
 
     number: int
     id: bytes
@@ -70,6 +90,10 @@ class Version:
     at: int
     by: str
     via: str
+    name: str
+    comment: str
+    came: Came
+    origin: int | None
     etag: str
     sha256: str
 

@@ -203,6 +203,14 @@ class Spaces:
                     found.append((Path(tuple(step.name for step in chain[1:])), grant))
             return sorted(found, key=lambda pair: (pair[0].segments, id_text(pair[1].id)))
 
+    def note_look(self, actor: Principal, space: bytes) -> None:
+        """Record that a keeper looks at names and history in a space, so that its customer knows."""
+
+        def work(tx: Transaction, place: Place) -> None:
+            self._storage.audit.record(tx.connection, tx.event("operator_look", place, tx.at), _told(place.space))
+
+        self._on(actor, space, ROOT, work)
+
     def _on(self, actor: Principal, space: bytes, path: Path, work: Callable[[Transaction, Place], T]) -> T:
         """Run `work` as a keeper on what stands at `path` of a space."""
         _require_keeper(actor)

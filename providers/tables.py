@@ -140,6 +140,17 @@ lineage = Table(
 Index("lineage_by_other", lineage.c.other)
 Index("lineage_by_space", lineage.c.space, lineage.c.change)
 
+comment = Table(
+    "comment",
+    durable,
+    Column("version", LargeBinary(16), primary_key=True, comment="the version's id"),
+    Column("change", BigInteger, primary_key=True, comment="that said it; the newest counts"),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("text", LargeBinary, nullable=False, comment="sealed; an empty text takes back what was said"),
+    sqlite_with_rowid=False,
+)
+Index("comment_by_space", comment.c.space, comment.c.change)
+
 property = Table(
     "property",
     durable,

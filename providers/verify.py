@@ -143,6 +143,7 @@ class _Replay:
         yield from self._versions()
         self._entries()
         self._lineage()
+        self._comments()
         self._properties()
         self._grants()
         yield from self._changes()
@@ -162,6 +163,10 @@ class _Replay:
     def _lineage(self) -> None:
         for row in self._rows(tables.lineage):
             self._written[row["change"]].append(rows.lineage_added(row))
+
+    def _comments(self) -> None:
+        for row in self._rows(tables.comment):
+            self._written[row["change"]].append(rows.comment_added(row))
 
     def _properties(self) -> None:
         for row in self._rows(tables.property):

@@ -43,6 +43,8 @@ class ChangeKind(IntEnum):
     SPACE = 10
     RESTORE = 11
     PUT_BACK = 12
+    COMMENT = 13
+    SPLIT = 14
 
 
 class Lineage(IntEnum):
@@ -118,6 +120,7 @@ _LAST_MAC = Query(
     )
 )
 _LINEAGE = Statement(insert(tables.lineage))
+_COMMENT = Statement(insert(tables.comment))
 _CHANGE = Statement(insert(tables.change))
 _PROPERTY = Statement(insert(tables.property))
 _OPEN_PROPERTY = Query(
@@ -293,6 +296,13 @@ class Change:
         }  # fmt: skip
         _LINEAGE.run(self._connection, **row)
         self._rows.append(rows.lineage_added(row))
+
+    def comment(self, version: bytes, text: str) -> None:
+        """Let something be said of a version, by its id; an empty text takes back what was said."""
+        sealed = self._keys.names.seal(b"comment" + version, text.encode("utf-8"))
+        row = {"version": version, "change": self.number, "space": self.space, "text": sealed}
+        _COMMENT.run(self._connection, **row)
+        self._rows.append(rows.comment_added(row))
 
     # --- properties
 

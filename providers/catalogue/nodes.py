@@ -54,6 +54,10 @@ class Names:
         self._opened: dict[tuple[bytes, bytes], str] = {}
         self._folded: dict[tuple[bytes, str], bytes] = {}
 
+    def sealer(self, space: bytes) -> Any:
+        """Return what seals the names and properties of a space."""
+        return self._keyring.space(space).names
+
     def folded(self, space: bytes, parent: bytes, name: str) -> bytes:
         """Return the sealed form by which `name` is found under `parent`."""
         sealer, plain = self._keyring.space(space).names, fold(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, union_all
@@ -10,6 +10,9 @@ from sqlalchemy import Connection, bindparam, func, select, union_all
 from config.ids import NOBODY
 from providers import tables
 from providers.catalogue.nodes import Names, Node
+from providers.catalogue.props import Property, properties_at, time_set
+from providers.catalogue.standing import standing_at
+from providers.paths import DEPTH_MAX
 
 _LIVE = tables.entry.c
 _CLOSED = tables.closed_entry.c
@@ -72,6 +75,23 @@ class PastTree:
         key = {"parent": NOBODY, "common": NOBODY, "own": NOBODY, "folded": space, "number": self.number}
         return next(iter(self._nodes(connection, connection.execute(_BY_NAME, key).all())), None)
 
+    def by_id(self, connection: Connection, node: bytes) -> Node | None:
+        """Return the node where it stood, whether or not the folders above it did."""
+        held = standing_at(connection, node, self.number)
+        if held is None:
+            return None
+        return self._nodes(connection, [held])[0]
+
+    def ancestry(self, connection: Connection, node: Node) -> tuple[Node, ...]:
+        """Return the nodes from the root of the space down to `node`, itself included; none if it stood in nothing."""
+        chain = [node]
+        while chain[-1].parent:
+            above = self.by_id(connection, chain[-1].parent)
+            if above is None or len(chain) > DEPTH_MAX + 1:
+                return ()
+            chain.append(above)
+        return tuple(reversed(chain))
+
     def named(self, connection: Connection, parent: Node, name: str, own_lane: bytes) -> list[Node]:
         """Return what stood under `name` in `parent`: in the common lane, then in `own_lane`."""
         folded = self.names.folded(parent.space, parent.id, name)
@@ -101,9 +121,12 @@ class PastTree:
             part = documents[start : start + _BATCH]
             for version in connection.execute(_VERSIONS, {"nodes": part, "number": self.number}):
                 held[version.node] = version
-        return [self._node(row, held.get(row.node)) for row in rows]
+        bearing = properties_at(connection, [row.node for row in rows], self.number)
+        return [self._node(row, held.get(row.node), bearing.get(row.node, {})) for row in rows]
 
-    def _node(self, row: Any, held: Any) -> Node:
+    def _node(self, row: Any, held: Any, properties: Mapping[bytes, Property]) -> Node:
+        set_then = time_set(self.names.sealer(row.space), row.node, properties) if properties else None
+        written = row.created if held is None else held.at
         return Node(
             space=row.space,
             parent=row.parent,
@@ -117,7 +140,7 @@ class PastTree:
             version_id=NOBODY if held is None else held.id,
             size=0 if held is None else held.size,
             created=row.created,
-            modified=row.created if held is None else held.at,
+            modified=written if set_then is None else set_then,
             revision=self.number,
-            has_properties=False,
+            has_properties=bool(properties),
         )

@@ -61,6 +61,11 @@ def lineage_added(row: Mapping[Any, Any]) -> bytes:
     return canonical("L+", *(row[key] for key in ("node", "number", "kind", "other", "other_number")))
 
 
+def comment_added(row: Mapping[Any, Any]) -> bytes:
+    """Something was said of a version."""
+    return canonical("C+", row["version"], row["text"])
+
+
 def property_opened(row: Mapping[Any, Any]) -> bytes:
     """A property took a value."""
     return canonical("P+", row["node"], row["key"], row["value"])

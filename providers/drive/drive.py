@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
-from providers.drive import granting, kept, locking, noise, noise_edits, properties, trees
+from providers.drive import granting, kept, locking, noise, noise_edits, properties, restoring, trees
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
@@ -175,6 +175,23 @@ class Drive:
             place = look.document(path)
             look.allow(Action.HISTORY, place)
             return versions_of(look, place)
+
+    # --- going back
+
+    @operation(Action.RESTORE, Effect.CHANGE)
+    def restore(
+        self, path: Path, number: int, comment: str | None = None, *, conditions: Conditions = NO_CONDITIONS
+    ) -> Item:
+        """Let an earlier version be the document's newest again, as a new one that says so, or `comment`.
+
+        Where it holds that very content, nothing changes. Raises NotFound for a number its history does not show.
+        """
+        return restoring.restore(self._session, path, number, comment, conditions)
+
+    @operation(Action.REPLACE, Effect.CHANGE)
+    def comment(self, path: Path, number: int, text: str) -> None:
+        """Say something of a version, in place of what was said; nothing, with an empty text. Raises NotFound."""
+        restoring.comment(self._session, path, number, text)
 
     # --- changing
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auth.rights import Grant
-from auth.roles import Action, GranteeKind, Role
+from auth.roles import GRANTABLE, Action, GranteeKind, Role
 from config.ids import NOBODY, id_text, new_id
 from providers.audit.events import Projection
 from providers.catalogue.change import ChangeKind
@@ -61,7 +61,9 @@ def _within_power(look: Look, place: Place, made: Grant) -> bool:
 
 
 def record_grant(tx: Transaction, place: Place, made: Grant) -> None:
-    """Write a grant into the change of its space, and tell of it."""
+    """Write a grant into the change of its space, and tell of it. Raises Forbidden for what nobody may be granted."""
+    if made.role not in (*GRANTABLE, Role.BREAK):
+        raise Forbidden
     before = tx.audience(place.space, place.chain)
     tx.change(place.space.id).add_grant(made)
     tx.bump()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from auth.roles import Action
+from auth.roles import Action, Via
 from config.clock import SECOND_US
 from config.ids import NOBODY
 from providers import tables
 from providers.catalogue import contents
+from providers.catalogue.change import Lineage
+from providers.catalogue.comments import comments
+from providers.catalogue.lineage import Shown, links_of, shown_versions
 from providers.catalogue.nodes import Node
+from providers.catalogue.past import PastTree
+from providers.catalogue.standing import Standing, standings
 from providers.drive.places import Place
 from providers.drive.transaction import Look
-from providers.model import SpaceInfo, Version
+from providers.errors import NotFound
+from providers.model import Came, SpaceInfo, Version
 
 _HOUR_US = 3600 * SECOND_US
 _CHANGES = tables.change.c
@@ -27,11 +33,17 @@ _STREAM_HOURS = (
     .join(tables.log, tables.log.c.id == tables.log_entry.c.log)
     .where(tables.log.c.space == bindparam("space"), tables.log.c.party == bindparam("party"))
 )
+_CAME = {
+    Lineage.CONTINUED: Came.CONTINUED,
+    Lineage.SHARES: Came.SHARED,
+    Lineage.REPLACED: Came.REPLACED,
+    Lineage.SPLIT: Came.SPLIT,
+}
 
 
 def versioned(node: Node, row: Mapping[Any, Any]) -> Node:
     """Return the node as it was with one of its versions newest."""
-    current = row["number"] == node.version
+    current = row["id"] == node.version_id
     return node._replace(
         version=row["number"],
         version_id=row["id"],
@@ -40,23 +52,79 @@ def versioned(node: Node, row: Mapping[Any, Any]) -> Node:
     )
 
 
+def shown_at(look: Look, place: Place) -> list[Shown]:
+    """Return the versions that the history of a document shows, oldest first, up to the moment it is looked at."""
+    shown = shown_versions(look.connection, place.node.id)
+    if isinstance(place.tree, PastTree):
+        return [each for each in shown if each.row["change"] <= place.tree.number]
+    return shown
+
+
+def version_at(look: Look, place: Place, number: int) -> Mapping[str, Any]:
+    """Return the row of the version that the document's history shows under `number`, its MAC checked.
+
+    Raises NotFound.
+    """
+    found = next((each.row for each in shown_at(look, place) if each.number == number), None)
+    if found is None:
+        raise NotFound
+    keyring = look.storage.keyring
+    return contents.version(look.connection, keyring, place.node.space, found["node"], found["number"])
+
+
 def versions_of(look: Look, place: Place) -> list[Version]:
     """Return the versions of the document at `place`, oldest first, up to the moment it is looked at."""
     storage = look.storage
+    shown = shown_at(look, place)
+    said = comments(look.connection, storage.keyring, [each.row["id"] for each in shown])
+    stood = standings(look.connection, {each.row["node"] for each in shown})
+    numbers = {each.row["id"]: each.number for each in shown}
+    came = {
+        (link.node, link.number): _CAME[Lineage(link.kind)]
+        for node in stood
+        for link in links_of(look.connection, node)
+        if Lineage(link.kind) in _CAME
+    }
     return [
         Version(
-            number=row["number"],
-            id=row["id"],
-            size=row["size"],
-            at=row["at"],
-            by=author_shown(look, place.space, row["principal"], row["organisation"]),
-            via=row["via"],
-            etag=storage.etag(row["id"]),
-            sha256=contents.sha256_of(storage.keyring, row).hex(),
+            number=each.number,
+            id=each.row["id"],
+            size=each.row["size"],
+            at=each.row["at"],
+            by=author_shown(look, place.space, each.row["principal"], each.row["organisation"]),
+            via=Via(each.row["via"]).name.lower(),
+            name=_name_then(look, place, stood[each.row["node"]], each.row["change"]),
+            comment=said.get(each.row["id"], ""),
+            came=_came(each.row, came, numbers),
+            origin=numbers.get(each.row["origin"]),
+            etag=storage.etag(each.row["id"]),
+            sha256=contents.sha256_of(storage.keyring, each.row).hex(),
         )
-        for row in contents.versions(look.connection, place.node.id)
-        if row["number"] <= place.node.version
+        for each in shown
     ]
+
+
+def _came(row: Mapping[Any, Any], linked: Mapping[tuple[bytes, int], Came], numbers: Mapping[bytes, int]) -> Came:
+    found = linked.get((row["node"], row["number"]))
+    if found is not None:
+        return found
+    if row["origin"] is None:
+        return Came.WRITTEN
+    return Came.RESTORED if row["origin"] in numbers else Came.COPIED
+
+
+def _name_then(look: Look, place: Place, stood: Sequence[Standing], number: int) -> str:
+    """Return the name a document had when a change made a version of it; today's, if it stood where one may not look.
+
+    What was made while it stood nowhere bears the name it had last.
+    """
+    held = next((each for each in reversed(stood) if each.from_change <= number), None)
+    if held is None or held.parent == place.node.parent:
+        return place.node.name if held is None else held.opened(look.storage.names)
+    then = PastTree(look.storage.names, number)
+    folder = then.by_id(look.connection, held.parent)
+    chain = () if folder is None else then.ancestry(look.connection, folder)
+    return held.opened(look.storage.names) if chain and look.resolver.seen_then(chain) else place.node.name
 
 
 def author_shown(look: Look, space: SpaceInfo, person: bytes, organisation: bytes) -> str:

@@ -299,9 +299,9 @@ class Resolver:
     def _seen(self, chain: tuple[Node, ...], moment: int | None) -> bool:
         if moment is None:
             return self.sight.sees(chain, self.at)
-        return self._seen_then(chain)
+        return self.seen_then(chain)
 
-    def _seen_then(self, chain: tuple[Node, ...]) -> bool:
+    def seen_then(self, chain: tuple[Node, ...]) -> bool:
         """A node of the past is seen by today's rights along the ancestry then, and now where it lives."""
         root = chain[0]
         if len(chain) == 1:

@@ -10,6 +10,8 @@ from auth.roles import Action
 from providers import tables
 from providers.catalogue.change import MODIFIED, ChangeKind
 from providers.catalogue.nodes import Node
+from providers.catalogue.past import PastTree
+from providers.catalogue.props import opened, properties_at
 from providers.drive.guards import chain_slots, require_conditions, require_unlocked
 from providers.drive.places import Container, Place
 from providers.drive.session import Session
@@ -39,6 +41,16 @@ def _opened(look: Look, space: bytes, nodes: Sequence[bytes]) -> dict[bytes, dic
     return found
 
 
+def _opened_then(look: Look, number: int, nodes: Sequence[Node]) -> dict[bytes, dict[str, str]]:
+    """Return the properties that nodes of one space had as of a change."""
+    bearing = properties_at(look.connection, [node.id for node in nodes], number)
+    return {
+        node.id: dict(opened(look.storage.names.sealer(node.space), each) for each in bearing[node.id].values())
+        for node in nodes
+        if node.id in bearing
+    }
+
+
 def _dead(properties: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in properties.items() if name != MODIFIED}
 
@@ -46,19 +58,24 @@ def _dead(properties: Mapping[str, str]) -> dict[str, str]:
 def properties(look: Look, path: Path) -> dict[str, str]:
     """Return the dead properties of what stands at `path`."""
     found = look.find(path)
-    if isinstance(found, Container) or found.is_past:
+    if isinstance(found, Container):
         return {}
+    if isinstance(found.tree, PastTree):
+        return _dead(_opened_then(look, found.tree.number, [found.node]).get(found.node.id, {}))
     return _dead(properties_of(look, found.node))
 
 
 def properties_below(look: Look, path: Path) -> dict[str, dict[str, str]]:
     """Return the dead properties of a folder's children, by the names shown."""
     found = look.find(path)
-    if isinstance(found, Container) or found.is_past:
+    if isinstance(found, Container):
         return {}
-    bearing = {node.id: name for name, node in look.resolver.children(found) if node.has_properties}
-    opened = _opened(look, found.space.id, list(bearing))
-    return {bearing[node]: _dead(held) for node, held in opened.items()}
+    bearing = {node.id: (name, node) for name, node in look.resolver.children(found) if node.has_properties}
+    if isinstance(found.tree, PastTree):
+        held = _opened_then(look, found.tree.number, [node for _, node in bearing.values()])
+    else:
+        held = _opened(look, found.space.id, list(bearing))
+    return {bearing[node][0]: _dead(properties) for node, properties in held.items()}
 
 
 def change_properties(

@@ -17,12 +17,12 @@ from providers.catalogue.change import ChangeKind, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
-from providers.drive.history import versioned
+from providers.drive.history import version_at, versioned
 from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, give_way, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import IsAFolder, NotFound, PreconditionFailed, UploadIncomplete
+from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
@@ -117,14 +117,13 @@ def _opening(look: Look, path: Path, number: int | None) -> Opening:
     node = place.node
     if number is not None:
         look.allow(Action.HISTORY, place)
-        if not 1 <= number <= node.version:
-            raise NotFound
-    wanted = node.version if number is None else number
-    if not wanted:
+        row = version_at(look, place, number)
+    elif not node.version:
         return Opening(place, look.item(place), 0, node.version_id, b"")
-    row = version(look.connection, look.storage.keyring, node.space, node.id, wanted)
+    else:
+        row = version(look.connection, look.storage.keyring, node.space, node.id, node.version)
     item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
-    opening = Opening(place, item, wanted, row["id"], row["content"])
+    opening = Opening(place, item, item.version if number is None else number, row["id"], row["content"])
     known = look.resolver.known(path) if number is None else None
     if known is not None:
         known.opening = opening

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path as File
 
 from auth.errors import UnknownName
 from auth.people import Group, Organisation, Person
-from auth.roles import GranteeKind, Role
+from auth.roles import GRANTABLE, GranteeKind, Role
 from config.errors import MellanrumError
 from config.ids import id_from_text, id_text
+from providers.drive import Drive
 from providers.model import SpaceInfo
 from providers.paths import Path, fold, parse
 from server.cli.errors import InputUnreadable, Misused, NotUnique, OutputTaken, OutputUnwritable
 from server.cli.frame import Desk, Parser
 
-ROLES = {role.name.lower(): role for role in Role if role is not Role.BREAK}
+ROLES = {role.name.lower(): role for role in GRANTABLE}
 
 
 def organisation(desk: Desk, text: str) -> Organisation:
@@ -67,6 +69,49 @@ def space(desk: Desk, text: str) -> SpaceInfo:
         shown = ", ".join(f'"{full_name(desk, info)}"' for info in found)
         raise NotUnique(name=text, found=shown, option="CUSTOMER/NAME")
     return found[0]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Something in a space, as a command line names it: the space, and the path below it, as the operator's drive
+    knows it.
+    """
+
+    info: SpaceInfo
+    path: Path
+
+    @property
+    def inner(self) -> Path:
+        """The path within the space."""
+        return Path(self.path.segments[1:])
+
+    def drive(self, desk: Desk, *, looks: bool = False) -> Drive:
+        """Return the operator's drive in this space. That it `looks` is told in the space's log, to its customer too:
+        what it changes is told by the change.
+        """
+        operator = desk.installation.operator([self.info.id])
+        if looks:
+            desk.installation.spaces.note_look(operator, self.info.id)
+        return desk.installation.drive(operator)
+
+
+def spot(desk: Desk, text: str) -> Spot:
+    """Return what `SPACE/PATH`, `CUSTOMER/SPACE/PATH` or `~ID/PATH` names; it need not stand there.
+
+    Where both readings name a space, that of a customer counts. Raises UnknownName, NotUnique, BadName.
+    """
+    segments = parse(text).segments
+    if not segments:
+        raise UnknownName(kind="space", name=text)
+    if len(segments) > 1:
+        for info in desk.installation.spaces.all():
+            if info.customer is not None and fold(full_name(desk, info)) == fold("/".join(segments[:2])):
+                return _spot(info, segments[2:])
+    return _spot(space(desk, segments[0]), segments[1:])
+
+
+def _spot(info: SpaceInfo, inner: tuple[str, ...]) -> Spot:
+    return Spot(info, Path((f"~{id_text(info.id)}", *inner)))
 
 
 def full_name(desk: Desk, info: SpaceInfo) -> str:

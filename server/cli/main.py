@@ -20,6 +20,7 @@ from server.cli import (
     doctor,
     grants,
     groups,
+    history,
     installation,
     keys,
     orgs,
@@ -39,7 +40,7 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
     nouns_of = (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, sshkeys, keys, audit)
-    for module in nouns_of:
+    for module in (*nouns_of, history):
         module.add_to(nouns)
     return made
 

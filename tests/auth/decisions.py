@@ -30,6 +30,8 @@ ACTS = {
     "make": "list read add make_folder",
     "edit": "list read add make_folder replace rename move delete lock restore",
     "all": "list read add make_folder replace rename move delete lock restore grant link audit break_lock put_back",
+    "mend": "list restore put_back",
+    "list": "list",
     "add+": "add replace rename move delete lock",
     "drop+": "list read add replace rename move delete lock",
     "make+": "list read add make_folder replace rename move delete lock",
@@ -37,55 +39,55 @@ ACTS = {
 
 #: The last column: who sees history, if the grant has the flag: everybody but uploaders, uploaders too, nobody.
 TABLE = """
-situation                             viewer  uploader  contributor  editor  manager  history
-granted on the node                   see     add       make         edit    all      readers
-granted on the folder above           see     add       make         edit    all      readers
-granted on the root                   see     add       make         edit    all      readers
-granted on a child                    -       -         -            -       -        nobody
-granted in another space              -       -         -            -       -        nobody
-not granted                           -       -         -            -       -        nobody
-the node breaks, granted on it        see     add       make         edit    all      readers
-the node breaks, granted above        -       -         -            -       -        nobody
-the folder breaks, granted on it      see     add       make         edit    all      readers
-the folder breaks, granted on root    -       -         -            -       -        nobody
-grant ends in a microsecond           see     add       make         edit    all      readers
-grant ends now                        -       -         -            -       -        nobody
-grant ended                           -       -         -            -       -        nobody
-own lane                              see     drop      make         edit    all      all
-own lane, granted above               see     drop      make         edit    all      all
-own lane, open space                  see     drop      make         edit    all      all
-rival's lane                          -       -         -            -       -        nobody
-rival's lane, open space              see     -         make         edit    all      readers
-rival's lane, supplier                see     -         make         edit    all      readers
-no lane, supplier                     see     add       make         edit    all      readers
-lane of someone, no party             -       -         -            -       -        nobody
-frozen                                see     -         see          see     audit    readers
-archived                              see     -         see          see     audit    readers
-frozen, own lane                      see     see       see          see     audit    all
-read-only device                      see     -         see          see     audit    readers
-device for this space                 see     add       make         edit    all      readers
-device for another space              -       -         -            -       -        nobody
-device for no space                   -       -         -            -       -        nobody
-device for this protocol              see     add       make         edit    all      readers
-device for another protocol           -       -         -            -       -        nobody
-device ends in a microsecond          see     add       make         edit    all      readers
-device ends now                       -       -         -            -       -        nobody
-device ended                          -       -         -            -       -        nobody
-half signed in                        -       -         -            -       -        nobody
-creator, no content yet               see     add+      make+        edit    all      readers
-creator, own lane                     see     drop+     make+        edit    all      all
-creator, rival's lane                 -       -         -            -       -        nobody
-creator, 15 s after                   see     add+      make+        edit    all      readers
-creator, later                        see     add       make         edit    all      readers
-somebody else's, no content yet       see     add       make         edit    all      readers
-creator, read-only device             see     -         see          see     audit    readers
-creator, frozen                       see     -         see          see     audit    readers
-creator, not granted                  -       -         -            -       -        nobody
-creator, half signed in               -       -         -            -       -        nobody
-a link                                see     add       make         edit    all      readers
-the operator                          -       -         -            -       -        nobody
+situation                             viewer  uploader  contributor  editor  manager  operator  history
+granted on the node                   see     add       make         edit    all      mend      readers
+granted on the folder above           see     add       make         edit    all      mend      readers
+granted on the root                   see     add       make         edit    all      mend      readers
+granted on a child                    -       -         -            -       -        -         nobody
+granted in another space              -       -         -            -       -        -         nobody
+not granted                           -       -         -            -       -        -         nobody
+the node breaks, granted on it        see     add       make         edit    all      mend      readers
+the node breaks, granted above        -       -         -            -       -        -         nobody
+the folder breaks, granted on it      see     add       make         edit    all      mend      readers
+the folder breaks, granted on root    -       -         -            -       -        -         nobody
+grant ends in a microsecond           see     add       make         edit    all      mend      readers
+grant ends now                        -       -         -            -       -        -         nobody
+grant ended                           -       -         -            -       -        -         nobody
+own lane                              see     drop      make         edit    all      mend      all
+own lane, granted above               see     drop      make         edit    all      mend      all
+own lane, open space                  see     drop      make         edit    all      mend      all
+rival's lane                          -       -         -            -       -        -         nobody
+rival's lane, open space              see     -         make         edit    all      mend      readers
+rival's lane, supplier                see     -         make         edit    all      mend      readers
+no lane, supplier                     see     add       make         edit    all      mend      readers
+lane of someone, no party             -       -         -            -       -        -         nobody
+frozen                                see     -         see          see     audit    list      readers
+archived                              see     -         see          see     audit    list      readers
+frozen, own lane                      see     see       see          see     audit    list      all
+read-only device                      see     -         see          see     audit    list      readers
+device for this space                 see     add       make         edit    all      mend      readers
+device for another space              -       -         -            -       -        -         nobody
+device for no space                   -       -         -            -       -        -         nobody
+device for this protocol              see     add       make         edit    all      mend      readers
+device for another protocol           -       -         -            -       -        -         nobody
+device ends in a microsecond          see     add       make         edit    all      mend      readers
+device ends now                       -       -         -            -       -        -         nobody
+device ended                          -       -         -            -       -        -         nobody
+half signed in                        -       -         -            -       -        -         nobody
+creator, no content yet               see     add+      make+        edit    all      mend      readers
+creator, own lane                     see     drop+     make+        edit    all      mend      all
+creator, rival's lane                 -       -         -            -       -        -         nobody
+creator, 15 s after                   see     add+      make+        edit    all      mend      readers
+creator, later                        see     add       make         edit    all      mend      readers
+somebody else's, no content yet       see     add       make         edit    all      mend      readers
+creator, read-only device             see     -         see          see     audit    list      readers
+creator, frozen                       see     -         see          see     audit    list      readers
+creator, not granted                  -       -         -            -       -        -         nobody
+creator, half signed in               -       -         -            -       -        -         nobody
+a link                                see     add       make         edit    all      mend      readers
+the operator                          -       -         -            -       -        -         nobody
 """
-ROLES = (Role.VIEWER, Role.UPLOADER, Role.CONTRIBUTOR, Role.EDITOR, Role.MANAGER)
+ROLES = (Role.VIEWER, Role.UPLOADER, Role.CONTRIBUTOR, Role.EDITOR, Role.MANAGER, Role.OPERATOR)
 
 
 class Case(NamedTuple):

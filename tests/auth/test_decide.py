@@ -18,7 +18,7 @@ from tests.auth.decisions import ANNA, BUYER, CHILD, FOLDER, NODE, NOW, RIVAL, R
 
 def test_the_table_is_whole() -> None:
     assert [name for name, _, _ in decisions.rows()] == list(decisions.SITUATIONS)
-    assert len(list(decisions.cases())) == len(decisions.SITUATIONS) * 5 * 2 * len(Action)
+    assert len(list(decisions.cases())) == len(decisions.SITUATIONS) * 6 * 2 * len(Action)
 
 
 def test_decide_says_what_the_table_says() -> None:
@@ -71,7 +71,7 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "uploader's adding": ("or action is Action.ADD or node.lane != NOBODY", "or node.lane != NOBODY"),
     "uploader's own lane": ("or action is Action.ADD or node.lane != NOBODY", "or action is Action.ADD"),
     "flag of history": ("any(grant.history and _permits(", "any(_permits("),
-    "history of readers alone": ("grant.history and _permits(grant, Action.READ, node)", "grant.history"),
+    "history of readers alone": ("grant.history and _permits(grant, Action.LIST, node)", "grant.history"),
     "history's own action": (
         "    if action is Action.HISTORY:\n        return Decision(history, history)\n",
         "",

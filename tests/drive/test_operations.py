@@ -100,6 +100,8 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "read": lambda s: fetch(s.drive, s.document),
     "read_version": lambda s: s.drive.read_version(s.document, 1).close(),
     "versions": lambda s: s.drive.versions(s.document),
+    "restore": lambda s: s.drive.restore(s.document, 1),
+    "comment": lambda s: s.drive.comment(s.document, 1, "som skickades"),
     "put": lambda s: store(s.drive, s.folder.joined("Ny.txt"), b"new"),
     "put_over": lambda s: store(s.drive, s.document, b"other"),
     "edit": lambda s: _edit(s.drive, s.document, create=False),
@@ -152,6 +154,7 @@ def _prepare(world: World, space: str, name: str, role: str, **grant: Any) -> tu
         standing = f"{seen}/{DOCUMENT.replace('.txt', ' (Kund AB).txt')}"
     else:
         store(keeper, f"{seen}/{DOCUMENT}", b"text")
+        store(keeper, f"{seen}/{DOCUMENT}", b"text, longer")
         standing = f"{seen}/{DOCUMENT}"
     made = keeper.grant(parse(standing), world.people["colleague"].id, GranteeKind.PERSON, Role.VIEWER, history=False)
     if grant.pop("granted", True):

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _checksum()
     _chunk()
     _closed_entry()
+    _comment()
     _draft()
     _entry()
     _epoch()
@@ -118,6 +119,19 @@ def _closed_entry() -> None:
     )
     op.create_index("closed_entry_by_node", "closed_entry", ["node", "from_change"], unique=False)
     op.create_index("closed_entry_by_space", "closed_entry", ["space", "to_change"], unique=False)
+
+
+def _comment() -> None:
+    op.create_table(
+        "comment",
+        sa.Column("version", sa.LargeBinary(length=16), nullable=False, comment="the version's id"),
+        sa.Column("change", sa.BigInteger(), nullable=False, comment="that said it; the newest counts"),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("text", sa.LargeBinary(), nullable=False, comment="sealed; an empty text takes back what was said"),
+        sa.PrimaryKeyConstraint("version", "change", name=op.f("comment_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("comment_by_space", "comment", ["space", "change"], unique=False)
 
 
 def _draft() -> None:

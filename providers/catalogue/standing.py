@@ -1,0 +1,80 @@
+"""Where nodes stand and stood: all their entries, live and closed, by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from config.queries import Query
+from providers import tables
+from providers.catalogue.nodes import Names
+
+_LIVE = tables.entry.c
+_CLOSED = tables.closed_entry.c
+_COLUMNS = ("node", "parent", "lane", "folded", "name", "space", "is_folder", "created", "from_change")
+#: How many nodes are asked for at once: half of what one statement of SQLite takes.
+BATCH = 400
+_OF_LIVE = Query(select(*(_LIVE[name] for name in _COLUMNS)).where(_LIVE.node.in_(bindparam("nodes", expanding=True))))
+_OF_CLOSED = Query(
+    select(*(_CLOSED[name] for name in _COLUMNS), _CLOSED.to_change).where(
+        _CLOSED.node.in_(bindparam("nodes", expanding=True))
+    )
+)
+_LAST = Query(
+    select(*(_CLOSED[name] for name in _COLUMNS), _CLOSED.to_change)
+    .where(_CLOSED.node == bindparam("node"))
+    .order_by(_CLOSED.from_change.desc())
+    .limit(1)
+)
+
+
+class Standing(NamedTuple):
+    """A node under a name during [from_change, to_change); `to_change` is None while it stands.
+
+    `name` is sealed as given, None where it is the folded one.
+    """
+
+    node: bytes
+    parent: bytes
+    lane: bytes
+    folded: bytes
+    name: bytes | None
+    space: bytes
+    is_folder: bool
+    created: int
+    from_change: int
+    to_change: int | None = None
+
+    def opened(self, names: Names) -> str:
+        """Return the name as given."""
+        return names.opened(self.space, self.parent, self.folded, self.name)
+
+    def held_at(self, number: int) -> bool:
+        """Return whether it stood so as of a change."""
+        return self.from_change <= number and (self.to_change is None or number < self.to_change)
+
+
+def standings(connection: Connection, nodes: Iterable[bytes]) -> Mapping[bytes, Sequence[Standing]]:
+    """Return, for each of `nodes`, where it stood, oldest first."""
+    found: dict[bytes, list[Standing]] = {node: [] for node in nodes}
+    wanted = list(found)
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start : start + BATCH]
+        for row in (*_OF_CLOSED.rows(connection, nodes=part), *_OF_LIVE.rows(connection, nodes=part)):
+            found[row[0]].append(Standing(*row))
+    for held in found.values():
+        held.sort(key=lambda standing: standing.from_change)
+    return found
+
+
+def standing_at(connection: Connection, node: bytes, number: int) -> Standing | None:
+    """Return where a node stood as of a change, whether or not the folders above it stood."""
+    return next((held for held in standings(connection, [node])[node] if held.held_at(number)), None)
+
+
+def last_standing(connection: Connection, node: bytes) -> Standing | None:
+    """Return where a node stood last before it was taken away; None if it never was."""
+    row = _LAST.first(connection, node=node)
+    return None if row is None else Standing(*row)

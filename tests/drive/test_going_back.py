@@ -1,0 +1,174 @@
+"""Earlier versions, the trash, and the way back from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+
+import pytest
+
+from auth.roles import Role, Via
+from providers.drive import Drive
+from providers.errors import CommentTooLong, Forbidden, Locked, NotFound, QuotaExceeded, ReadOnlyPast
+from providers.model import Came
+from providers.paths import Path, parse
+from tests.worlds import World, fetch, store
+
+ROOM = "/Kund AB – Rum"
+DOCUMENT = parse(f"{ROOM}/Mapp/a.txt")
+
+
+@pytest.fixture
+def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = World.create(data_folder, **engine)
+    for login in ("mia", "max"):
+        made.person(login, "Byrån AB")
+    made.person("kim", "Kund AB")
+    made.space("Rum", "Kund AB", ("/Mapp/Inre", "/Annan"))
+    for login in ("mia", "max"):
+        made.grant(login, "Rum", Role.MANAGER, history=True)
+    yield made
+    made.installation.close()
+
+
+def numbers(drive: Drive, path: Path) -> list[int]:
+    return [version.number for version in drive.versions(path)]
+
+
+def test_a_version_tells_where_it_comes_from_and_under_which_name(world: World) -> None:
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    mia.move(DOCUMENT, DOCUMENT.parent.joined("Å b.txt"), overwrite=False)
+    renamed = DOCUMENT.parent.joined("Å b.txt")
+    store(world.drive("max", Via.SFTP), renamed, b"two")
+    mia.restore(renamed, 1)
+    found = mia.versions(renamed)
+    assert [(each.number, each.size, each.via) for each in found] == [
+        (1, 3, "webdav"),
+        (2, 3, "sftp"),
+        (3, 3, "webdav"),
+    ]
+    assert [each.name for each in found] == ["a.txt", "Å b.txt", "Å b.txt"]
+    assert [each.by for each in found] == ["Mia Lund", "Max Lund", "Mia Lund"]
+    assert [(each.came, each.origin) for each in found][2] == (Came.RESTORED, 1)
+    assert [each.comment for each in found] == ["", "", "version 1 again"]
+    assert fetch(mia, renamed) == b"one"
+    assert [finding.what for finding in world.installation.verify()] == []
+
+
+def test_restoring_what_it_holds_already_changes_nothing(world: World) -> None:
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    store(mia, DOCUMENT, b"two")
+    mia.restore(DOCUMENT, 1)
+    before = world.kinds("Rum")
+    assert mia.restore(DOCUMENT, 1).version == 3
+    assert mia.restore(DOCUMENT, 3).version == 3
+    assert (numbers(mia, DOCUMENT), world.kinds("Rum")) == ([1, 2, 3], before)
+
+
+def test_restoring_copies_no_bytes(world: World) -> None:
+    mia, content = world.drive("mia"), bytes(range(256)) * 4000
+    store(mia, DOCUMENT, content)
+    store(mia, DOCUMENT, b"short")
+    used = mia.quota(DOCUMENT)
+    mia.restore(DOCUMENT, 1)
+    after = mia.quota(DOCUMENT)
+    assert used is not None and after is not None
+    assert fetch(mia, DOCUMENT) == content
+    assert after.used - used.used < 1000
+
+
+def test_what_stands_in_the_way_of_restoring(world: World) -> None:
+    mia, max_ = world.drive("mia"), world.drive("max")
+    store(mia, DOCUMENT, b"one")
+    store(mia, DOCUMENT, b"two")
+    for number in (0, 3, 10**20, -1):
+        with pytest.raises(NotFound):
+            mia.restore(DOCUMENT, number)
+    max_.lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60)
+    with pytest.raises(Locked):
+        mia.restore(DOCUMENT, 1)
+    with pytest.raises(ReadOnlyPast):
+        mia.restore(parse("/.history/" + _today(world) + str(DOCUMENT)), 1)
+    info = world.spaces["Rum"]
+    world.installation.spaces.set_quota(world.installation.operator(), info.id, 1)
+    max_.unlock(DOCUMENT, max_.locks(DOCUMENT)[0].token)
+    with pytest.raises(QuotaExceeded):
+        mia.restore(DOCUMENT, 1)
+    assert numbers(mia, DOCUMENT) == [1, 2]
+
+
+def _today(world: World) -> str:
+    return datetime.now(world.installation.storage.zone).date().isoformat()
+
+
+def test_whoever_may_write_but_not_look_back_restores_nothing(world: World) -> None:
+    world.grant("kim", "Rum", Role.EDITOR)
+    store(world.drive("mia"), DOCUMENT, b"one")
+    store(world.drive("mia"), DOCUMENT, b"two")
+    with pytest.raises(Forbidden):
+        world.drive("kim").restore(parse("/Rum/Mapp/a.txt"), 1)
+
+
+def test_a_name_from_a_folder_that_one_may_not_see_is_not_told(world: World) -> None:
+    mia = world.drive("mia")
+    secret = parse(f"{ROOM}/Annan/Hemligt.txt")
+    store(mia, secret, b"one")
+    mia.move(secret, DOCUMENT, overwrite=False)
+    store(mia, DOCUMENT, b"two")
+    world.grant("kim", "Rum", Role.VIEWER, "/Mapp", history=True)
+    assert [each.name for each in world.drive("kim").versions(parse("/Rum/Mapp/a.txt"))] == ["a.txt", "a.txt"]
+    assert [each.name for each in mia.versions(DOCUMENT)] == ["Hemligt.txt", "a.txt"]
+
+
+def test_what_is_said_of_a_version(world: World) -> None:
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    mia.comment(DOCUMENT, 1, "som den skickades")
+    assert [each.comment for each in mia.versions(DOCUMENT)] == ["som den skickades"]
+    mia.comment(DOCUMENT, 1, "")
+    assert [each.comment for each in mia.versions(DOCUMENT)] == [""]
+    with pytest.raises(CommentTooLong):
+        mia.comment(DOCUMENT, 1, "å" * 1001)
+    with pytest.raises(NotFound):
+        mia.comment(DOCUMENT, 2, "what is not")
+    assert [finding.what for finding in world.installation.verify()] == []
+
+
+def test_the_operator_restores_and_reads_nothing(world: World) -> None:
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    store(mia, DOCUMENT, b"two")
+    installation, space = world.installation, world.spaces["Rum"].id
+    operator = installation.drive(installation.operator([space]))
+    path = parse(f"{ROOM}/Mapp/a.txt")
+    operator.restore(path, 1)
+    assert fetch(mia, DOCUMENT) == b"one"
+    for act in (lambda: operator.read(path), lambda: operator.read_version(path, 1), lambda: operator.delete(path)):
+        with pytest.raises(Forbidden):
+            act()
+    with pytest.raises(NotFound):
+        installation.drive(installation.operator()).stat(path)
+    told = [kind for kind in world.kinds("Rum") if kind != "read"]
+    assert told[-4:] == ["restore", "refused", "refused", "refused"]
+    with pytest.raises(Forbidden):
+        mia.grant(DOCUMENT, world.people["kim"].id, 1, Role.OPERATOR, history=True)
+
+
+def test_properties_and_times_are_shown_as_they_were(world: World) -> None:
+    mia, moment = world.drive("mia"), 1_500_000_000_000_000
+    store(mia, DOCUMENT, b"one", modified=moment)
+    mia.change_properties(DOCUMENT, [("{urn:x}a", "then")])
+    with world.installation.database.read() as connection:
+        now = world.installation.database.now_us(connection)
+    mia.change_properties(DOCUMENT, [("{urn:x}a", "now")], modified=moment + 5)
+    then = parse(f"/.history/{_named(now)}{DOCUMENT}")
+    assert mia.properties(then) == {"{urn:x}a": "then"}
+    assert mia.properties_below(then.parent) == {"a.txt": {"{urn:x}a": "then"}}
+    assert (mia.stat(then).modified, mia.stat(DOCUMENT).modified) == (moment, moment + 5)
+
+
+def _named(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 10**6, UTC).strftime("%Y-%m-%dT%H%M%S") + f".{at_us % 10**6:06}Z"
