@@ -254,7 +254,9 @@ def _dated(change: Change, standing: Node, modified: int | None) -> Node:
 
 
 def _require_apart(place: Place, found: Target) -> None:
-    """Refuse a target that is the source, lies inside it, or holds it."""
+    """Refuse a target that is the source, lies inside it, or holds it. The past is apart from all that stands."""
+    if place.is_past:
+        return
     above = {node.id for node in found.parent.chain}
     if place.node.id in above or (found.node is not None and found.node.id in {node.id for node in place.chain}):
         raise SameResource

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from auth.roles import Role
+from config.clock import iso_utc, now_us
 from providers.drive import Drive, trees
 from providers.paths import parse
 from tests.worlds import World, fetch, store
@@ -70,6 +71,18 @@ def test_over(world: World, source_kind: str, goal_kind: str, space: str, act: s
     assert_stands(drive, goal, source_kind, source)
     if act == "copy":
         assert_stands(drive, source, source_kind, source)
+    assert_whole(world)
+
+
+@pytest.mark.parametrize("kind", ["document", "folder"])
+def test_how_it_was_is_copied_over_how_it_is(world: World, kind: str) -> None:
+    drive, path = world.drive("mia"), shown("/Hall/goal")
+    make(drive, path, kind)
+    then = iso_utc(now_us()).replace(":", "")
+    changed = path if kind == "document" else f"{path}/a"
+    store(drive, changed, b"changed since")
+    drive.copy(parse(f"/.history/{then}{path}"), parse(path), overwrite=True)
+    assert_stands(drive, path, kind, path)
     assert_whole(world)
 
 

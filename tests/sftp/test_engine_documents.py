@@ -58,6 +58,18 @@ def settle(client: Client, asked: list[int]) -> list[int]:
 # --- writing
 
 
+def test_the_same_bytes_by_another_protocol_are_no_version(world: World, connect: Connect) -> None:
+    client, drive = connect(), world.drive("anna")
+    for number, content in enumerate((b"short\n", BIG)):  # over SFTP the length is not known beforehand
+        path = f"/Rum/{number}"
+        client.put(path, content)
+        etag = drive.stat(parse(path)).etag
+        store(drive, path, content)
+        client.put(path, content)
+        assert drive.stat(parse(path)).etag == etag
+        assert versions(world, path) == 1
+
+
 @pytest.mark.parametrize("order", ["forwards", "backwards", "random", "twice"])
 def test_writes_at_any_place_in_any_order_make_one_version(world: World, connect: Connect, order: str) -> None:
     """S7."""
