@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -74,6 +74,28 @@ class _State:
         return cls(number, written, size, base_bytes, data[_STATE.size : end], cuts)
 
 
+class _Readable(Protocol):
+    def read(self, offset: int, length: int) -> bytes: ...
+
+
+def _newest_state(file: _Readable, draft: bytes, cipher: AESGCM) -> _State | None:
+    """Return the state of a draft that was last synced, None if none was."""
+    found = [state for at in _STATES if (state := _state(file.read(at, _AREA_BYTES), draft, cipher)) is not None]
+    return max(found, key=lambda state: state.number, default=None)
+
+
+def _state(area: bytes, draft: bytes, cipher: AESGCM) -> _State | None:
+    if len(area) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack_from(area)
+    sealed = area[_LENGTH.size : _LENGTH.size + length]
+    try:
+        plain = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], draft + b"state")
+    except (InvalidTag, ValueError):
+        return None  # being written when the machine stopped; the other one stands
+    return _State.unpack(plain)
+
+
 class _Blocks:
     """The file of a draft: blocks in slots, and the state. Only what was synced is ever resumed."""
 
@@ -108,12 +130,8 @@ class _Blocks:
             head = file.read(0, _AREA_BYTES)
             if len(head) < _AREA_BYTES:
                 raise UnknownDraft
-            magic, form, length = _HEAD.unpack_from(head)
-            if magic != _MAGIC or form != _FORMAT:
-                raise damaged("the head of a draft")
-            key = sealing.keys.drafts.open(b"draft" + draft, head[_HEAD.size : _HEAD.size + length])
-            blocks = cls(file, draft, key)
-            state = blocks._newest_state()
+            blocks = cls(file, draft, _key_of(sealing, draft, head))
+            state = _newest_state(file, draft, blocks._cipher)
             if state is None:
                 raise UnknownDraft
             blocks._find_slots(state)
@@ -178,22 +196,6 @@ class _Blocks:
             self.file.write(_SLOTS + slot * _SLOT_BYTES, bytes(_SLOT_HEAD.size))
         self.file.sync()
 
-    def _newest_state(self) -> _State | None:
-        found = [state for state in map(self._state, _STATES) if state is not None]
-        return max(found, key=lambda state: state.number, default=None)
-
-    def _state(self, at: int) -> _State | None:
-        area = self.file.read(at, _AREA_BYTES)
-        if len(area) < _LENGTH.size:
-            return None
-        (length,) = _LENGTH.unpack_from(area)
-        sealed = area[_LENGTH.size : _LENGTH.size + length]
-        try:
-            plain = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._draft + b"state")
-        except (InvalidTag, ValueError):
-            return None  # being written when the machine stopped; the other one stands
-        return _State.unpack(plain)
-
     def _find_slots(self, state: _State) -> None:
         newest: dict[int, int] = {}
         self._count = max(self.file.size() - _SLOTS, 0) // _SLOT_BYTES
@@ -204,6 +206,24 @@ class _Blocks:
                 newest[block], self.slots[block] = written, slot
         self._free = sorted(set(range(self._count)) - set(self.slots.values()), reverse=True)
         self.written = state.written
+
+
+def _key_of(sealing: Sealing, draft: bytes, head: bytes) -> bytes:
+    """Return the key of a draft from the head of its file. Raises DamagedContent, SealBroken."""
+    magic, form, length = _HEAD.unpack_from(head)
+    if magic != _MAGIC or form != _FORMAT:
+        raise damaged("the head of a draft")
+    return sealing.keys.drafts.open(b"draft" + draft, head[_HEAD.size : _HEAD.size + length])
+
+
+class _Beginning:
+    """The first bytes of a draft that somebody else may be writing."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
 
 
 class Draft:
@@ -236,6 +256,18 @@ class Draft:
             return None
         resumed[0].file.close()
         return resumed[1].base
+
+    @staticmethod
+    def peeked(store: Store, sealing: Sealing, draft: bytes) -> bytes | None:
+        """Return what `base_of` does, also of a draft that somebody has open, as it was last synced."""
+        try:
+            data = store.peek_draft(sealing.space, draft, _SLOTS)
+        except FileNotFoundError:
+            return None
+        if len(data) < _SLOTS:
+            return None
+        state = _newest_state(_Beginning(data), draft, AESGCM(_key_of(sealing, draft, data)))
+        return None if state is None else state.base
 
     @property
     def size(self) -> int:

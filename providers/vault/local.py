@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ log = get_log("vault")
 
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
+#: Beside a pack that somebody waits to claim.
+_WANTED = ".wanted"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -68,7 +71,10 @@ class LocalPack:
             _make_folders(path.parent)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
             try:
+                fcntl.flock(self._fd, fcntl.LOCK_SH)
                 _write_all(self._fd, memoryview(head), 0)
+                # The lock outlives `close`: whoever may yet refer to a record of this pack holds this object.
+                weakref.finalize(self, os.close, os.dup(self._fd))
             except OSError:
                 os.close(self._fd)
                 path.unlink(missing_ok=True)
@@ -159,6 +165,10 @@ class LocalPack:
                 os.close(self._fd)
                 self._fd = -1
 
+    def is_wanted(self) -> bool:
+        """Whether somebody waits to claim it."""
+        return self._path.with_suffix(_WANTED).exists()
+
     def _end_with_footer(self) -> None:
         try:
             _write_all(self._fd, memoryview(footer(self._space, self.id, self._entries)), self._size)
@@ -166,6 +176,19 @@ class LocalPack:
             # Records are found without a footer too.
             log.warning("pack_without_footer", space=self._space, pack=self.id)
             os.ftruncate(self._fd, self._size)
+
+
+class LocalClaim:
+    """A lock on the file of a pack that goes with the process."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class LocalDraft:
@@ -267,6 +290,27 @@ class LocalStore:
 
         return (scan if trust_footer else walk)(space, pack, size, read)
 
+    def claim(self, space: bytes, pack: int) -> LocalClaim | None:
+        """Claim a pack that no writer holds; ask whoever writes it to end."""
+        path = self._pack(space, pack)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            path.with_suffix(_WANTED).touch(mode=_FILE_MODE)
+            return None
+        path.with_suffix(_WANTED).unlink(missing_ok=True)
+        return LocalClaim(fd)
+
+    def remove_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack, durably."""
+        path = self._pack(space, pack)
+        path.with_suffix(_WANTED).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync_folder(path.parent)
+
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space."""
         folder = self._space(space)
@@ -287,6 +331,11 @@ class LocalStore:
     def open_draft(self, space: bytes, draft: bytes) -> LocalDraft:
         """Open the file of a draft."""
         return LocalDraft(self._draft(space, draft), 0)
+
+    def peek_draft(self, space: bytes, draft: bytes, length: int) -> bytes:
+        """Return the first bytes of a draft."""
+        with self._draft(space, draft).open("rb") as file:
+            return file.read(length)
 
     def remove_draft(self, space: bytes, draft: bytes) -> None:
         """Remove the file of a draft."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 
 from providers.vault.errors import DraftInUse, StorageClosed, damaged
@@ -20,6 +21,7 @@ class MemoryPack:
         self._guard = threading.Lock()
         self._entries: list[Entry] = []
         self._closed = False
+        self.wanted = False
         self.size = len(data)
 
     @property
@@ -41,12 +43,28 @@ class MemoryPack:
     def sync(self) -> None:
         """Do nothing: memory outlives nothing."""
 
+    def is_wanted(self) -> bool:
+        """Whether somebody waits to claim it."""
+        return self.wanted
+
     def close(self) -> None:
         """Add the footer."""
         with self._guard:
             if not self._closed:
                 self._closed = True
                 self._data += footer(self._space, self.id, self._entries)
+
+
+class MemoryClaim:
+    """A pack that nobody else may claim."""
+
+    def __init__(self, claimed: set[tuple[bytes, int]], which: tuple[bytes, int]) -> None:
+        self._claimed = claimed
+        self._which = which
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._claimed.discard(self._which)
 
 
 class MemoryDraft:
@@ -88,13 +106,16 @@ class MemoryStore:
         self._packs: dict[bytes, dict[int, bytearray]] = {}
         self._drafts: dict[bytes, dict[bytes, bytearray]] = {}
         self._in_use: set[int] = set()
+        self._writers: weakref.WeakValueDictionary[tuple[bytes, int], MemoryPack] = weakref.WeakValueDictionary()
+        self._claimed: set[tuple[bytes, int]] = set()
 
     def open_pack(self, space: bytes) -> MemoryPack:
         """Begin a new pack."""
         pack = new_pack_id()
         data = bytearray(pack_head(space, pack))
         self._packs.setdefault(space, {})[pack] = data
-        return MemoryPack(data, space, pack)
+        made = self._writers[space, pack] = MemoryPack(data, space, pack)
+        return made
 
     def read(self, space: bytes, pack: int, offset: int, length: int) -> bytes:
         """Return exactly these bytes."""
@@ -117,6 +138,22 @@ class MemoryStore:
         size = len(self._pack(space, pack, 0))
         return (scan if trust_footer else walk)(space, pack, size, lambda at, count: self.read(space, pack, at, count))
 
+    def claim(self, space: bytes, pack: int) -> MemoryClaim | None:
+        """Claim a pack that no writer holds; ask whoever writes it to end."""
+        if pack not in self._packs.get(space, {}):
+            raise FileNotFoundError
+        writer = self._writers.get((space, pack))
+        if writer is not None:
+            writer.wanted = True
+        if writer is not None or (space, pack) in self._claimed:
+            return None
+        self._claimed.add((space, pack))
+        return MemoryClaim(self._claimed, (space, pack))
+
+    def remove_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack."""
+        self._packs.get(space, {}).pop(pack, None)
+
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space."""
         self._packs.pop(space, None)
@@ -133,6 +170,13 @@ class MemoryStore:
         """Open the bytes of a draft."""
         try:
             return MemoryDraft(self._drafts[space][draft], self._in_use)
+        except KeyError:
+            raise FileNotFoundError from None
+
+    def peek_draft(self, space: bytes, draft: bytes, length: int) -> bytes:
+        """Return the first bytes of a draft."""
+        try:
+            return bytes(self._drafts[space][draft][:length])
         except KeyError:
             raise FileNotFoundError from None
 

@@ -76,6 +76,21 @@ class Leaves:
             self._chunks -= len(kept.chunks)
 
 
+def manifest_of(store: Store, sealing: Sealing, locate: Locate, kind: Kind, cid: bytes) -> bytes:
+    """Return a manifest, looked for once more where it lies no longer where it lay. Raises DamagedContent."""
+    place = locate([cid]).get(cid)
+    while place is not None:
+        try:
+            record = store.read(sealing.space, place.pack, place.offset, place.length)
+            return sealing.open(record, kind, cid)
+        except DamagedContent as error:
+            anew = locate([cid]).get(cid)
+            if anew == place:
+                raise damaged(str(error.facts["what"]), place.pack, place.offset) from None
+            place = anew
+    raise damaged("a manifest is missing from the catalogue")
+
+
 class _Window:
     """A stretch of the content, opened, and the buffers it was made in."""
 
@@ -109,7 +124,6 @@ class ContentReader:
         self.content = content
         self._aside = aside
         self._leaves_kept = leaves
-        self._is_kept = False
         self._what = manifests.content(content)
         self._store = store
         self._sealing = sealing
@@ -205,11 +219,13 @@ class ContentReader:
         try:
             self._fill_from(leaf, window, offset, stop)
         except DamagedContent:
-            if not self._is_kept or self._leaves_kept is None:
-                raise
-            self._leaves_kept.forget(self._sealing.space, self.content)
+            if self._leaves_kept is not None:
+                self._leaves_kept.forget(self._sealing.space, self.content)
             self._leaf, self._leaves_kept = None, None
-            self._fill_from(self._leaf_at(offset), window, offset, stop)
+            anew = self._leaf_at(offset)
+            if anew.places == leaf.places:
+                raise  # it lies where it lay, and is damaged there
+            self._fill_from(anew, window, offset, stop)
 
     def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int) -> None:
         """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack."""
@@ -262,7 +278,7 @@ class ContentReader:
             kept = None
         found = None if kept is None else kept.get(self._sealing.space, self.content)
         if found is not None:
-            self._leaf, self._is_kept = found, True
+            self._leaf = found
             return found
         leaf = self._leaf_anew(offset)
         if kept is not None:
@@ -293,11 +309,4 @@ class ContentReader:
         return self._leaf_starts[index], chunks
 
     def _manifest(self, kind: Kind, cid: bytes) -> bytes:
-        place = self._locate([cid]).get(cid)
-        if place is None:
-            raise damaged("a manifest is missing from the catalogue")
-        record = self._store.read(self._sealing.space, place.pack, place.offset, place.length)
-        try:
-            return self._sealing.open(record, kind, cid)
-        except DamagedContent as error:
-            raise damaged(str(error.facts["what"]), place.pack, place.offset) from None
+        return manifest_of(self._store, self._sealing, self._locate, kind, cid)

@@ -68,14 +68,14 @@ class Shelf:
             self._ending.submit(_end, pack)
 
     def close_idle(self) -> None:
-        """End packs that nobody appended to for five minutes, so that they get their footer."""
+        """End packs that nobody appended to for five minutes, so that they get their footer, or that are wanted."""
         before = self._clock() - IDLE_SECONDS
         with self._guard:
             places = list(self._places.values())
         for place in places:
-            if place.pack is not None and place.used_at < before:
+            if _has_done(place, before):
                 with place.guard:
-                    if place.used_at < before:
+                    if _has_done(place, before):
                         self._set_aside(place)
 
     def forget(self, space: bytes) -> None:
@@ -96,6 +96,11 @@ class Shelf:
         for space in spaces:
             self.forget(space)
         self._ending.shutdown(wait=True)
+
+
+def _has_done(place: _Place, before: float) -> bool:
+    pack = place.pack
+    return pack is not None and (place.used_at < before or pack.is_wanted())
 
 
 def _end(pack: PackWriter) -> None:

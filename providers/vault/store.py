@@ -4,6 +4,8 @@ A store keeps packs and the files of drafts. It knows neither keys nor what a re
 
 - What was appended to a pack and synced survives a loss of power. What was not is absent or a torn tail.
 - A pack is written by one process, from its beginning to its end; nobody appends to it after a fault or a restart.
+- A pack is claimed by one at a time, and only while no writer of it is held by anyone: whoever may yet refer to its
+  records holds the writer. What was claimed may be removed; who has it open reads on.
 - What was appended can be read at once by this process, and by any other once it was synced.
 - Ids of packs are 63 random bits, so that processes and machines need not agree on them.
 - Writing raises StorageFull or StorageFailed; after either, that pack takes nothing more, and what was synced stands.
@@ -54,6 +56,16 @@ class PackWriter(Protocol):
     def close(self) -> None:
         """Sync, end the pack with a footer that lists its records, and let go of it. Harmless when repeated."""
 
+    def is_wanted(self) -> bool:
+        """Return whether somebody waits to claim the pack: begin another then."""
+
+
+class Claim(Protocol):
+    """A pack that nobody else may claim, and no writer holds."""
+
+    def release(self) -> None:
+        """Let go of it. Harmless when repeated."""
+
 
 class DraftFile(Protocol):
     """The bytes of one draft, at random places."""
@@ -92,6 +104,15 @@ class Store(Protocol):
     def scan(self, space: bytes, pack: int, *, trust_footer: bool = True) -> PackScan:
         """Return what records a pack holds: by its footer, or by walking through it where it has none."""
 
+    def claim(self, space: bytes, pack: int) -> Claim | None:
+        """Claim a pack; None while a writer of it is held, who is asked to end it, or another has it.
+
+        Raises FileNotFoundError.
+        """
+
+    def remove_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack for good, durably. Harmless if there is none."""
+
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space, for good."""
 
@@ -100,6 +121,9 @@ class Store(Protocol):
 
     def open_draft(self, space: bytes, draft: bytes) -> DraftFile:
         """Open the file of a draft, which is open once at a time. Raises FileNotFoundError, DraftInUse."""
+
+    def peek_draft(self, space: bytes, draft: bytes, length: int) -> bytes:
+        """Return the first bytes of a draft, though somebody may be writing it. Raises FileNotFoundError."""
 
     def remove_draft(self, space: bytes, draft: bytes) -> None:
         """Remove the file of a draft. Harmless if there is none."""

@@ -11,6 +11,7 @@ from config.database import Syncable
 from providers.vault.aside import Aside
 from providers.vault.chunker import chunker_for
 from providers.vault.drafts import Draft
+from providers.vault.garbage import Doomed, Leftover, cids_of, copy_kept, leftover
 from providers.vault.manifests import chunker_of
 from providers.vault.memory import MemoryStore
 from providers.vault.reader import ContentReader, Leaves, Locate, Location
@@ -18,7 +19,7 @@ from providers.vault.records import Kind
 from providers.vault.scrub import Damage, rebuild, scrub
 from providers.vault.sealing import Sealing, SpaceKeys
 from providers.vault.shelf import Shelf
-from providers.vault.store import Store
+from providers.vault.store import Claim, PackWriter, Store
 from providers.vault.versions import VersionRecord, pack_version
 from providers.vault.writer import Assembly, ChunkRecord, ContentWriter, Known, Sealed
 
@@ -27,7 +28,9 @@ __all__ = [
     "ContentReader",
     "ContentWriter",
     "Damage",
+    "Doomed",
     "Draft",
+    "Leftover",
     "Location",
     "Sealed",
     "Vault",
@@ -112,6 +115,45 @@ class Vault:
     def remove_draft(self, space: bytes, draft: bytes) -> None:
         """Remove a draft that nobody has open."""
         self._store.remove_draft(space, draft)
+
+    def draft_bases(self, space: bytes) -> Iterator[bytes]:
+        """Yield the contents that the space's drafts were begun over, also of those that somebody has open."""
+        sealing = self._sealing(space)
+        for draft in self._store.drafts(space):
+            base = Draft.peeked(self._store, sealing, draft)
+            if base:
+                yield base
+
+    def cids_of(self, space: bytes, content: bytes, locate: Locate, walked: set[bytes]) -> Iterator[bytes]:
+        """Yield the cids of all records that a content consists of. Raises DamagedContent.
+
+        Of manifests among `walked` nothing below is yielded again; those met are added.
+        """
+        return cids_of(self._store, self._sealing(space), content, locate, walked)
+
+    def packs(self, space: bytes) -> list[int]:
+        """Return the ids of all packs of a space."""
+        return [pack for pack, _ in self._store.packs(space)]
+
+    def leftover(self, space: bytes, pack: int, doomed: Doomed) -> Leftover | None:
+        """Return what of a pack goes and what stays, wherever the catalogue says it lies; None if nothing goes."""
+        return leftover(self._store, self._sealing(space), pack, doomed)
+
+    def claim(self, space: bytes, pack: int) -> Claim | None:
+        """Claim a pack, to write it anew; None while it is in use, and then its writers are asked to let go of it."""
+        return self._store.claim(space, pack)
+
+    def open_pack(self, space: bytes) -> PackWriter:
+        """Begin a pack beside those that uploads go to. Close it."""
+        return self._store.open_pack(space)
+
+    def copy_kept(self, space: bytes, found: Leftover, goal: PackWriter) -> dict[int, int]:
+        """Append what stays of a pack to another; return the new offset of each record by its old one."""
+        return copy_kept(self._store, space, found, goal)
+
+    def remove_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack for good. Who has it open reads on."""
+        self._store.remove_pack(space, pack)
 
     def scrub(self, space: bytes) -> Iterator[Damage]:
         """Yield all that is damaged in the packs of a space. Reads everything, changes nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from providers.vault.errors import DamagedContent, DraftInUse, StorageClosed
 from providers.vault.records import PACK_HEAD_BYTES, Kind
 from providers.vault.sealing import Sealing
+from providers.vault.shelf import Shelf
 from providers.vault.store import Store
 from providers.vault.vault import Vault, VersionRecord
 from tests.vault.world import OTHER_SPACE, SPACE, Keys, World
@@ -183,6 +185,74 @@ def make_a_vault_refuse_after_close(store: Store) -> None:
         writer.finish()
 
 
+def let_a_pack_be_claimed_once_no_writer_is_held(store: Store) -> None:
+    pack = store.open_pack(SPACE)
+    pack.append(record(b"one"))
+    identity = pack.id
+    assert not pack.is_wanted()
+    assert store.claim(SPACE, identity) is None
+    assert pack.is_wanted()
+    pack.close()
+    assert store.claim(SPACE, identity) is None, "whoever holds the writer may yet refer to what it wrote"
+    del pack
+    claim = store.claim(SPACE, identity)
+    assert claim is not None
+    assert store.claim(SPACE, identity) is None
+    claim.release()
+    claim.release()
+    again = store.claim(SPACE, identity)
+    assert again is not None
+    again.release()
+    with pytest.raises(FileNotFoundError):
+        store.claim(SPACE, identity ^ 1)
+
+
+def end_a_pack_that_is_wanted(store: Store) -> None:
+    shelf = Shelf(store)
+    pack, _ = shelf.append(SPACE, record(b"one"))
+    identity = pack.id
+    del pack
+    shelf.close_idle()
+    assert store.claim(SPACE, identity) is None
+    shelf.close_idle()
+    for _ in range(200):
+        claim = store.claim(SPACE, identity)
+        if claim is not None:
+            claim.release()
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("the pack was never let go of")
+    assert store.scan(SPACE, identity).has_footer
+    assert shelf.append(SPACE, record(b"two"))[0].id != identity
+    shelf.close()
+
+
+def remove_packs(store: Store) -> None:
+    pack = store.open_pack(SPACE)
+    pack.append(record(b"one"))
+    pack.close()
+    store.remove_pack(SPACE, pack.id)
+    store.remove_pack(SPACE, pack.id)
+    assert list(store.packs(SPACE)) == []
+    with pytest.raises(DamagedContent):
+        store.read(SPACE, pack.id, PACK_HEAD_BYTES, 1)
+
+
+def let_drafts_be_looked_into_while_they_are_open(store: Store) -> None:
+    vault = Vault(store, Keys())
+    world = World(store)
+    base = world.put(b"what stood there" * 100)
+    draft = vault.draft(SPACE, bytes(range(16)), world.reader(base))
+    draft.write(5, b"x")
+    assert list(vault.draft_bases(SPACE)) == []
+    draft.sync()
+    assert list(vault.draft_bases(SPACE)) == [base.content]
+    draft.discard()
+    with pytest.raises(FileNotFoundError):
+        store.peek_draft(SPACE, bytes(16), 1)
+
+
 PROMISES = [
     tell_what_was_appended,
     take_several_records_at_once,
@@ -196,4 +266,8 @@ PROMISES = [
     carry_a_vault,
     let_many_writers_share_a_space,
     make_a_vault_refuse_after_close,
+    let_a_pack_be_claimed_once_no_writer_is_held,
+    end_a_pack_that_is_wanted,
+    remove_packs,
+    let_drafts_be_looked_into_while_they_are_open,
 ]
