@@ -109,6 +109,12 @@ class UploadIncomplete(DriveError):
     exit_code = 18
 
 
+class VersionErased(DriveError):
+    """This version was erased, for good, by those who look after the space. What else there is of it stands."""
+
+    exit_code = 29
+
+
 class RivalsWouldMeet(DriveError):
     """In a closed space nobody may write where another customer reads. Nothing was granted.
     Give an uploader's role, or a space of their own.

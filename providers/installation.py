@@ -34,6 +34,7 @@ from providers.drive.locking import release_lost
 from providers.drive.rivals import require_walls_around
 from providers.drive.sight import Audiences, Sights
 from providers.drive.storage import Storage
+from providers.holding.erasures import Erasures
 from providers.locks import Locks
 from providers.reservations import Reservations
 from providers.spaces import Spaces
@@ -79,6 +80,7 @@ class Installation:
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)
         self.spaces = Spaces(self.storage)
+        self.erasures = Erasures(self.storage, settings.history)
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
         self._next_sweep = 0.0

@@ -79,7 +79,7 @@ class Came(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable content of a document. `sha256` is hexadecimal, of the whole content.
+    """One immutable content of a document. `sha256` is hexadecimal, of the whole content; empty once it is erased.
 
     `name` is the one the document had then. `origin` is the number of the version that this one repeats, if any.
     """
@@ -96,6 +96,7 @@ class Version:
     origin: int | None
     etag: str
     sha256: str
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,19 @@ class Expected(Enum):
     EMPTY_FOLDER = "empty folder"
 
 
+class Thinning(NamedTuple):
+    """Which versions stay: all of the last `all_days`, the last of each day up to `daily_days`, then of each month."""
+
+    all_days: int
+    daily_days: int
+
+
 @dataclass(frozen=True, slots=True)
 class SpaceInfo:
-    """A space as its keepers see it. `state`: 0 active, 1 frozen, 2 archived. `customer` None: the supplier's own."""
+    """A space as its keepers see it. `state`: 0 active, 1 frozen, 2 archived. `customer` None: the supplier's own.
+
+    `retention_seconds`: no version younger is erased. `is_held`: nothing is. `thinning` None: all is kept for good.
+    """
 
     id: bytes
     name: str
@@ -151,6 +162,9 @@ class SpaceInfo:
     state: int
     quota_bytes: int | None
     created_at: int
+    retention_seconds: int | None = None
+    is_held: bool = False
+    thinning: Thinning | None = None
 
 
 ACTIVE, FROZEN, ARCHIVED = 0, 1, 2

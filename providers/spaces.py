@@ -6,7 +6,7 @@ needs a grant, and granting it is an event that the customer sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -22,10 +22,11 @@ from providers.catalogue.change import ChangeKind
 from providers.catalogue.nodes import Node
 from providers.drive.granting import record_grant, record_revoke
 from providers.drive.places import Place
+from providers.drive.sight import space_info
 from providers.drive.storage import Storage
 from providers.drive.transaction import Transaction
 from providers.errors import Forbidden, NotFound, TargetExists
-from providers.model import ACTIVE, SpaceInfo
+from providers.model import ACTIVE, SpaceInfo, Thinning
 from providers.paths import ROOT, Path, check_name, fold
 
 T = TypeVar("T")
@@ -98,28 +99,49 @@ class Spaces:
         """Let a space take at most so many sealed bytes, or with None as many as there is room for."""
         return self._change_settings(actor, space, quota_bytes=quota_bytes)
 
-    def _change_settings(self, actor: Principal, space: bytes, **values: Any) -> SpaceInfo:
+    def set_retention(self, actor: Principal, space: bytes, seconds: int | None) -> SpaceInfo:
+        """Let no version be erased that is younger than `seconds`; None: nothing is demanded."""
+        return self._change_settings(actor, space, "retention_set", retention_seconds=seconds)
+
+    def set_hold(self, actor: Principal, space: bytes, held: bool) -> SpaceInfo:
+        """Hold a space, so that nothing of it is erased or thinned whatever else is settled, or let go of it."""
+        return self._change_settings(actor, space, "hold_set" if held else "hold_lifted", is_held=held)
+
+    def set_thinning(self, actor: Principal, space: bytes, thinning: Thinning | None) -> SpaceInfo:
+        """Settle which versions `thin` lets go of; None: none."""
+        all_days, daily_days = (None, None) if thinning is None else thinning
+        return self._change_settings(actor, space, "thinning_set", thin_all_days=all_days, thin_daily_days=daily_days)
+
+    def _change_settings(self, actor: Principal, space: bytes, told: str = "space_changed", **values: Any) -> SpaceInfo:
         def work(tx: Transaction, place: Place) -> SpaceInfo:
-            info = replace(place.space, **values)
             standing = tx.connection.execute(select(tables.space).where(tables.space.c.id == space)).mappings().one()
             tx.connection.execute(update(tables.space).where(tables.space.c.id == space).values(**values))
-            self._settle(tx, replace(place, space=info), {**standing, **values})
+            row = {**standing, **values}
+            info = space_info(self._storage.keyring, row)
+            self._settle(tx, replace(place, space=info), row, told, standing)
             return info
 
         return self._on(actor, space, ROOT, work)
 
-    def _settle(self, tx: Transaction, place: Place, row: dict[str, Any]) -> None:
+    def _settle(
+        self,
+        tx: Transaction,
+        place: Place,
+        row: Mapping[Any, Any],
+        told: str = "space_changed",
+        before: Mapping[Any, Any] | None = None,
+    ) -> None:
         """End a change that holds nothing but the row of the space itself, so that `verify` can compare it."""
         tx.change(place.space.id).note_space(row)
         tx.bump()
-        facts = {"state": place.space.state, "open": int(place.space.is_open), "quota": place.space.quota_bytes or 0}
-        tx.finish(ChangeKind.SPACE, place, "space_changed", facts=facts, audience=_told(place.space))
+        tx.finish(ChangeKind.SPACE, place, told, facts=_settled(row, before), audience=_told(place.space))
 
     def _row(self, info: SpaceInfo) -> dict[str, Any]:
         sealed = self._storage.keyring.space(info.id).names.seal(b"space" + info.id, info.name.encode("utf-8"))
         return {
             "id": info.id, "customer": info.customer, "name": sealed, "is_open": info.is_open, "state": info.state,
             "quota_bytes": info.quota_bytes, "created_at": info.created_at, "ended_at": None,
+            "retention_seconds": None, "is_held": False, "thin_all_days": None, "thin_daily_days": None,
         }  # fmt: skip
 
     def make_folders(self, actor: Principal, space: bytes, folders: Iterable[Path]) -> None:
@@ -237,6 +259,19 @@ class Spaces:
 def _require_keeper(actor: Principal) -> None:
     if actor.kind is not Kind.OPERATOR and not (actor.is_supplier and actor.is_administrator):
         raise Forbidden
+
+
+def _settled(row: Mapping[Any, Any], before: Mapping[Any, Any] | None) -> dict[str, str | int]:
+    """Return what an event says of the settings of a space, and of a retention that was another before."""
+    facts: dict[str, str | int] = {
+        "state": row["state"], "open": int(row["is_open"]), "quota": row["quota_bytes"] or 0,
+        "retention": row["retention_seconds"] or 0, "held": int(row["is_held"]),
+    }  # fmt: skip
+    if row["thin_all_days"] is not None:
+        facts |= {"thin_all_days": row["thin_all_days"], "thin_daily_days": row["thin_daily_days"]}
+    if before is not None and before["retention_seconds"] != row["retention_seconds"]:
+        facts["retention_before"] = before["retention_seconds"] or 0
+    return facts
 
 
 def _told(info: SpaceInfo) -> dict[bytes, Projection]:

@@ -19,6 +19,10 @@ space = Table(
     Column("is_open", Boolean, nullable=False, comment="its customers see one another"),
     Column("state", SmallInteger, nullable=False, comment="0 active, 1 frozen, 2 archived"),
     Column("quota_bytes", BigInteger, comment="NULL: no limit"),
+    Column("retention_seconds", BigInteger, comment="no version younger than this is erased; NULL: none is demanded"),
+    Column("is_held", Boolean, nullable=False, comment="legal hold: nothing is erased or thinned"),
+    Column("thin_all_days", Integer, comment="every version stays for so many days; NULL: all for good"),
+    Column("thin_daily_days", Integer, comment="then the last of each day for so many days, then of each month"),
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
 )
@@ -120,6 +124,7 @@ version = Table(
     Column("via", SmallInteger, nullable=False),
     Column("origin", LargeBinary(16), comment="version id it was copied or restored from"),
     Column("mac", LargeBinary(32), nullable=False),
+    Column("erased_in", BigInteger, comment="change that erased it: content and digest are empty then"),
     sqlite_with_rowid=False,
 )
 Index("version_by_change", version.c.space, version.c.change)
@@ -184,6 +189,48 @@ chunk = Table(
     Column("length", Integer, nullable=False, comment="of the whole record"),
     Column("condemned_at", BigInteger),
     sqlite_with_rowid=False,
+)
+
+restated = Table(
+    "restated",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("number", BigInteger, primary_key=True, comment="of a change of which an erasure took rows"),
+    Column("by_change", BigInteger, primary_key=True, comment="the change that is the erasure"),
+    Column("digest", LargeBinary(32), nullable=False, comment="SHA-256 of the canonical rows that were left"),
+    sqlite_with_rowid=False,
+    comment="What erasures left of earlier changes, each vouched for by the digest of the change that erased.",
+)
+Index("restated_by_change", restated.c.space, restated.c.by_change)
+
+erasure = Table(
+    "erasure",
+    durable,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False, comment="0 requested, 1 done, 2 cancelled"),
+    Column("space", LargeBinary(16), comment="NULL: all of a customer's"),
+    Column("customer", LargeBinary(16)),
+    Column("node", LargeBinary(16)),
+    Column("number", BigInteger, comment="of a version of the node"),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("done_at", BigInteger),
+    Column("change", BigInteger, comment="in which it was done"),
+    Column("swept_at", BigInteger, comment="when the last of its bytes had left the packs, or its key was destroyed"),
+    Column("words", LargeBinary, nullable=False, comment="who asked and agreed, and why, sealed"),
+    comment="What was asked to be erased, and what became of it.",
+)
+Index("erasure_by_space", erasure.c.space, erasure.c.change)
+
+repack = Table(
+    "repack",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("old", BigInteger, primary_key=True, comment="the pack that is written anew"),
+    Column("new", BigInteger, comment="the pack that takes its place; NULL: nothing of it stays"),
+    Column("is_done", Boolean, nullable=False, comment="nothing refers to the old one any more"),
+    sqlite_with_rowid=False,
+    comment="Packs being written anew without what is condemned, so that an interruption leaves neither twice.",
 )
 
 noise = Table(

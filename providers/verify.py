@@ -6,24 +6,23 @@ so that a row that was deleted, added, swapped or rolled back is found, and name
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import Connection, select
 
-from auth import tables as auth_tables
 from auth.errors import SealBroken, UnknownKey
 from auth.roles import Via
 from config.errors import MellanrumError
 from config.ids import NOBODY, id_text
 from providers import tables
 from providers.audit.errors import EntryDamaged
+from providers.audit.events import ERASING, SETTLING
 from providers.audit.leaf import ACTOR_PERSON
 from providers.audit.verify import verify_logs
-from providers.catalogue import contents, rows
+from providers.catalogue import contents, replay, rows
 from providers.catalogue.change import MODIFIED, ChangeKind, version_mac
 from providers.drive.storage import Storage
 
@@ -43,11 +42,16 @@ class _Told:
     """What the space's log says of a change. `principal` is None where it was erased."""
 
     digest: bytes
-    is_settings: bool
+    kind: str
     at: int
     organisation: str
     via: str
     principal: str | None
+
+    @property
+    def is_settings(self) -> bool:
+        """Whether the change was of the space's own row alone."""
+        return self.kind in SETTLING
 
     def fits(self, row: Any) -> bool:
         """Return whether the row of the change says the same."""
@@ -109,7 +113,8 @@ def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
     index = contents.ChunkIndex(storage.database, space)
     seen: dict[bytes, str | None] = {}
     with storage.database.read() as connection:
-        found = connection.execute(select(tables.version).where(tables.version.c.space == space)).mappings().all()
+        chosen = (tables.version.c.space == space) & tables.version.c.erased_in.is_(None)
+        found = connection.execute(select(tables.version).where(chosen)).mappings().all()
     for row in found:
         content = row["content"]
         if content not in seen:
@@ -136,68 +141,39 @@ class _Replay:
         self._connection = connection
         self._space = space
         self._where = f"space {id_text(space)}"
-        self._written: dict[int, list[bytes]] = defaultdict(list)
+        self._written = replay.gathered(connection, space)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what does not fit the digests in the log, the chain of MACs, or the live tree."""
-        yield from self._versions()
-        self._entries()
-        self._lineage()
-        self._comments()
-        self._properties()
-        self._grants()
-        yield from self._changes()
+        logged = self._logged()
+        yield from self._versions(logged)
+        yield from self._changes(logged)
         yield from self._live()
 
     def _rows(self, table: Any) -> Iterator[Any]:
         found = self._connection.execute(select(table).where(table.c.space == self._space))
         yield from found.mappings()
 
-    def _entries(self) -> None:
-        for row in self._rows(tables.entry):
-            self._written[row["from_change"]].append(rows.entry_opened(row))
-        for row in self._rows(tables.closed_entry):
-            self._written[row["from_change"]].append(rows.entry_opened(row))
-            self._written[row["to_change"]].append(rows.entry_closed(row))
-
-    def _lineage(self) -> None:
-        for row in self._rows(tables.lineage):
-            self._written[row["change"]].append(rows.lineage_added(row))
-
-    def _comments(self) -> None:
-        for row in self._rows(tables.comment):
-            self._written[row["change"]].append(rows.comment_added(row))
-
-    def _properties(self) -> None:
-        for row in self._rows(tables.property):
-            self._written[row["from_change"]].append(rows.property_opened(row))
-            if row["to_change"] is not None:
-                self._written[row["to_change"]].append(rows.property_closed(row))
-
-    def _grants(self) -> None:
-        for row in self._rows(auth_tables.grants):
-            self._written[row["from_change"]].append(rows.grant_opened(row))
-            if row["to_change"] is not None:
-                self._written[row["to_change"]].append(rows.grant_closed(row))
-
-    def _versions(self) -> Iterator[Finding]:
+    def _versions(self, logged: Mapping[int, _Told]) -> Iterator[Finding]:
         key = self._storage.keyring.space(self._space).manifest_key
         statement = select(tables.version).where(tables.version.c.space == self._space)
         previous: dict[bytes, tuple[int, bytes]] = {}
         ordered = statement.order_by(tables.version.c.node, tables.version.c.number)
         for row in self._connection.execute(ordered).mappings():
-            self._written[row["change"]].append(rows.version_added(row))
             number, mac = previous.get(row["node"], (0, b""))
             where = f"{self._where} document {id_text(row['node'])} version {row['number']}"
             if row["number"] != number + 1:
                 yield Finding(where, f"the version before it is missing (found {number})")
+            elif row["erased_in"] is not None:
+                if not _erases(logged.get(row["erased_in"])):
+                    yield Finding(where, "its content was taken away, and no event tells that it was erased")
             elif version_mac(key, row, mac) != row["mac"]:
                 yield Finding(where, "it does not carry the MAC that was given to it: swapped, changed or rolled back")
             previous[row["node"]] = (row["number"], row["mac"])
 
-    def _changes(self) -> Iterator[Finding]:
+    def _changes(self, logged: Mapping[int, _Told]) -> Iterator[Finding]:
         found = {row["number"]: row for row in self._rows(tables.change)}
-        logged = self._logged()
+        left = replay.standing_digests(self._connection, self._space)
         newest = max([*found, *logged], default=0)
         yield from self._head(newest, found.get(newest))
         settled = max((number for number, told in logged.items() if told.is_settings), default=0)
@@ -212,11 +188,14 @@ class _Replay:
                 continue
             if told is not None and not told.fits(row):
                 yield Finding(where, "its row does not say who made it, when and how as its event does")
+            expected = row["rows_digest"]
+            if number in left and _erases(logged.get(left[number][0])):
+                expected = left[number][1]  # that of what was left, which the digest of the erasure vouches for
             if told is not None and told.is_settings and number != settled:
-                written = told.digest  # what was settled then has been settled anew since
+                written = expected  # what was settled then has been settled anew since
             else:
                 written = rows.digest(self._written.get(number, []))
-            if written != row["rows_digest"] or (told is not None and written != told.digest):
+            if written != expected or (told is not None and row["rows_digest"] != told.digest):
                 yield Finding(where, "the rows it wrote are not the rows that stand: changed, removed or added")
         for number in sorted(set(self._written) - set(found)):
             yield Finding(f"{self._where} change {number}", "rows stand of a change that never was")
@@ -246,7 +225,7 @@ class _Replay:
                     if isinstance(number, int) and digest:
                         found[number] = _Told(
                             digest=bytes.fromhex(digest),
-                            is_settings=event["kind"] == "space_changed",
+                            kind=event["kind"],
                             at=event["at"],
                             organisation=event["actor"]["organisation"],
                             via=event["actor"]["via"],
@@ -304,6 +283,10 @@ class _Replay:
             self._storage.names.opened(self._space, row["parent"], row["folded"], row["name"])
         except (MellanrumError, InvalidTag, ValueError):
             yield Finding(where, "its name was sealed for another place, or is damaged")
+
+
+def _erases(told: _Told | None) -> bool:
+    return told is not None and told.kind in ERASING
 
 
 def _shows(row: Any, version: Any) -> bool:

@@ -208,6 +208,15 @@ class HistorySettings:
         minimum=0,
         maximum=300,
     )
+    erasure_persons: int = setting(
+        2, "How many different persons it takes to erase something: one asks, one approves.", minimum=1, maximum=2
+    )
+    condemned_seconds: int = setting(
+        DAY_SECONDS,
+        "How long what was erased stays in its packs, unreferred to, for readers and backups under way to end.",
+        minimum=0,
+        maximum=90 * DAY_SECONDS,
+    )
     draft_seconds_max: int = setting(
         7 * DAY_SECONDS, "How long an interrupted upload can be resumed.", minimum=3600, maximum=90 * DAY_SECONDS
     )

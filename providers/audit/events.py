@@ -46,6 +46,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "break_inheritance": "A folder ceased to inherit rights from above.",
         "space_created": "A space was made.",
         "space_changed": "What is settled about a space changed.",
+        "retention_set": "How long no version of a space may be erased was settled.",
+        "hold_set": "A space was held: nothing of it is erased or thinned.",
+        "hold_lifted": "The hold on a space was lifted.",
+        "thinning_set": "Which versions of a space are let go of in time was settled.",
         "space_frozen": "A space was closed for changes.",
         "space_opened": "A space was opened for changes again.",
         "space_archived": "A space was archived.",
@@ -77,12 +81,22 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "device_added": "A device password was made.",
         "device_revoked": "A device password or a public key was revoked.",
         "ssh_key_added": "A public key was let in over SFTP.",
+        "erasure_requested": "It was asked that a version, a document or a space be erased.",
+        "erasure_cancelled": "What was asked to be erased is not.",
+        "erased": "Versions were erased for good; their MACs stay.",
+        "thinned": "Versions were let go of, as is settled for the space.",
+        "space_erased": "A space was erased for good, by destroying its key.",
+        "customer_erased": "All of a customer was erased for good, by destroying its keys.",
         "key_rewrapped": "The keys were wrapped with a new root key.",
         "key_destroyed": "A key was destroyed, and with it all that it sealed.",
         "exported": "The audit log was exported.",
     }
 )
 
+#: Kinds whose change holds nothing but the row of the space as it was settled.
+SETTLING = frozenset({"space_changed", "retention_set", "hold_set", "hold_lifted", "thinning_set", "space_erased"})
+#: Kinds whose change takes the content of versions away.
+ERASING = frozenset({"erased", "thinned"})
 #: Facts that stand in the supplier's log alone: in a stream they would move by what other parties do.
 SUPPLIER_FACTS = frozenset({"change"})
 

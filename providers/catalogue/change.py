@@ -45,6 +45,8 @@ class ChangeKind(IntEnum):
     PUT_BACK = 12
     COMMENT = 13
     SPLIT = 14
+    ERASE = 15
+    THIN = 16
 
 
 class Lineage(IntEnum):
@@ -285,6 +287,7 @@ class Change:
             "via": int(author.via), "origin": new.origin,
         }  # fmt: skip
         row["mac"] = version_mac(self._keys.manifest_key, row, previous)
+        row["erased_in"] = None
         _VERSION.run(self._connection, **row)
         self._rows.append(rows.version_added(row))
 
@@ -357,6 +360,10 @@ class Change:
         self._rows.append(rows.grant_closed({"id": grant.id}))
 
     # --- the end
+
+    def note(self, row: bytes) -> None:
+        """Let the change's digest cover a row, in its canonical form, that was written beside."""
+        self._rows.append(row)
 
     def note_space(self, row: Mapping[str, Any]) -> None:
         """Let the change's digest cover the row of the space itself."""

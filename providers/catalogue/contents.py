@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, null, select, update
 
 from auth.keyring import Keyring
 from config.database import Database
@@ -15,6 +15,7 @@ from config.queries import Query
 from config.statements import Statement
 from providers import tables
 from providers.catalogue.change import version_mac
+from providers.errors import VersionErased
 from providers.vault.vault import ChunkRecord, Location
 
 _CHUNK = tables.chunk.c
@@ -41,6 +42,11 @@ def _publishing(insert: Callable[[Table], Any]) -> Any:
 
 
 _PUBLISH = Statement(_publishing)
+_TAKE_BACK = Statement(
+    update(tables.chunk)
+    .where(_CHUNK.space == bindparam("b_space"), _CHUNK.cid == bindparam("b_cid"))
+    .values(condemned_at=null())
+)
 _VERSION = tables.version
 _ONE = select(_VERSION).where(_VERSION.c.node == bindparam("node"), _VERSION.c.number == bindparam("number"))
 _PAIR = Query(
@@ -88,21 +94,23 @@ def publish(connection: Connection, space: bytes, records: Iterable[ChunkRecord]
 
 
 def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:
-    """Return whether every one of `cids` still may be relied on."""
+    """Return whether every one of `cids` may be relied on, from now on. What was condemned meanwhile is taken back."""
     wanted = set(cids)
     ordered = list(wanted)
     for start in range(0, len(ordered), 1000):
         part = ordered[start : start + 1000]
         wanted.difference_update(cid for (cid,) in _KNOWN.rows(connection, space=space, cids=part))
-    return not wanted
+    return all(_TAKE_BACK.run(connection, b_space=space, b_cid=cid) == 1 for cid in sorted(wanted))
 
 
 def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes, number: int) -> Mapping[str, Any]:
-    """Return a version's row, its MAC checked against the version before. Raises ForgedVersion."""
+    """Return a version's row, its MAC checked against the version before. Raises ForgedVersion, VersionErased."""
     found = {row["number"]: row for row in _PAIR.mappings(connection, node=node, before=number - 1, number=number)}
     row = found.get(number)
     if row is None or row["space"] != space:
         raise ForgedVersion(node, number)
+    if row["erased_in"] is not None:
+        raise VersionErased
     before = found.get(number - 1)
     if number > 1 and before is None:
         raise ForgedVersion(node, number)
@@ -118,7 +126,9 @@ def versions(connection: Connection, node: bytes) -> Sequence[RowMapping]:
 
 
 def sha256_of(keyring: Keyring, row: Mapping[Any, Any]) -> bytes:
-    """Open the SHA-256 of a version's content."""
+    """Open the SHA-256 of a version's content; nothing, if it was erased."""
+    if row["erased_in"] is not None:
+        return b""
     return keyring.space(row["space"]).names.open(b"sha256" + row["id"], row["digest"])
 
 

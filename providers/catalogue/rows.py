@@ -56,6 +56,16 @@ def version_added(row: Mapping[Any, Any]) -> bytes:
     return canonical("V+", *(row[key] for key in keys), row["mac"])
 
 
+def version_erased(row: Mapping[Any, Any]) -> bytes:
+    """The content of a version was erased; its MAC stays."""
+    return canonical("V-", *(row[key] for key in ("node", "number", "id", "mac")))
+
+
+def restated(row: Mapping[Any, Any]) -> bytes:
+    """An erasure left of an earlier change what has this digest."""
+    return canonical("R", row["number"], row["digest"])
+
+
 def lineage_added(row: Mapping[Any, Any]) -> bytes:
     """A version came to a document from another."""
     return canonical("L+", *(row[key] for key in ("node", "number", "kind", "other", "other_number")))
@@ -90,4 +100,5 @@ def grant_closed(row: Mapping[Any, Any]) -> bytes:
 def space_set(row: Mapping[Any, Any]) -> bytes:
     """A space was made, or what is settled about it changed. Its name enters as sealed."""
     keys = ("id", "customer", "name", "is_open", "state", "quota_bytes", "created_at", "ended_at")
-    return canonical("S", *(row[key] for key in keys))
+    policy = ("retention_seconds", "is_held", "thin_all_days", "thin_daily_days")
+    return canonical("S", *(row[key] for key in (*keys, *policy)))

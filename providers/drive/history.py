@@ -99,6 +99,7 @@ def versions_of(look: Look, place: Place) -> list[Version]:
             origin=numbers.get(each.row["origin"]),
             etag=storage.etag(each.row["id"]),
             sha256=contents.sha256_of(storage.keyring, each.row).hex(),
+            erased=each.row["erased_in"] is not None,
         )
         for each in shown
     ]

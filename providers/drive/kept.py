@@ -14,12 +14,12 @@ from sqlalchemy import Connection, bindparam, delete, select
 
 from config.clock import SECOND_US, now_us
 from providers import tables
-from providers.catalogue.contents import ChunkIndex, publish
+from providers.catalogue.contents import ChunkIndex, all_known, publish
 from providers.drive.places import Container
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.transaction import Look
-from providers.errors import Locked, NotFound
+from providers.errors import Locked, NotFound, UploadIncomplete
 from providers.model import Item
 from providers.paths import Path, fold
 from providers.vault.errors import DraftInUse
@@ -114,7 +114,11 @@ def keep(session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed
     }
     records: Sequence[ChunkRecord] = () if lead is None else lead.records
 
+    relied = () if lead is None else lead.relied
+
     def work(connection: Connection) -> list[bytes]:
+        if not all_known(connection, slot.space, relied):
+            raise UploadIncomplete
         publish(connection, slot.space, records)
         older = [found for found in connection.execute(_OLDER, row).scalars() if found != draft.id]
         for found in older:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -21,7 +22,7 @@ from config.database import Database
 from config.ids import NOBODY
 from providers import tables
 from providers.catalogue.nodes import Node, Tree
-from providers.model import ARCHIVED, SpaceInfo
+from providers.model import ARCHIVED, SpaceInfo, Thinning
 from providers.paths import fold
 
 SIGHTS_MAX = 4096
@@ -102,6 +103,22 @@ class Sight:
         return all(self.decide(Action.LIST, (*chain, child), at).allowed for child in lanes.values())
 
 
+def space_info(keyring: Keyring, row: Mapping[Any, Any]) -> SpaceInfo:
+    """Return the space that a row of `space` describes."""
+    return SpaceInfo(
+        id=row["id"],
+        name=keyring.space(row["id"]).names.open(b"space" + row["id"], row["name"]).decode("utf-8"),
+        customer=row["customer"],
+        is_open=row["is_open"],
+        state=row["state"],
+        quota_bytes=row["quota_bytes"],
+        created_at=row["created_at"],
+        retention_seconds=row["retention_seconds"],
+        is_held=row["is_held"],
+        thinning=None if row["thin_all_days"] is None else Thinning(row["thin_all_days"], row["thin_daily_days"]),
+    )
+
+
 class Sights:
     """Makes sights, and keeps them while the epoch of rights stays."""
 
@@ -131,18 +148,7 @@ class Sights:
         """Return every space that has not ended, as of an epoch."""
         if self._infos[0] != epoch:
             rows = connection.execute(select(tables.space).where(tables.space.c.ended_at.is_(None)))
-            found = {
-                row.id: SpaceInfo(
-                    id=row.id,
-                    name=self._keyring.space(row.id).names.open(b"space" + row.id, row.name).decode("utf-8"),
-                    customer=row.customer,
-                    is_open=row.is_open,
-                    state=row.state,
-                    quota_bytes=row.quota_bytes,
-                    created_at=row.created_at,
-                )
-                for row in rows
-            }
+            found = {row["id"]: space_info(self._keyring, row) for row in rows.mappings()}
             self._infos = (epoch, found)
         return self._infos[1]
 

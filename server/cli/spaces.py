@@ -8,16 +8,17 @@ from pathlib import Path as File
 from typing import Any
 
 from config.ids import id_text
-from providers.model import ACTIVE, ARCHIVED, FROZEN, SpaceInfo
+from providers.model import ACTIVE, ARCHIVED, FROZEN, SpaceInfo, Thinning
 from providers.paths import Path
 from server.cli import find
 from server.cli.errors import InputUnreadable, InputWrong, Misused
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import facts, moment, parse_size, size, table, yes
+from server.cli.text import DAY_SECONDS, facts, moment, parse_size, parse_span, size, span, table, yes
 
 STATES = {"active": ACTIVE, "frozen": FROZEN, "archived": ARCHIVED}
 STATE_NAMES = {state: name for name, state in STATES.items()}
 FOLDERS_MAX = 10_000
+_SET = "mellanrum space set"
 _HELP = "its name; CUSTOMER/NAME where several have it"
 
 
@@ -34,10 +35,17 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("list", show_all, "List spaces.")
     command.add_argument("--customer", metavar="ORG", help="of one customer")
     noun.command("show", show, "Show a space and who is let in.").add_argument("name", metavar="SPACE", help=_HELP)
-    command = noun.command("set", change, "Freeze, archive or open a space, or set its quota.")
+    command = noun.command("set", change, "Freeze, archive or open a space; set its quota, and how long versions stay.")
     command.add_argument("name", metavar="SPACE", help=_HELP)
     command.add_argument("--state", choices=list(STATES), help="frozen: nothing in it changes; archived: put aside too")
     command.add_argument("--quota", metavar="SIZE", help="20 GiB, or none")
+    command.add_argument("--retention", metavar="TIME", help="let no version be erased that is younger: 10y, 90d, none")
+    command.add_argument("--hold", choices=("on", "off"), help="on: nothing of it is erased, whatever else is settled")
+    command.add_argument(
+        "--thin",
+        metavar="ALL,DAILY",
+        help="30d,1y keeps all for 30 days, the last of each day for a year, then of each month; off keeps all",
+    )
     command = noun.command("folders", folders, "Make folders in a space, with those they lie in.")
     command.add_argument("name", metavar="SPACE", help=_HELP)
     command.add_argument("path", metavar="PATH", nargs="*", default=[])
@@ -74,6 +82,9 @@ def document(desk: Desk, info: SpaceInfo) -> dict[str, Any]:
         "open": info.is_open,
         "state": STATE_NAMES[info.state],
         "quota_bytes": info.quota_bytes,
+        "retention_seconds": info.retention_seconds,
+        "hold": info.is_held,
+        "thinning": None if info.thinning is None else info.thinning._asdict(),
         "created": moment(info.created_at),
     }
 
@@ -122,6 +133,9 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
                 ("State", shown["state"]),
                 ("Open", yes(info.is_open)),
                 ("Quota", size(info.quota_bytes)),
+                ("Retention", span(info.retention_seconds)),
+                ("Held", yes(info.is_held)),
+                ("Thinning", thinning(info.thinning)),
                 ("Made", shown["created"]),
                 ("Id", shown["id"]),
             )
@@ -135,17 +149,47 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
 
 
 def change(desk: Desk, options: argparse.Namespace) -> Answer:
-    """Change the state or quota of a space."""
-    info = find.space(desk, options.name)
-    if options.state is None and options.quota is None:
-        raise Misused(problem="Say what to change: --state or --quota.", command="mellanrum space set")
+    """Change what is settled about a space."""
+    info, spaces = find.space(desk, options.name), desk.installation.spaces
+    given = [getattr(options, name) for name in ("state", "quota", "retention", "hold", "thin")]
+    if all(each is None for each in given):
+        problem = "Say what to change: --state, --quota, --retention, --hold or --thin."
+        raise Misused(problem=problem, command=_SET)
+    quota = None if options.quota is None else parse_size(options.quota, _SET)
+    retention = None if options.retention is None else parse_span(options.retention, _SET)
+    thinned = None if options.thin is None else parse_thinning(options.thin)
     if options.quota is not None:
-        quota = parse_size(options.quota, "mellanrum space set")
-        info = desk.installation.spaces.set_quota(desk.operator, info.id, quota)
+        info = spaces.set_quota(desk.operator, info.id, quota)
+    if options.retention is not None:
+        info = spaces.set_retention(desk.operator, info.id, retention)
+    if options.hold is not None:
+        info = spaces.set_hold(desk.operator, info.id, options.hold == "on")
+    if options.thin is not None:
+        info = spaces.set_thinning(desk.operator, info.id, thinned)
     if options.state is not None:
-        info = desk.installation.spaces.set_state(desk.operator, info.id, STATES[options.state])
-    said = f"{find.full_name(desk, info)}: {STATE_NAMES[info.state]}, {size(info.quota_bytes)}."
+        info = spaces.set_state(desk.operator, info.id, STATES[options.state])
+    policy = "held, " if info.is_held else ""
+    policy += f"retention {span(info.retention_seconds)}, thinning {thinning(info.thinning)}"
+    said = f"{find.full_name(desk, info)}: {STATE_NAMES[info.state]}, {size(info.quota_bytes)}, {policy}."
     return Answer(document(desk, info), [said])
+
+
+def thinning(chosen: Thinning | None) -> str:
+    """Return for people which versions stay."""
+    if chosen is None:
+        return "off"
+    return f"all for {chosen.all_days} days, daily for {chosen.daily_days}, then monthly"
+
+
+def parse_thinning(text: str) -> Thinning | None:
+    """Return what `30d,1y` means; None for `off`. Raises Misused."""
+    if text.strip().casefold() in ("off", "none"):
+        return None
+    spans = [parse_span(part, _SET) or 0 for part in text.split(",")]
+    days = [each // DAY_SECONDS for each in spans]
+    if len(days) != 2 or not 1 <= days[0] <= days[1]:
+        raise Misused(problem=f"{text} is no thinning: write two lengths of days, as 30d,1y; or off.", command=_SET)
+    return Thinning(days[0], days[1])
 
 
 def folders(desk: Desk, options: argparse.Namespace) -> Answer:

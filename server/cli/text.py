@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from config.clock import SECOND_US, iso_utc
 from server.cli.errors import Misused
 
+DAY_SECONDS = 24 * 3600
+SPANS = {"y": 366 * DAY_SECONDS, "m": 31 * DAY_SECONDS, "w": 7 * DAY_SECONDS, "d": DAY_SECONDS, "h": 3600}
 UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
@@ -78,6 +80,26 @@ def parse_size(text: str, command: str) -> int | None:
     if not digits.isdecimal() or unit not in units or len(digits) > 18:
         raise Misused(problem=f"{text} is no size: write 500 MiB, 20 GiB or none.", command=command)
     return int(digits) * units[unit]
+
+
+def span(seconds: int | None) -> str:
+    """Return a length of time for people, in whole days where it has any; None: none."""
+    if seconds is None:
+        return "none"
+    return f"{seconds // DAY_SECONDS} days" if seconds % DAY_SECONDS == 0 else f"{seconds} seconds"
+
+
+def parse_span(text: str, command: str) -> int | None:
+    """Return the seconds of `10y`, `6m`, `2w`, `30d` or `12h`; None for `none`. Raises Misused.
+
+    A year counts 366 days and a month 31, so that what is promised is never too short.
+    """
+    given = text.strip().casefold()
+    if given in ("none", "off"):
+        return None
+    if len(given) > 7 or not given[:-1].isdecimal() or given[-1] not in SPANS or not int(given[:-1]):
+        raise Misused(problem=f"{text} is no length of time: write 10y, 6m, 30d, 12h or none.", command=command)
+    return int(given[:-1]) * SPANS[given[-1]]
 
 
 def parse_moment(text: str, zone: tzinfo, command: str) -> int:

@@ -40,6 +40,7 @@ _TABLE: dict[type[MellanrumError], Told] = {
     errors.NameTooLong: Told("414 URI Too Long"),
     errors.QuotaExceeded: Told("507 Insufficient Storage", "<D:quota-not-exceeded/>"),
     errors.UploadIncomplete: Told("409 Conflict"),
+    errors.VersionErased: Told("410 Gone"),
     errors.DriveError: Told("409 Conflict"),
     StorageFull: Told("507 Insufficient Storage", "<D:sufficient-disk-space/>"),
     # A passing failure. Finder takes any 5xx for "no such file" and lets the document vanish; 423 it shows as in use.

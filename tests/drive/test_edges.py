@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 
 from auth.roles import GranteeKind, Role
 from config.clock import SECOND_US, iso_utc, now_us
@@ -71,18 +71,30 @@ def test_an_upload_is_refused_before_its_first_byte(world: World) -> None:
         world.drive("eva").put(FOLDER, declared=1)
 
 
-def test_a_chunk_that_was_condemned_meanwhile_is_not_relied_on(world: World) -> None:
+def test_a_chunk_that_was_condemned_meanwhile_is_taken_back(world: World) -> None:
     eva, content = world.drive("eva"), os.urandom(5_000_000)
     store(eva, FOLDER.joined("first"), content)
     upload = eva.put(FOLDER.joined("second"), declared=len(content))
     upload.write(content)
     with world.installation.database.write() as connection:
         connection.execute(update(tables.chunk).values(condemned_at=now_us()))
+    upload.commit()
+    with world.installation.database.read() as connection:
+        condemned = select(func.count()).where(tables.chunk.c.condemned_at.is_not(None))
+        assert connection.execute(condemned).scalar_one() <= 1  # at most the record of what was cut last, stored anew
+    assert fetch(eva, FOLDER.joined("second")) == content
+
+
+def test_a_chunk_that_is_gone_meanwhile_is_not_relied_on(world: World) -> None:
+    eva, content = world.drive("eva"), os.urandom(5_000_000)
+    store(eva, FOLDER.joined("first"), content)
+    upload = eva.put(FOLDER.joined("second"), declared=len(content))
+    upload.write(content)
+    with world.installation.database.write() as connection:
+        connection.execute(delete(tables.chunk))
     with pytest.raises(UploadIncomplete):
         upload.commit()
     store(eva, FOLDER.joined("second"), content)
-    with world.installation.database.read() as connection:
-        assert connection.execute(select(tables.chunk.c.cid).where(tables.chunk.c.condemned_at.is_(None))).first()
     assert fetch(eva, FOLDER.joined("second")) == content
 
 

@@ -22,6 +22,7 @@ def upgrade() -> None:
     _draft()
     _entry()
     _epoch()
+    _erasure()
     _grants()
     _head()
     _installation()
@@ -32,6 +33,8 @@ def upgrade() -> None:
     _noise()
     _organisation()
     _property()
+    _repack()
+    _restated()
     _space()
     _space_suffix()
     _tree_node()
@@ -194,6 +197,32 @@ def _epoch() -> None:
         sa.PrimaryKeyConstraint("one", name=op.f("epoch_pkey")),
         comment="Grows with every change of a right or a credential; what was decided before it is asked anew.",
     )
+
+
+def _erasure() -> None:
+    op.create_table(
+        "erasure",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False, comment="0 requested, 1 done, 2 cancelled"),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=True, comment="NULL: all of a customer's"),
+        sa.Column("customer", sa.LargeBinary(length=16), nullable=True),
+        sa.Column("node", sa.LargeBinary(length=16), nullable=True),
+        sa.Column("number", sa.BigInteger(), nullable=True, comment="of a version of the node"),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.Column("change", sa.BigInteger(), nullable=True, comment="in which it was done"),
+        sa.Column(
+            "swept_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when the last of its bytes had left the packs, or its key was destroyed",
+        ),
+        sa.Column("words", sa.LargeBinary(), nullable=False, comment="who asked and agreed, and why, sealed"),
+        sa.PrimaryKeyConstraint("id", name=op.f("erasure_pkey")),
+        comment="What was asked to be erased, and what became of it.",
+    )
+    op.create_index("erasure_by_space", "erasure", ["space", "change"], unique=False)
 
 
 def _grants() -> None:
@@ -378,6 +407,37 @@ def _property() -> None:
     op.create_index("property_by_space", "property", ["space", "from_change"], unique=False)
 
 
+def _repack() -> None:
+    op.create_table(
+        "repack",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("old", sa.BigInteger(), nullable=False, comment="the pack that is written anew"),
+        sa.Column(
+            "new", sa.BigInteger(), nullable=True, comment="the pack that takes its place; NULL: nothing of it stays"
+        ),
+        sa.Column("is_done", sa.Boolean(), nullable=False, comment="nothing refers to the old one any more"),
+        sa.PrimaryKeyConstraint("space", "old", name=op.f("repack_pkey")),
+        comment="Packs being written anew without what is condemned, so that an interruption leaves neither twice.",
+        sqlite_with_rowid=False,
+    )
+
+
+def _restated() -> None:
+    op.create_table(
+        "restated",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="of a change of which an erasure took rows"),
+        sa.Column("by_change", sa.BigInteger(), nullable=False, comment="the change that is the erasure"),
+        sa.Column(
+            "digest", sa.LargeBinary(length=32), nullable=False, comment="SHA-256 of the canonical rows that were left"
+        ),
+        sa.PrimaryKeyConstraint("space", "number", "by_change", name=op.f("restated_pkey")),
+        comment="What erasures left of earlier changes, each vouched for by the digest of the change that erased.",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("restated_by_change", "restated", ["space", "by_change"], unique=False)
+
+
 def _space() -> None:
     op.create_table(
         "space",
@@ -389,6 +449,25 @@ def _space() -> None:
         sa.Column("is_open", sa.Boolean(), nullable=False, comment="its customers see one another"),
         sa.Column("state", sa.SmallInteger(), nullable=False, comment="0 active, 1 frozen, 2 archived"),
         sa.Column("quota_bytes", sa.BigInteger(), nullable=True, comment="NULL: no limit"),
+        sa.Column(
+            "retention_seconds",
+            sa.BigInteger(),
+            nullable=True,
+            comment="no version younger than this is erased; NULL: none is demanded",
+        ),
+        sa.Column("is_held", sa.Boolean(), nullable=False, comment="legal hold: nothing is erased or thinned"),
+        sa.Column(
+            "thin_all_days",
+            sa.Integer(),
+            nullable=True,
+            comment="every version stays for so many days; NULL: all for good",
+        ),
+        sa.Column(
+            "thin_daily_days",
+            sa.Integer(),
+            nullable=True,
+            comment="then the last of each day for so many days, then of each month",
+        ),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("space_pkey")),
@@ -438,6 +517,12 @@ def _version() -> None:
             "origin", sa.LargeBinary(length=16), nullable=True, comment="version id it was copied or restored from"
         ),
         sa.Column("mac", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "erased_in",
+            sa.BigInteger(),
+            nullable=True,
+            comment="change that erased it: content and digest are empty then",
+        ),
         sa.PrimaryKeyConstraint("node", "number", name=op.f("version_pkey")),
         sqlite_with_rowid=False,
     )

@@ -52,6 +52,7 @@ _TABLE: dict[type[MellanrumError], Code] = {
     errors.NotFound: Code.NO_SUCH_FILE,
     errors.ParentMissing: Code.NO_SUCH_FILE,
     errors.NotAFolder: Code.NO_SUCH_FILE,
+    errors.VersionErased: Code.NO_SUCH_FILE,
     errors.Forbidden: Code.PERMISSION_DENIED,
     errors.DriveError: Code.FAILURE,
     AuthError: Code.PERMISSION_DENIED,

@@ -1,0 +1,83 @@
+"""Where a document stands or last stood, what is a folder, and where else the content of a version stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from providers import tables
+from providers.audit.events import Projection
+from providers.drive.storage import Storage
+from providers.errors import NotFound
+from providers.holding.model import Elsewhere
+from providers.model import SpaceInfo
+from providers.paths import DEPTH_MAX
+
+_LIVE = tables.entry.c
+_CLOSED = tables.closed_entry.c
+_V = tables.version.c
+_BATCH = 500
+
+
+def told(info: SpaceInfo) -> dict[bytes, Projection]:
+    """Return which parties learn of what is done to a space as a whole: its customer."""
+    return {} if info.customer is None else {info.customer: Projection.FULL}
+
+
+def _entry(connection: Connection, node: bytes) -> Any:
+    """Return where a node stands, or stood last; None for one that never stood."""
+    names = ("parent", "folded", "name", "space", "is_folder")
+    live = select(*(_LIVE[name] for name in names)).where(_LIVE.node == node)
+    closed = select(*(_CLOSED[name] for name in names)).where(_CLOSED.node == node)
+    found = connection.execute(live).first()
+    return found or connection.execute(closed.order_by(_CLOSED.to_change.desc()).limit(1)).first()
+
+
+def is_folder(connection: Connection, space: bytes, node: bytes) -> bool:
+    """Return whether a node of the space is a folder. Raises NotFound for none of it."""
+    found = _entry(connection, node)
+    if found is None or found.space != space:
+        raise NotFound
+    return bool(found.is_folder)
+
+
+def path_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> str:
+    """Return the path within its space at which a node stands, or stood last."""
+    names: list[str] = []
+    here = node
+    while here != space and len(names) <= DEPTH_MAX:
+        found = _entry(connection, here)
+        if found is None:
+            break
+        names.append(storage.names.opened(space, found.parent, found.folded, found.name))
+        here = found.parent
+    return "/" + "/".join(reversed(names))
+
+
+def paths_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> tuple[str, ...]:
+    """Return the paths within its space that a document stood at, the newest first."""
+    found = [path_of(storage, connection, space, node)]
+    stood = select(_CLOSED.parent, _CLOSED.folded, _CLOSED.name).where(_CLOSED.node == node)
+    for row in connection.execute(stood.order_by(_CLOSED.to_change.desc())):
+        above = path_of(storage, connection, space, row.parent)
+        found.append(f"{above.rstrip('/')}/{storage.names.opened(space, row.parent, row.folded, row.name)}")
+    return tuple(dict.fromkeys(found))
+
+
+def elsewhere(
+    connection: Connection, space: bytes, rows: Iterable[Mapping[Any, Any]], limit: int
+) -> tuple[Elsewhere, ...]:
+    """Return the other versions of the space that hold the very content of some of these: `limit` at most."""
+    found = list(rows)
+    contents = sorted({bytes(row["content"]) for row in found if row["size"] and row["erased_in"] is None})
+    taken = {(row["node"], row["number"]) for row in found}
+    others: list[Elsewhere] = []
+    for start in range(0, len(contents), _BATCH):
+        same = _V.content.in_(contents[start : start + _BATCH])
+        query = select(_V.node, _V.number).where(_V.space == space, _V.erased_in.is_(None), same)
+        for row in connection.execute(query.order_by(_V.node, _V.number)):
+            if (row.node, row.number) not in taken and len(others) < limit:
+                others.append(Elsewhere(row.node.hex(), row.number))
+    return tuple(others)

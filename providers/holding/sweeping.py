@@ -1,0 +1,324 @@
+"""Garbage: condemned chunks, and the records of erased versions, leave their packs.
+
+A sweep asks first which condemned chunks a version or draft refers to after all, and takes those back. Then each pack
+that holds what is doomed is written anew without it, its places are changed in one transaction, and the old pack goes.
+A row of `repack` stands from before the new pack is written until the old one is gone: whoever comes after an
+interruption removes whichever of the two nothing refers to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
+
+from config.clock import SECOND_US, now_us
+from config.ids import id_text
+from config.statements import Statement
+from providers import tables
+from providers.catalogue.contents import ChunkIndex
+from providers.drive.storage import Storage
+from providers.holding.errors import NothingWouldStay
+from providers.holding.model import State
+from providers.vault.records import Kind
+from providers.vault.vault import Doomed, Leftover
+
+_CHUNK = tables.chunk.c
+_V = tables.version.c
+_E = tables.erasure.c
+#: How often a sweep begins again because of what was stored meanwhile.
+ROUNDS_MAX = 8
+#: How often a pack is asked for that somebody writes to.
+ASKS_PER_SECOND = 4
+
+_MOVE = Statement(
+    update(tables.chunk)
+    .where(
+        _CHUNK.space == bindparam("b_space"),
+        _CHUNK.cid == bindparam("b_cid"),
+        _CHUNK.pack == bindparam("b_pack"),
+        _CHUNK.offset == bindparam("b_offset"),
+    )
+    .values(pack=bindparam("b_new_pack"), offset=bindparam("b_new_offset"))
+)
+_DROP = Statement(
+    delete(tables.chunk).where(
+        _CHUNK.space == bindparam("b_space"),
+        _CHUNK.cid == bindparam("b_cid"),
+        _CHUNK.pack == bindparam("b_pack"),
+        _CHUNK.offset == bindparam("b_offset"),
+        _CHUNK.condemned_at.is_not(None),
+    )
+)
+_AT = select(_CHUNK.condemned_at).where(
+    _CHUNK.space == bindparam("space"),
+    _CHUNK.cid == bindparam("cid"),
+    _CHUNK.pack == bindparam("pack"),
+    _CHUNK.offset == bindparam("offset"),
+)
+
+
+class _Again(Exception):
+    """Something came to rely on what was doomed."""
+
+
+@dataclass
+class Swept:
+    """What a sweep did: packs written anew, bytes that left, packs in use that it must come back for, damaged ones."""
+
+    packs: int = 0
+    freed_bytes: int = 0
+    waiting: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was doomed is gone."""
+        return not self.waiting and not self.damaged
+
+
+class Sweeper:
+    """Sweeps spaces. Any number may be at it: each pack is claimed by one."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def due(self, before: int) -> list[bytes]:
+        """Return the spaces in which something erased before a moment (µs) has not left the packs yet."""
+        query = select(_E.space).distinct().where(*_unswept(before))
+        with self._storage.database.read() as connection:
+            return [space for space in connection.execute(query).scalars() if space is not None]
+
+    def review(self, space: bytes) -> int:
+        """Take back the condemned chunks that something refers to; return how many."""
+        return self._take_back(space, self._referred(space, self._doomed(space, now_us()).cids)[0])
+
+    def sweep(self, space: bytes, before: int, *, wait_seconds: float = 0.0) -> Swept:
+        """Let what was condemned before a moment (µs) leave the packs; wait so long for packs that are in use.
+
+        Raises NothingWouldStay; DamagedContent if it cannot be told what is referred to.
+        """
+        self._recover(space)
+        for _ in range(ROUNDS_MAX):
+            try:
+                swept = self._round(space, before, time.monotonic() + wait_seconds)
+            except _Again:
+                continue
+            if swept.is_whole:
+                self._mark(space, before)
+            return swept
+        return Swept(waiting=self._storage.vault.packs(space))
+
+    # --- what goes
+
+    def _doomed(self, space: bytes, before: int) -> Doomed:
+        condemned = select(_CHUNK.cid).where(_CHUNK.space == space, _CHUNK.condemned_at <= before)
+        changes = select(_E.change).where(_E.space == space, *_unswept(before))
+        erased = select(_V.node, _V.number).where(_V.space == space, _V.erased_in.in_(changes))
+        with self._storage.database.read() as connection:
+            cids = frozenset(connection.execute(condemned).scalars())
+            return Doomed(cids, frozenset((row.node, row.number) for row in connection.execute(erased)))
+
+    def _referred(self, space: bytes, cids: frozenset[bytes]) -> tuple[set[bytes], int]:
+        """Return those of `cids` that a version or draft refers to, and as of which change."""
+        storage = self._storage
+        standing = select(_V.content).distinct().where(_V.space == space, _V.erased_in.is_(None))
+        with storage.database.read() as connection:
+            number = storage.tree.number(connection, space) or 0
+            contents = set(connection.execute(standing).scalars())
+            versions = connection.execute(select(func.count()).where(_V.space == space)).scalar_one()
+            full = connection.execute(
+                select(func.count()).where(_V.space == space, _V.erased_in.is_(None), _V.size > 0)
+            ).scalar_one()
+        contents.update(storage.vault.draft_bases(space))
+        referred, count = self._among(space, contents, cids)
+        if cids and not count and (full or not versions):
+            raise NothingWouldStay(space=id_text(space))
+        return referred, number
+
+    def _among(self, space: bytes, contents: Iterable[bytes], cids: frozenset[bytes]) -> tuple[set[bytes], int]:
+        locate, walked = ChunkIndex(self._storage.database, space).locate, set[bytes]()
+        referred, count = set[bytes](), 0
+        for content in contents:
+            for cid in self._storage.vault.cids_of(space, content, locate, walked):
+                count += 1
+                if cid in cids:
+                    referred.add(cid)
+        return referred, count
+
+    def _take_back(self, space: bytes, cids: set[bytes]) -> int:
+        if not cids:
+            return 0
+        taken = (
+            update(tables.chunk)
+            .where(_CHUNK.space == space, _CHUNK.cid == bindparam("b_cid"), _CHUNK.condemned_at.is_not(None))
+            .values(condemned_at=null())
+        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(taken, [{"b_cid": cid} for cid in sorted(cids)])
+
+        self._storage.database.apply(work, order=space)
+        return len(cids)
+
+    def _round(self, space: bytes, before: int, until: float) -> Swept:
+        doomed = self._doomed(space, before)
+        referred, number = self._referred(space, doomed.cids)
+        self._take_back(space, referred)
+        doomed = Doomed(doomed.cids - referred, doomed.versions)
+        swept = Swept()
+        if not doomed.cids and not doomed.versions:
+            return swept
+        pending = self._storage.vault.packs(space)
+        while pending:
+            swept.waiting = [pack for pack in pending if not self._one(space, pack, doomed, number, swept)]
+            pending = swept.waiting if time.monotonic() < until else []
+            if pending:
+                self._storage.vault.tick()  # if it is this process that writes to one
+                time.sleep(1 / ASKS_PER_SECOND)
+        return swept
+
+    # --- a pack
+
+    def _one(self, space: bytes, pack: int, doomed: Doomed, number: int, swept: Swept) -> bool:
+        """Write one pack anew if it holds anything doomed; return False if it is in use."""
+        vault = self._storage.vault
+        if vault.leftover(space, pack, doomed) is None:
+            return True
+        try:
+            claim = vault.claim(space, pack)
+        except FileNotFoundError:
+            return True
+        if claim is None:
+            return False
+        try:
+            found = vault.leftover(space, pack, doomed)  # it may have grown until it was claimed
+            if found is not None and found.is_damaged:
+                swept.damaged.append(pack)
+            elif found is not None:
+                swept.freed_bytes += self._repack(space, found, doomed, number)
+                swept.packs += 1
+        finally:
+            claim.release()
+        return True
+
+    def _repack(self, space: bytes, found: Leftover, doomed: Doomed, number: int) -> int:
+        storage, key = self._storage, {"space": space, "old": found.pack}
+        goal = storage.vault.open_pack(space) if found.kept else None
+        new = None if goal is None else goal.id
+        begun = {**key, "new": new, "is_done": False}
+        storage.database.apply(lambda connection: connection.execute(insert(tables.repack), begun), order=space)
+        moved: dict[int, int] = {}
+        if goal is not None:
+            moved = storage.vault.copy_kept(space, found, goal)
+            goal.close()
+
+        def work(connection: Connection) -> int:
+            return self._publish(connection, space, found, new, moved, doomed, number)
+
+        try:
+            freed = storage.database.apply(work, order=space)
+        except _Again:
+            if new is not None:
+                storage.vault.remove_pack(space, new)
+            self._forget(key)
+            raise
+        storage.vault.remove_pack(space, found.pack)
+        self._forget(key)
+        return freed
+
+    def _publish(
+        self,
+        connection: Connection,
+        space: bytes,
+        found: Leftover,
+        new: int | None,
+        moved: dict[int, int],
+        doomed: Doomed,
+        number: int,
+    ) -> int:
+        """Let the catalogue find what stays in the new pack, and nothing of what goes; return the bytes that go."""
+        head = select(tables.head.c.number, tables.head.c.sealed_bytes).where(tables.head.c.space == space)
+        row = connection.execute(head.with_for_update()).one()
+        if row.number != number:
+            since = select(_V.content).distinct().where(_V.space == space, _V.change > number, _V.erased_in.is_(None))
+            if self._among(space, set(connection.execute(since).scalars()), doomed.cids)[0]:
+                raise _Again
+        freed = 0
+        for entry in found.gone:
+            if entry.kind == Kind.VERSION:
+                freed += entry.length
+                continue
+            place = {"space": space, "cid": entry.cid, "pack": found.pack, "offset": entry.offset}
+            here = connection.execute(_AT, place).first()
+            if here is not None and here.condemned_at is None:
+                raise _Again
+            freed += 0 if here is None else entry.length
+        keys = {"b_space": space, "b_pack": found.pack}
+        gone = [{**keys, "b_cid": each.cid, "b_offset": each.offset} for each in found.gone]
+        _DROP.run_many(connection, gone)
+        goes_to = [
+            {**keys, "b_cid": e.cid, "b_offset": e.offset, "b_new_pack": new, "b_new_offset": moved[e.offset]}
+            for e in found.kept
+        ]
+        _MOVE.run_many(connection, goes_to)
+        left = max(0, row.sealed_bytes - freed)
+        connection.execute(update(tables.head).where(tables.head.c.space == space).values(sealed_bytes=left))
+        done = (tables.repack.c.space == space) & (tables.repack.c.old == found.pack)
+        connection.execute(update(tables.repack).where(done).values(is_done=True))
+        return freed
+
+    # --- the end, and after an interruption
+
+    def _recover(self, space: bytes) -> None:
+        """Remove, of each pack that was being written anew, whichever form nothing refers to."""
+        with self._storage.database.read() as connection:
+            begun = connection.execute(select(tables.repack).where(tables.repack.c.space == space)).all()
+        for row in begun:
+            goes = row.old if row.is_done else row.new
+            if not row.is_done and not self._is_free(space, row.old if goes is None else goes):
+                continue  # somebody is at it
+            if goes is not None:
+                self._storage.vault.remove_pack(space, goes)
+            self._forget({"space": space, "old": row.old})
+
+    def _is_free(self, space: bytes, pack: int) -> bool:
+        try:
+            claim = self._storage.vault.claim(space, pack)
+        except FileNotFoundError:
+            return True
+        if claim is None:
+            return False
+        claim.release()
+        return True
+
+    def _forget(self, key: dict[str, Any]) -> None:
+        table = tables.repack.c
+        gone = delete(tables.repack).where(table.space == key["space"], table.old == key["old"])
+        self._storage.database.apply(lambda connection: connection.execute(gone), order=key["space"])
+
+    def _mark(self, space: bytes, before: int) -> None:
+        """Record that all of what was erased before a moment has left the packs, and forget what lay in none."""
+        lost = delete(tables.chunk).where(_CHUNK.space == space, _CHUNK.condemned_at <= before)
+        swept = update(tables.erasure).where(_E.space == space, *_unswept(before)).values(swept_at=now_us())
+
+        def work(connection: Connection) -> None:
+            connection.execute(lost)
+            connection.execute(swept)
+
+        self._storage.database.apply(work, order=space)
+
+
+def _unswept(before: int) -> Iterator[Any]:
+    yield _E.state == State.DONE
+    yield _E.swept_at.is_(None)
+    yield _E.change.is_not(None)
+    yield _E.done_at <= before
+
+
+def grace_over(seconds: int) -> int:
+    """Return the moment (µs) before which something must have been condemned for its grace to be over now."""
+    return now_us() - seconds * SECOND_US
