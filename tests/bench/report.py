@@ -140,6 +140,7 @@ def _facts(folder: Path, rounds: int) -> str:
         "Apache": _version(["apache2", "-v"]),
         "nginx": _version(["nginx", "-v"]),
         "rclone": _version(["rclone", "version"]),
+        "restic": _version(["restic", "version"]),
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 

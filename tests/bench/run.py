@@ -1,5 +1,7 @@
 """`make bench`: Mellanrum beside Apache, nginx and `rclone serve webdav`, in interleaved rounds, medians as a table.
 
+Then what versions take beside restic (`storage`), and long histories beside short ones (`scale`).
+
     python -P tests/bench/run.py [--quick] [--rounds N] [--only WORK ...] [--servers NAME ...] [--no-tls]
         [--only-tls] [--output FILE]
 
@@ -20,12 +22,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from tests.bench import report, servers, works
+from tests.bench import corpus, report, scale, servers, storage, works
 
 #: What needs the folders that are filled beforehand.
 LISTED = (works.listings, works.locks)
 #: What needs a file of bytes that no server has seen.
 SENT = (works.large, works.memory)
+#: What is measured by itself, without the servers beside.
+ALONE = ("storage", "scale")
 
 
 def main() -> None:
@@ -38,9 +42,12 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=options.folder))
     folder.chmod(0o755)  # Apache's own user reads below
     try:
-        plain = {} if options.only_tls else measure(folder / "plain", sizes, chosen, options.servers, is_tls=False)
-        tls = {} if options.no_tls else measure(folder / "tls", sizes, chosen, options.servers, is_tls=True)
-        text = report.text(sizes, plain, tls, folder)
+        plain, tls = (
+            {} if leaves_out or not chosen else measure(folder / name, sizes, chosen, options.servers, name == "tls")
+            for name, leaves_out in (("plain", options.only_tls), ("tls", options.no_tls))
+        )
+        sections = [_alone(name, folder / name, options.quick) for name in ALONE if name in (options.only or ALONE)]
+        text = "\n\n".join([report.text(sizes, plain, tls, folder), *sections])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(text)
@@ -70,6 +77,14 @@ def measure(
         for server in running:
             server.stop()
     return measured
+
+
+def _alone(name: str, folder: Path, is_quick: bool) -> str:
+    """Measure what has no servers beside it; return its tables."""
+    _show(name)
+    if name == "storage":
+        return storage.table(storage.measure(folder, corpus.QUICK if is_quick else corpus.FULL))
+    return scale.table(folder, scale.QUICK if is_quick else scale.FULL, _show)
 
 
 def _rounds(
@@ -104,7 +119,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Mellanrum's speed beside Apache, nginx and rclone.")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, to try")
     parser.add_argument("--rounds", type=int, default=0, help="how many rounds instead of the usual")
-    parser.add_argument("--only", nargs="*", default=[], choices=[work.__name__ for work in works.WORKS])
+    parser.add_argument("--only", nargs="*", default=[], choices=[*(work.__name__ for work in works.WORKS), *ALONE])
     parser.add_argument("--servers", nargs="*", default=[], choices=[kind.__name__.lower() for kind in servers.KINDS])
     parser.add_argument("--no-tls", action="store_true", help="leave TLS out")
     parser.add_argument("--only-tls", action="store_true", help="leave plain HTTP out")

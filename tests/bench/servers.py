@@ -107,10 +107,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(server: Server) -> float:
-    """Return the processor time that the server's processes have taken, children that ended included."""
+def cpu_seconds(process: int) -> float:
+    """Return the processor time that a process and all below it have taken, children that ended included."""
     total = 0
-    for pid in descendants(server.process.pid):
+    for pid in descendants(process):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += sum(int(fields[index]) for index in (11, 12, 13, 14))
     return total / _TICKS

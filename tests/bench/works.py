@@ -58,9 +58,9 @@ Samples = dict[str, Sample]
 def timed(server: Server, units: float, work: Callable[[], float]) -> Sample:
     """Do the work, which returns its seconds, after everything written before has reached the disk."""
     os.sync()
-    before = cpu_seconds(server)
+    before = cpu_seconds(server.process.pid)
     seconds = work()
-    return Sample(seconds, cpu_seconds(server) - before, units)
+    return Sample(seconds, cpu_seconds(server.process.pid) - before, units)
 
 
 def large(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samples:
