@@ -168,3 +168,52 @@ class SpaceInfo:
 
 
 ACTIVE, FROZEN, ARCHIVED = 0, 1, 2
+
+
+class Differs(StrEnum):
+    """What became of something between two moments. TOUCHED: its times or properties changed, nothing else."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    RENAMED = "renamed"
+    MOVED = "moved"
+    TOUCHED = "touched"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs between two moments: `path` is where it stands, or where it stood if it does no longer.
+
+    `was` is the path before, where that is another. Sizes are bytes, versions the document's own numbers; None where it
+    did not stand.
+    """
+
+    what: Differs
+    path: Path
+    was: Path | None
+    id: bytes
+    is_folder: bool
+    size_before: int | None
+    size_after: int | None
+    version_before: int | None
+    version_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """What putting back undid, or would undo: how many things of each kind, and the first of them.
+
+    The kinds tell what had become of things since the moment: what was `added` goes to the trash, what was `removed`
+    comes back, and so on. `left` are things that stay elsewhere, since one may not bring them from there.
+    """
+
+    moment: int
+    counts: dict[Differs, int]
+    differences: tuple[Difference, ...]
+    left: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        return not any(self.counts.values())

@@ -98,7 +98,7 @@ SETTLING = frozenset({"space_changed", "retention_set", "hold_set", "hold_lifted
 #: Kinds whose change takes the content of versions away.
 ERASING = frozenset({"erased", "thinned"})
 #: Facts that stand in the supplier's log alone: in a stream they would move by what other parties do.
-SUPPLIER_FACTS = frozenset({"change"})
+SUPPLIER_FACTS = frozenset({"change", "nodes"})
 
 
 @dataclass(frozen=True)

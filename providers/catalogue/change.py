@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -114,6 +114,15 @@ _NEW_HEAD = Statement(
     )
 )
 _MODIFY = Statement(_NODE.values(modified=bindparam("b_modified"), has_properties=True))
+_SETTLE = Statement(
+    _NODE.values(
+        version=bindparam("b_version"),
+        version_id=bindparam("b_version_id"),
+        size=bindparam("b_size"),
+        modified=bindparam("b_modified"),
+        has_properties=bindparam("b_has_properties"),
+    )
+)
 _HAS_PROPERTIES = Statement(_NODE.values(has_properties=True))
 _VERSION = Statement(insert(tables.version))
 _LAST_MAC = Query(
@@ -232,30 +241,64 @@ class Change:
         )
         return self._open(moved)
 
+    def open_all(self, nodes: Sequence[Node]) -> None:
+        """Let many nodes stand where their fields say, with the version they bear. What stood there was closed."""
+        opened = [self._opening(node._replace(from_change=self.number, revision=self.number)) for node in nodes]
+        _ENTRY.run_many(self._connection, opened)
+        self._rows.extend(map(rows.entry_opened, opened))
+        self._touched.update(node.parent for node in nodes)
+
+    def close_all(self, nodes: Sequence[Node]) -> None:
+        """Let many nodes no longer stand where they do."""
+        slots = [{"b_parent": node.parent, "b_lane": node.lane, "b_folded": node.folded} for node in nodes]
+        _CLOSE.run_many(self._connection, slots)
+        closed = [self._closing(node) for node in nodes]
+        _CLOSED.run_many(self._connection, closed)
+        self._rows.extend(map(rows.entry_closed, closed))
+        self._touched.update(node.parent for node in nodes)
+
+    def settle_all(self, nodes: Sequence[Node]) -> None:
+        """Let nodes that stand show the version, time of modification and properties that they bear."""
+        settled = [
+            {
+                "b_node": node.id, "b_version": node.version, "b_version_id": node.version_id, "b_size": node.size,
+                "b_modified": node.modified, "b_has_properties": node.has_properties,
+            }
+            for node in nodes
+        ]  # fmt: skip
+        _SETTLE.run_many(self._connection, settled)
+        self._touched.update(node.parent for node in nodes)
+
     def _open(self, node: Node) -> Node:
-        given = self._names.given(self.space, node.parent, node.name) if node.parent else None
-        row = {
-            "parent": node.parent, "lane": node.lane, "folded": node.folded, "name": given, "space": node.space,
-            "node": node.id, "is_folder": node.is_folder, "from_change": node.from_change, "version": node.version,
-            "version_id": node.version_id, "size": node.size, "created": node.created, "modified": node.modified,
-            "revision": node.revision, "has_properties": node.has_properties,
-        }  # fmt: skip
+        row = self._opening(node)
         _ENTRY.run(self._connection, **row)
         self._rows.append(rows.entry_opened(row))
         self._touched.add(node.parent)
         return node
 
+    def _opening(self, node: Node) -> dict[str, Any]:
+        given = self._names.given(self.space, node.parent, node.name) if node.parent else None
+        return {
+            "parent": node.parent, "lane": node.lane, "folded": node.folded, "name": given, "space": node.space,
+            "node": node.id, "is_folder": node.is_folder, "from_change": node.from_change, "version": node.version,
+            "version_id": node.version_id, "size": node.size, "created": node.created, "modified": node.modified,
+            "revision": node.revision, "has_properties": node.has_properties,
+        }  # fmt: skip
+
     def close(self, node: Node) -> None:
         """Let the node no longer stand where it does."""
         _CLOSE.run(self._connection, b_parent=node.parent, b_lane=node.lane, b_folded=node.folded)
-        row = {
+        row = self._closing(node)
+        _CLOSED.run(self._connection, **row)
+        self._rows.append(rows.entry_closed(row))
+        self._touched.add(node.parent)
+
+    def _closing(self, node: Node) -> dict[str, Any]:
+        return {
             "parent": node.parent, "lane": node.lane, "folded": node.folded, "from_change": node.from_change,
             "to_change": self.number, "name": self._names.given(self.space, node.parent, node.name),
             "space": node.space, "node": node.id, "is_folder": node.is_folder, "created": node.created,
         }  # fmt: skip
-        _CLOSED.run(self._connection, **row)
-        self._rows.append(rows.entry_closed(row))
-        self._touched.add(node.parent)
 
     # --- versions
 
@@ -279,7 +322,22 @@ class Change:
             self.set_property(node, MODIFIED, None)
         return node._replace(version=number, version_id=new.id, size=new.size, modified=self.at)
 
+    def add_versions(self, made: Sequence[tuple[Node, NewVersion]], author: Author) -> None:
+        """Give many documents a version each, after the one that each bears. What their entries show stays as it is."""
+        found = []
+        for node, new in made:
+            before = _LAST_MAC.first(self._connection, node=node.id, number=node.version)
+            previous = b"" if before is None else before[0]
+            found.append(self._version(node.id, node.version + 1, previous, new, author))
+        _VERSION.run_many(self._connection, found)
+        self._rows.extend(map(rows.version_added, found))
+
     def _record_version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> None:
+        row = self._version(node, number, previous, new, author)
+        _VERSION.run(self._connection, **row)
+        self._rows.append(rows.version_added(row))
+
+    def _version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> dict[str, Any]:
         row: dict[str, Any] = {
             "node": node, "number": number, "id": new.id, "space": self.space, "change": self.number,
             "content": new.content, "size": new.size, "digest": self._keys.names.seal(b"sha256" + new.id, new.sha256),
@@ -288,8 +346,7 @@ class Change:
         }  # fmt: skip
         row["mac"] = version_mac(self._keys.manifest_key, row, previous)
         row["erased_in"] = None
-        _VERSION.run(self._connection, **row)
-        self._rows.append(rows.version_added(row))
+        return row
 
     def link(self, kind: Lineage, node: bytes, number: int, other: bytes, other_number: int) -> None:
         """Record how version `number` of `node` came from another document: see `Lineage`."""
@@ -300,12 +357,15 @@ class Change:
         _LINEAGE.run(self._connection, **row)
         self._rows.append(rows.lineage_added(row))
 
-    def comment(self, version: bytes, text: str) -> None:
-        """Let something be said of a version, by its id; an empty text takes back what was said."""
-        sealed = self._keys.names.seal(b"comment" + version, text.encode("utf-8"))
-        row = {"version": version, "change": self.number, "space": self.space, "text": sealed}
-        _COMMENT.run(self._connection, **row)
-        self._rows.append(rows.comment_added(row))
+    def comment(self, versions: Iterable[bytes], text: str) -> None:
+        """Let something be said of versions, by their ids; an empty text takes back what was said."""
+        said, seal = text.encode("utf-8"), self._keys.names.seal
+        made = [
+            {"version": each, "change": self.number, "space": self.space, "text": seal(b"comment" + each, said)}
+            for each in versions
+        ]
+        _COMMENT.run_many(self._connection, made)
+        self._rows.extend(map(rows.comment_added, made))
 
     # --- properties
 
@@ -331,6 +391,29 @@ class Change:
         self._rows.append(rows.property_opened(row))
         if not node.has_properties:
             _HAS_PROPERTIES.run(self._connection, b_node=node.id)
+
+    def exchange_properties(
+        self, ended: Sequence[Mapping[str, Any]], begun: Sequence[tuple[bytes, bytes, bytes]]
+    ) -> None:
+        """End properties of many nodes (`node`, `key`, `from_change`), and begin others (node, key, sealed value)."""
+        closing = [
+            {
+                "b_node": each["node"], "b_key": each["key"], "b_from_change": each["from_change"],
+                "b_to_change": self.number,
+            }
+            for each in ended
+        ]  # fmt: skip
+        _CLOSE_PROPERTY.run_many(self._connection, closing)
+        self._rows.extend(map(rows.property_closed, ended))
+        opening = [
+            {
+                "node": node, "key": key, "from_change": self.number, "to_change": None, "space": self.space,
+                "value": value,
+            }
+            for node, key, value in begun
+        ]  # fmt: skip
+        _PROPERTY.run_many(self._connection, opening)
+        self._rows.extend(map(rows.property_opened, opening))
 
     def _close_property(self, standing: Mapping[Any, Any]) -> None:
         _CLOSE_PROPERTY.run(

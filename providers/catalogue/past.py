@@ -73,14 +73,14 @@ class PastTree:
     def root(self, connection: Connection, space: bytes) -> Node | None:
         """Return the root of the space, or None if it did not stand yet."""
         key = {"parent": NOBODY, "common": NOBODY, "own": NOBODY, "folded": space, "number": self.number}
-        return next(iter(self._nodes(connection, connection.execute(_BY_NAME, key).all())), None)
+        return next(iter(self.nodes_of(connection, connection.execute(_BY_NAME, key).all())), None)
 
     def by_id(self, connection: Connection, node: bytes) -> Node | None:
         """Return the node where it stood, whether or not the folders above it did."""
         held = standing_at(connection, node, self.number)
         if held is None:
             return None
-        return self._nodes(connection, [held])[0]
+        return self.nodes_of(connection, [held])[0]
 
     def ancestry(self, connection: Connection, node: Node) -> tuple[Node, ...]:
         """Return the nodes from the root of the space down to `node`, itself included; none if it stood in nothing."""
@@ -99,7 +99,7 @@ class PastTree:
             _BY_NAME,
             {"parent": parent.id, "common": NOBODY, "own": own_lane, "folded": folded, "number": self.number},
         ).all()
-        return sorted(self._nodes(connection, rows), key=lambda node: node.lane)
+        return sorted(self.nodes_of(connection, rows), key=lambda node: node.lane)
 
     def in_lane(self, connection: Connection, parent: Node, lane: bytes, name: str) -> Node | None:
         """Return what stood under `name` in that very lane of `parent`."""
@@ -112,9 +112,10 @@ class PastTree:
     def children(self, connection: Connection, parent: Node) -> list[Node]:
         """Return all that stood in `parent`, in every lane."""
         rows = connection.execute(_CHILDREN, {"parent": parent.id, "number": self.number}).all()
-        return self._nodes(connection, rows)
+        return self.nodes_of(connection, rows)
 
-    def _nodes(self, connection: Connection, rows: Sequence[Any]) -> list[Node]:
+    def nodes_of(self, connection: Connection, rows: Sequence[Any]) -> list[Node]:
+        """Return the nodes that entries tell of, each with the version and the properties it had."""
         documents = [row.node for row in rows if not row.is_folder]
         held: dict[bytes, Any] = {}
         for start in range(0, len(documents), _BATCH):

@@ -22,12 +22,6 @@ _OF_CLOSED = Query(
         _CLOSED.node.in_(bindparam("nodes", expanding=True))
     )
 )
-_LAST = Query(
-    select(*(_CLOSED[name] for name in _COLUMNS), _CLOSED.to_change)
-    .where(_CLOSED.node == bindparam("node"))
-    .order_by(_CLOSED.from_change.desc())
-    .limit(1)
-)
 
 
 class Standing(NamedTuple):
@@ -74,7 +68,6 @@ def standing_at(connection: Connection, node: bytes, number: int) -> Standing | 
     return next((held for held in standings(connection, [node])[node] if held.held_at(number)), None)
 
 
-def last_standing(connection: Connection, node: bytes) -> Standing | None:
-    """Return where a node stood last before it was taken away; None if it never was."""
-    row = _LAST.first(connection, node=node)
-    return None if row is None else Standing(*row)
+def last_standings(connection: Connection, nodes: Iterable[bytes]) -> dict[bytes, Standing]:
+    """Return where each of `nodes` stands, or stood last; what never stood is missing."""
+    return {node: held[-1] for node, held in standings(connection, nodes).items() if held}

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
-from providers.drive import granting, kept, locking, noise, noise_edits, properties, restoring, trees
+from providers.drive import (
+    comparing,
+    granting,
+    kept,
+    locking,
+    noise,
+    noise_edits,
+    properties,
+    putting_back,
+    restoring,
+    trees,
+)
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
@@ -23,7 +34,19 @@ from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction
 from providers.drive.uploads import Reader, Upload, open_content, upload
 from providers.errors import DriveError, TargetExists
-from providers.model import ARCHIVED, NO_CONDITIONS, Checksums, Conditions, Expected, Item, Lock, Quota, Version
+from providers.model import (
+    ARCHIVED,
+    NO_CONDITIONS,
+    Checksums,
+    Conditions,
+    Difference,
+    Expected,
+    Item,
+    Lock,
+    PutBack,
+    Quota,
+    Version,
+)
 from providers.noise import NOISE_BYTES_MAX, is_noise_name
 from providers.paths import Path
 
@@ -187,6 +210,25 @@ class Drive:
         Where it holds that very content, nothing changes. Raises NotFound for a number its history does not show.
         """
         return restoring.restore(self._session, path, number, comment, conditions)
+
+    @operation(Action.LIST, Effect.NONE)
+    def compare(self, path: Path, before_us: int, after_us: int | None = None) -> Iterator[Difference]:
+        """Yield what differs in a folder, or a whole space, between two moments; without `after_us`, until now.
+
+        Moments are microseconds. Raises NotFound for one to come, and one at which the folder did not stand.
+        """
+        return comparing.compare(self._session, path, before_us, after_us)
+
+    @operation(Action.PUT_BACK, Effect.CHANGE)
+    def put_back(self, path: Path, moment_us: int, *, dry_run: bool = False) -> PutBack:
+        """Put a folder, or a whole space, back to a moment, as one change; return what that undid.
+
+        What came since goes to the trash, or home if it stood elsewhere then; what went or moved away returns as
+        itself; documents get the content of then as a new version; times and properties are shown as then. Rights are
+        not put back. Where nothing differs, nothing changes. With `dry_run` it only tells. Raises Locked while somebody
+        else holds anything in it, NotFound for moments as `compare` does.
+        """
+        return putting_back.put_back(self._session, path, moment_us, dry_run=dry_run)
 
     @operation(Action.REPLACE, Effect.CHANGE)
     def comment(self, path: Path, number: int, text: str) -> None:

@@ -114,7 +114,7 @@ def brought_back(tx: Transaction, place: Place, ready: Again, comment: str) -> P
     change.sealed_bytes += ready.record_bytes
     standing = change.add_version(node, ready.new, tx.author)
     if comment:
-        change.comment(ready.new.id, comment)
+        change.comment([ready.new.id], comment)
     return Place(place.path, place.space, (*place.chain[:-1], standing), place.tree, None)
 
 
@@ -129,7 +129,7 @@ def comment(session: Session, path: Path, number: int, text: str) -> None:
         if place.node.is_folder:
             raise IsAFolder
         row = version_at(tx, place, number)
-        tx.change(place.space.id).comment(row["id"], text)
+        tx.change(place.space.id).comment([row["id"]], text)
         facts = {"version": number}
         tx.finish(ChangeKind.COMMENT, place, "comment", facts=facts, personal={"comment": text})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from config.database import Syncable
@@ -38,6 +38,8 @@ __all__ = [
     "chunker_of",
 ]
 
+#: How much is appended at once where many records are.
+_APPENDED_BYTES: Final = 1 << 20
 #: Spaces whose derived keys are kept at hand.
 _SPACES_MAX: Final = 1024
 
@@ -96,6 +98,34 @@ class Vault:
         record = sealing.seal(Kind.VERSION, cid, plain)
         pack, offset = self._shelf.append(space, record)
         return ChunkRecord(cid, pack.id, offset, len(record)), frozenset((pack,))
+
+    def version_records(
+        self, space: bytes, many: Sequence[VersionRecord]
+    ) -> tuple[list[ChunkRecord], frozenset[Syncable]]:
+        """Append the records of many versions, a MiB at a time; return where they lie and what must be synced."""
+        sealing, found, needs = self._sealing(space), [], set()
+        waiting: list[tuple[bytes, bytes]] = []
+
+        def append() -> None:
+            pack, offset = self._shelf.append(space, b"".join(record for _, record in waiting))
+            needs.add(pack)
+            for cid, record in waiting:
+                found.append(ChunkRecord(cid, pack.id, offset, len(record)))
+                offset += len(record)
+            waiting.clear()
+
+        size = 0
+        for fields in many:
+            plain = pack_version(fields)
+            cid = sealing.cid(Kind.VERSION, plain)
+            waiting.append((cid, bytes(sealing.seal(Kind.VERSION, cid, plain))))
+            size += len(waiting[-1][1])
+            if size >= _APPENDED_BYTES:
+                append()
+                size = 0
+        if waiting:
+            append()
+        return found, frozenset(needs)
 
     def draft(self, space: bytes, draft: bytes, base: ContentReader | None) -> Draft:
         """Return the draft with this id (16 bytes): resumed as it was last synced, or new, over `base`.

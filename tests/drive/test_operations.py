@@ -82,6 +82,14 @@ def _keep_and_drop(drive: Drive, path: Path) -> None:
     assert drive.drafts(path.parent) == []
 
 
+#: Moments before the document came to folders, or to have the content it has.
+MOMENTS: dict[str, int] = {}
+
+
+def _moment(subject: Subject) -> int:
+    return MOMENTS.get(str(subject.folder), now_us())
+
+
 TOKEN = "urn:uuid:6a1c6c0a-1111-4222-8333-444444444444"
 ACTS: dict[str, Callable[[Subject], object]] = {
     "stat": lambda s: s.drive.stat(s.document),
@@ -102,6 +110,8 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "versions": lambda s: s.drive.versions(s.document),
     "restore": lambda s: s.drive.restore(s.document, 1),
     "comment": lambda s: s.drive.comment(s.document, 1, "som skickades"),
+    "compare": lambda s: list(s.drive.compare(s.folder, _moment(s))),
+    "put_back": lambda s: s.drive.put_back(s.folder, _moment(s)),
     "put": lambda s: store(s.drive, s.folder.joined("Ny.txt"), b"new"),
     "put_over": lambda s: store(s.drive, s.document, b"other"),
     "edit": lambda s: _edit(s.drive, s.document, create=False),
@@ -148,6 +158,7 @@ def _prepare(world: World, space: str, name: str, role: str, **grant: Any) -> tu
     operator, keeper = world.installation.operator(), world.drive("keeper")
     world.installation.spaces.make_folders(operator, world.spaces[space].id, [parse(f"/{name}/Bort")])
     seen = f"/Kund AB – {space}/{name}"
+    MOMENTS[f"/{space}/{name}"] = now_us()
     if role == "uploader":
         world.grant("colleague", space, Role.UPLOADER, f"/{name}")
         store(world.drive("colleague"), f"/{space}/{name}/{DOCUMENT}", b"text")

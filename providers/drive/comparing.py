@@ -1,0 +1,182 @@
+"""What differs in a folder between two moments, as far as one may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auth.roles import Action
+from providers.catalogue import contents
+from providers.catalogue.change import MODIFIED
+from providers.catalogue.moments import Lies, Pair, Side, Where, walk
+from providers.catalogue.nodes import Node, Tree
+from providers.catalogue.past import PastTree, number_at
+from providers.catalogue.props import Property, properties_ever
+from providers.drive.places import Place
+from providers.drive.session import Session
+from providers.drive.transaction import Look
+from providers.errors import NotAFolder, NotFound, VersionErased
+from providers.model import Difference, Differs
+from providers.paths import Path
+
+
+def compare(session: Session, path: Path, before_us: int, after_us: int | None) -> Iterator[Difference]:
+    """Yield what differs in the folder at `path` between two moments; without `after_us`, until now."""
+    with session.look() as look:
+        place = folder_at(look, path, Action.LIST)
+        sides(look, place, before_us, after_us)
+
+    def found() -> Iterator[Difference]:
+        with session.look() as look:
+            place = folder_at(look, path, Action.LIST)
+            before, after = sides(look, place, before_us, after_us)
+            telling = Telling(look, place, before, after)
+            for pair in walk(before, after, place.node):
+                difference = telling.difference(pair)
+                if difference is not None:
+                    yield difference
+
+    return found()
+
+
+def folder_at(look: Look, path: Path, action: Action) -> Place:
+    """Return the folder at `path`, in which one may do `action` and look back. Raises NotAFolder, and what forbids."""
+    place = look.place(path)
+    look.allow(action, place)
+    look.allow(Action.HISTORY, place)
+    if not place.node.is_folder:
+        raise NotAFolder
+    return place
+
+
+def sides(look: Look, place: Place, before_us: int, after_us: int | None) -> tuple[Side, Side]:
+    """Return the two moments of a folder. Raises NotFound for one that is to come, or at which it did not stand."""
+    before = _side(look, place, before_us)
+    if after_us is None:
+        return before, Side(look.connection, look.storage.tree, place.chain)
+    return before, _side(look, place, after_us)
+
+
+def _side(look: Look, place: Place, moment_us: int) -> Side:
+    number = None if moment_us > look.at else number_at(look.connection, place.space.id, moment_us)
+    if number is None:
+        raise NotFound
+    tree = PastTree(look.storage.names, number)
+    node = tree.by_id(look.connection, place.node.id)
+    chain = () if node is None else tree.ancestry(look.connection, node)
+    if not chain:
+        raise NotFound
+    return Side(look.connection, tree, chain)
+
+
+class Telling:
+    """Turns pairs into what one principal is told of them, with paths as below the folder that is compared."""
+
+    def __init__(self, look: Look, place: Place, before: Side, after: Side) -> None:
+        self._look = look
+        self._trees = (before.tree, after.tree)
+        self._place = place
+        self._root = Path(place.path.segments[: len(place.path.segments) - len(place.chain) + 1])
+        self._is_open = not look.principal.rights.breaks and (look.principal.is_supplier or place.space.is_open)
+
+    def difference(self, pair: Pair) -> Difference | None:
+        """Return what differs; None where nothing does, or nothing of it is seen."""
+        before = pair.before if pair.where_before.lies is not Lies.NOWHERE else None
+        after = pair.after if pair.where_after.lies is not Lies.NOWHERE else None
+        if not pair.was_inside and not pair.is_inside:
+            return None
+        if before is not None and after is not None and self._alike(before, after):
+            return None
+        if before is not None and not self._seen(pair.where_before, before, is_past=True):
+            before = None
+        if after is not None and not self._seen(pair.where_after, after, is_past=False):
+            after = None
+        was_inside, is_inside = before is not None and pair.was_inside, after is not None and pair.is_inside
+        if not was_inside and not is_inside:
+            return None
+        return self._told(pair, before, after)
+
+    def _alike(self, before: Node, after: Node) -> bool:
+        if _position(before) != _position(after) or before.modified != after.modified:
+            return False
+        if not same_content(self._look, before, after):
+            return False
+        if not before.has_properties and not after.has_properties:
+            return True
+        ever = properties_ever(self._look.connection, [after.id]).get(after.id, ())
+        time = self._look.storage.names.sealer(after.space).seal_name(after.id, MODIFIED)
+        dead = [each for each in ever if each.key != time]  # the time was compared as it is shown
+        then, now = ({each.key: each.value for each in dead if _holds(each, tree)} for tree in self._trees)
+        return then == now
+
+    def _told(self, pair: Pair, before: Node | None, after: Node | None) -> Difference:
+        was = None if before is None else self._path(pair.where_before, before)
+        path = was if after is None else self._path(pair.where_after, after)
+        assert path is not None
+        folder = pair.node.is_folder
+        return Difference(
+            what=_what(self._look, before, after),
+            path=path,
+            was=None if was == path or after is None else was,
+            id=pair.node.id,
+            is_folder=folder,
+            size_before=None if before is None or folder else before.size,
+            size_after=None if after is None or folder else after.size,
+            version_before=None if before is None or folder else before.version,
+            version_after=None if after is None or folder else after.version,
+        )
+
+    def _path(self, where: Where, node: Node) -> Path:
+        names = [self._look.resolver.shown_name(each) for each in (*where.chain[1:], node)]
+        if where.lies is Lies.INSIDE:
+            depth = next(at for at, each in enumerate(where.chain) if each.id == self._place.node.id)
+            return Path((*self._place.path.segments, *names[depth:]))
+        return Path((*self._root.segments, *names))
+
+    def _seen(self, where: Where, node: Node, *, is_past: bool) -> bool:
+        """Return whether a node is seen at its moment; where nothing below breaks inheritance, as the folder is."""
+        if self._is_open and where.lies is Lies.INSIDE:
+            return True
+        chain = (*where.chain, node)
+        if is_past:
+            return self._look.resolver.seen_then(chain)
+        return self._look.sight.sees(chain, self._look.at)
+
+
+def _holds(found: Property, tree: Tree | PastTree) -> bool:
+    return found.held_at(tree.number) if isinstance(tree, PastTree) else found.to_change is None
+
+
+def _position(node: Node) -> tuple[object, ...]:
+    return node.parent, node.lane, node.name
+
+
+def same_content(look: Look, one: Node, other: Node) -> bool:
+    """Return whether a document holds the same bytes at both moments, whichever of its versions they are."""
+    if one.size != other.size or bool(one.version) != bool(other.version):
+        return False
+    if not one.version or one.version_id == other.version_id:
+        return True
+    sums = _sum(look, one), _sum(look, other)
+    return None not in sums and sums[0] == sums[1]
+
+
+def _sum(look: Look, node: Node) -> bytes | None:
+    """Return the digest of what a document held; None if that was erased."""
+    keyring = look.storage.keyring
+    try:
+        row = contents.version(look.connection, keyring, node.space, node.id, node.version)
+    except VersionErased:
+        return None
+    return contents.sha256_of(keyring, row)
+
+
+def _what(look: Look, before: Node | None, after: Node | None) -> Differs:
+    if before is None:
+        return Differs.ADDED
+    if after is None:
+        return Differs.REMOVED
+    if before.parent != after.parent:
+        return Differs.MOVED
+    if _position(before) != _position(after):
+        return Differs.RENAMED
+    return Differs.TOUCHED if same_content(look, before, after) else Differs.CHANGED
