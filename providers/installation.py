@@ -19,7 +19,7 @@ from auth.keyring import Keyring, RootKey
 from auth.keystore import FileKeystore
 from auth.rights import Principal
 from config import schema
-from config.clock import now_us
+from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.errors import AlreadyInitialised, NotInitialised
 from config.ids import new_id
@@ -77,6 +77,7 @@ class Installation:
             sights=Sights(self.database, self.keyring, self.directory, tree),
             audiences=Audiences(self.directory),
             zone=settings.zone,
+            identity_window_us=settings.history.identity_window_seconds * SECOND_US,
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)
         self.spaces = Spaces(self.storage)

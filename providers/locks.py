@@ -78,6 +78,7 @@ _REFRESH = Statement(
     .where(_COLUMNS.token == bindparam("b_token"))
     .values(seconds=bindparam("b_seconds"), expires_at=bindparam("b_expires_at"))
 )
+_HAND_OVER = Statement(update(_LOCK).where(_COLUMNS.node == bindparam("b_node")).values(node=bindparam("b_heir")))
 _REMOVE = Statement(delete(_LOCK).where(_COLUMNS.token.in_(bindparam("tokens", expanding=True))))
 
 
@@ -130,6 +131,11 @@ class Locks:
         with self._database.transient_write() as connection:
             _REFRESH.run(connection, b_token=token, b_seconds=seconds, b_expires_at=expires_at)
         return expires_at
+
+    def hand_over(self, node: bytes, heir: bytes) -> None:
+        """Let the locks taken when `node` stood be those of the node that stands in its place."""
+        with self._database.transient_write() as connection:
+            _HAND_OVER.run(connection, b_node=node, b_heir=heir)
 
     def remove(self, tokens: Iterable[bytes]) -> None:
         """Let the locks go."""

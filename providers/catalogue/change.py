@@ -269,6 +269,10 @@ class Change:
         _SETTLE.run_many(self._connection, settled)
         self._touched.update(node.parent for node in nodes)
 
+    def reopen(self, node: Node) -> Node:
+        """Let a node that stands nowhere, or no longer, stand where its fields say."""
+        return self._open(node._replace(from_change=self.number))
+
     def _open(self, node: Node) -> Node:
         row = self._opening(node)
         _ENTRY.run(self._connection, **row)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from auth.roles import Action
 from config.ids import new_id
 from providers.catalogue.contents import ChunkIndex, sha256_of, version
+from providers.drive.identity import continuing
 from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed, unname
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
@@ -39,7 +40,8 @@ CHECKPOINT_BYTES = 64 << 20
 class Beginning:
     """What an edit was begun with: what stood there, the room there was, an upload of the same name cut off before.
 
-    `room` is how many bytes the document may come to have; None: any number.
+    `room` is how many bytes the document may come to have; None: any number. `standing` is the content that stands
+    there, `previous` that which the new one follows: they differ where a document comes back to its name.
     """
 
     path: Path
@@ -47,8 +49,10 @@ class Beginning:
     item: Item | None
     conditions: Conditions
     standing: bytes | None
+    previous: bytes | None
     kept: Kept | None
     room: int | None
+    at: int
 
     @property
     def space(self) -> bytes:
@@ -154,7 +158,9 @@ class Edit:
             raise UploadIncomplete
         begun = self._begun
         sealed = self._sealed()
-        arrival = Arrival(self._session, begun.path, begun.space, sealed, begun.conditions, modified, begun.found)
+        arrival = Arrival(
+            self._session, begun.path, begun.space, sealed, begun.conditions, modified, begun.found, started=begun.at
+        )
         made = arrival.commit()
         self.discard()
         return made
@@ -196,7 +202,7 @@ class Edit:
 
     def _stream(self, data: bytes | bytearray | memoryview) -> None:
         if self._writer is None:
-            self._writer = writer_for(self._session, self._begun.space, None, self._begun.standing)
+            self._writer = writer_for(self._session, self._begun.space, None, self._begun.previous)
         try:
             self._writer.write(data)
         except BaseException:
@@ -273,9 +279,9 @@ class Edit:
             self._settle()
             if self._lead is not None:
                 return self._counted(self._lead)
-            return writer_for(self._session, self._begun.space, 0, self._begun.standing).finish()
-        standing = self._begun.standing
-        sealed = self._draft.splice(self._known, None if standing is None else chunker_of(standing))
+            return writer_for(self._session, self._begun.space, 0, self._begun.previous).finish()
+        previous = self._begun.previous
+        sealed = self._draft.splice(self._known, None if previous is None else chunker_of(previous))
         lead = self._lead
         if lead is None or self._is_published:
             return self._counted(sealed)
@@ -338,6 +344,8 @@ def _beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
     found = target(look, path, Action.ADD)
     check_replaceable(look, found, conditions)
     item = None if found.node is None else look.item(found.place)
+    standing = standing_content(look, found.node)
+    found = continuing(look, found, look.at)
     slot = Slot(found.space.id, found.parent.node.id, path.name)
     room, quota = None, found.space.quota_bytes
     if quota is not None:
@@ -349,7 +357,9 @@ def _beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
         found,
         item,
         conditions,
-        standing_content(look, found),
+        standing,
+        standing_content(look, found.vacated.node) if found.vacated is not None else standing,
         kept_at(look, slot) if item is None else None,
         room,
+        look.at,
     )

@@ -44,6 +44,8 @@ class Storage:
     sights: Sights
     audiences: Audiences
     zone: tzinfo
+    #: For how long a name that was left stays with its document; 0: not at all.
+    identity_window_us: int
     known: Known = field(default_factory=Known)
 
     @cached_property

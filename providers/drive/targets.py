@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from auth.roles import Action
 from config.ids import NOBODY
@@ -19,13 +21,32 @@ from providers.paths import Path, fold
 
 
 @dataclass(frozen=True, slots=True)
+class Vacated:
+    """The document that held a name lately, and continues there with what arrives: see `providers.drive.identity`.
+
+    `node` is as it will stand, with its newest version, whose row is `row`; `standing` is where it stands now under
+    another name, if it does.
+    """
+
+    node: Node
+    row: Mapping[str, Any] | None
+    standing: Node | None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """A name in a folder, and the node that stands there, if any is seen."""
+    """A name in a folder, and the node that stands there, if any is seen; or the one that continues there."""
 
     path: Path
     parent: Place
     lane: bytes
     node: Node | None
+    vacated: Vacated | None = None
+
+    @property
+    def lands_on(self) -> Node | None:
+        """The node of which content that arrives becomes a version."""
+        return self.node if self.vacated is None else self.vacated.node
 
     @property
     def space(self) -> SpaceInfo:

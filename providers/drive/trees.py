@@ -16,7 +16,7 @@ from config.database import Syncable
 from config.ids import NOBODY, new_id
 from providers.audit.events import Projection
 from providers.catalogue import contents
-from providers.catalogue.change import MODIFIED, Change, ChangeKind, NewVersion
+from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage, NewVersion
 from providers.catalogue.nodes import Node
 from providers.drive.guards import (
     chain_slots,
@@ -25,13 +25,14 @@ from providers.drive.guards import (
     require_unlocked,
     require_unlocked_below,
 )
+from providers.drive.identity import Backup, backup_of, carry_on, continuing, fill_up, is_fresh
 from providers.drive.places import Container, Place
 from providers.drive.properties import properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, has_inner_rights, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.drive.uploads import reader_of, sealed_again, writer_for
+from providers.drive.uploads import reader_of, sealed_again, standing_content, writer_for
 from providers.errors import (
     FolderNotEmpty,
     Forbidden,
@@ -102,10 +103,17 @@ def _unlocked(tx: Transaction, place: Place, conditions: Conditions, path: Path)
 class Prepared:
     """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault.
 
-    `lands_on` is the document that takes the content of the one that is copied, as a version of its own.
+    `lands_on` is the document that takes the content of the one that is copied, as a version of its own; `backup`
+    what is made of bytes that stay where it comes from. `started` is when all this began, in microseconds. `is_fresh`
+    tells of what moves that it has no past of its own, `is_same` that the document holds this very content already.
     """
 
     lands_on: bytes | None = None
+    backup: Backup | None = None
+    started: int = 0
+    moves: bool = False
+    is_fresh: bool = False
+    is_same: bool = False
     versions: dict[bytes, NewVersion] = field(default_factory=dict)
     nodes: dict[bytes, bytes] = field(default_factory=dict)
     records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
@@ -129,14 +137,15 @@ def _to_copy(look: Look, place: Place) -> Iterator[Place]:
             yield below
 
 
-def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepared:
+def _prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bool = False) -> Prepared:
     """Seal what must be sealed anew, and leave a record of each version about to be in a pack."""
-    ready = Prepared()
+    ready = Prepared(moves=moves)
     with session.look() as look:
         place = look.find(source)
         if isinstance(place, Container):
             raise Forbidden
-        found = target(look, goal, _adding(place))
+        ready.started = look.at
+        found = _arriving(look, goal, place, ready.started, moves=moves)
         look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
         documents = [below for below in walk(look, place, deep=deep) if not below.node.is_folder]
         rows = {
@@ -146,12 +155,24 @@ def _prepare(session: Session, source: Path, goal: Path, *, deep: bool) -> Prepa
             for below in documents
             if below.node.version
         }
-    lands_on = _lands_on(place, found)
+        lands_on = _lands_on(place, found)
+        ready.is_fresh = moves and is_fresh(look, place.node, ready.started)
+        standing = standing_content(look, lands_on)
     ready.lands_on = lands_on.id if lands_on else None
+    ready.backup = backup_of(session.storage, found.vacated)
+    staying = None if ready.backup is None else ready.backup.record
+    if staying is not None:
+        record, needs = session.storage.vault.version_record(found.space.id, staying)
+        ready.sealed_bytes += record.length
+        ready.needs |= set(needs)
     for below in documents:
+        row = rows.get(below.node.version_id)
+        if standing is not None and row is not None and row["content"] == standing:
+            ready.is_same = True
+            continue
         # Nothing over nothing is no version; but nothing over something is one.
         if below.node.version or (lands_on is not None and lands_on.version):
-            _prepare_one(session, ready, below, found, rows.get(below.node.version_id), lands_on)
+            _prepare_one(session, ready, below, found, row, lands_on)
     return ready
 
 
@@ -198,9 +219,21 @@ def _prepare_one(
 
 def _lands_on(place: Place, found: Target) -> Node | None:
     """Return the document of which a copy becomes a new version: one that stands where a document goes."""
-    if place.node.is_folder or found.node is None or found.node.is_folder:
-        return None
-    return found.node
+    standing = found.lands_on
+    return None if place.node.is_folder or standing is None or standing.is_folder else standing
+
+
+def _arriving(look: Look, goal: Path, place: Place, started: int, *, moves: bool) -> Target:
+    """Return where it is about to stand, and the document that continues there.
+
+    A copy is fresh by itself; what moves and is older than the window keeps its own identity.
+    """
+    found = target(look, goal, _adding(place))
+    if place.node.is_folder or found.node is not None or (moves and not is_fresh(look, place.node, started)):
+        return found
+    continued = continuing(look, found, started)
+    itself = moves and continued.vacated is not None and continued.vacated.node.id == place.node.id
+    return found if itself else continued
 
 
 def _adding(place: Place) -> Action:
@@ -230,7 +263,7 @@ def copy(
                 raise Forbidden
             tx.allow(Action.LIST if place.node.is_folder else Action.READ, place)
             require_conditions(tx, source, conditions)
-            found = target(tx, goal, _adding(place))
+            found = _arriving(tx, goal, place, ready.started, moves=False)
             _require_apart(place, found)
             gone = _make_way(tx, place, found, overwrite, conditions)
             change = tx.change(found.space.id)
@@ -287,6 +320,8 @@ def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready:
         contents.publish(tx.connection, found.space.id, records)
     require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
     change.sealed_bytes += ready.sealed_bytes
+    if found.vacated is not None:
+        replaced = carry_on(tx, change, found, ready.backup)
     if replaced is not None:
         return _fill(tx, change, place.node, replaced, ready)
     return _copy_below(tx, change, place, found.parent.node, found.lane, found.path.name, ready, deep=deep)
@@ -316,13 +351,15 @@ def _copy_below(
 
 def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: Prepared) -> Node:
     """Give a document the content of another, as a version of its own."""
-    if source.version or standing.version:
+    if (source.version or standing.version) and not ready.is_same:
         new = ready.versions.get(source.version_id)
         if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
+    if ready.moves and ready.is_fresh:
+        return fill_up(tx, change, standing, properties_of(tx, source))
     _copy_properties(tx, change, source, standing)
-    return standing
+    return _dated(change, standing, source.modified) if ready.moves else standing
 
 
 def _copy_properties(tx: Transaction, change: Change, source: Node, goal: Node) -> None:
@@ -373,7 +410,7 @@ def move(
 
         def work(tx: Transaction, ready: Prepared | None = ready) -> tuple[Item, bool, list[HeldLock]]:
             place = _inner(tx, source)
-            found = target(tx, goal, _adding(place))
+            found = _arriving(tx, goal, place, ready.started if ready else tx.at, moves=True)
             same_folder = found.parent.node.id == place.node.parent
             tx.allow(Action.RENAME if same_folder else Action.MOVE, place)
             require_conditions(tx, source, conditions)
@@ -401,21 +438,20 @@ def move(
 
 def _relocates(place: Place, found: Target) -> bool:
     """Return whether the node itself moves, rather than its content."""
-    replaces = found.node is not None and not found.node.is_folder and not place.node.is_folder
-    return place.space.id == found.space.id and not replaces
+    return place.space.id == found.space.id and _lands_on(place, found) is None
 
 
 def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | None:
     with session.look() as look:
         place = _inner(look, source)
-        found = target(look, goal, _adding(place))
+        found = _arriving(look, goal, place, look.at, moves=True)
         if found.node is not None and found.node.id == place.node.id:
             return None
         if _relocates(place, found):
             return None
         same_folder = found.parent.node.id == place.node.parent
         look.allow(Action.RENAME if same_folder else Action.MOVE, place)
-    return _prepare(session, source, goal, deep=True)
+    return _prepare(session, source, goal, deep=True, moves=True)
 
 
 def _renamed(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
@@ -461,6 +497,9 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modi
     crosses = place.space.id != found.space.id
     change = tx.change(found.space.id)
     standing = _dated(change, _copied(tx, change, place, found, ready, deep=True), modified)
+    if _lands_on(place, found) is not None:
+        kind = Lineage.CONTINUED if ready.is_fresh else Lineage.REPLACED
+        change.link(kind, standing.id, standing.version, place.node.id, place.node.version)
     source_change = tx.change(place.space.id)
     audience = tx.audience(place.space, place.chain)
     source_change.close(place.node)

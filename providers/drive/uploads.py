@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from auth.roles import Action
 from config.clock import now_us
 from config.database import Syncable
-from config.ids import new_id
+from config.ids import NOBODY, new_id
 from providers.audit.events import Event, Projection
 from providers.catalogue import checksums
-from providers.catalogue.change import ChangeKind, NewVersion
+from providers.catalogue.change import Change, ChangeKind, Lineage, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, sha256_of, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import version_at, versioned
+from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills
 from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, give_way, require_room, target
@@ -30,12 +31,16 @@ from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionR
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a version record was written for: folder and document, the number and id of the version about to be."""
+    """What a version record was written for: folder and document, the number and id of the version about to be.
+
+    `backup` is what is made of bytes that stay elsewhere, where the document comes back from there.
+    """
 
     parent: bytes
     node: bytes
     number: int
     version_id: bytes
+    backup: Backup | None = None
 
 
 class Readable(Protocol):
@@ -154,6 +159,7 @@ class Upload:
         modified: int | None,
         reserved: bytes | None,
         seen: Target,
+        started: int,
     ) -> None:
         self._session = session
         self._path = path
@@ -164,6 +170,7 @@ class Upload:
         self._declared = declared
         self._conditions = conditions
         self._modified = modified
+        self._started = started
         self._size = 0
         self._summing: checksums.Summing | None = None
 
@@ -206,15 +213,24 @@ class Upload:
             raise UploadIncomplete
         assert self._writer is not None
         # The first plan is made for what stood there when the upload began: mostly it still does.
-        seen, plan, record = self._seen, None, None
-        if seen.node is None or seen.node.version:
-            plan = planned(seen, self._size)
+        seen, plan, record = self._seen if self._size else replace(self._seen, vacated=None), None, None
+        if seen.vacated is not None or seen.node is None or seen.node.version:
+            plan = planned(self._session, seen, self._size)
         if plan is not None:
             record = partial(record_of, self._path.name, plan)
         sealed = self._writer.finish(record)
         self._writer = None
         arrival = Arrival(
-            self._session, self._path, self._space, sealed, self._conditions, self._modified, seen, self.sums, plan
+            self._session,
+            self._path,
+            self._space,
+            sealed,
+            self._conditions,
+            self._modified,
+            seen,
+            started=self._started,
+            sums=self.sums,
+            plan=plan,
         )
         try:
             return arrival.commit()
@@ -228,12 +244,14 @@ def upload(session: Session, path: Path, declared: int | None, conditions: Condi
     with session.look() as look:
         found = target(look, path, Action.ADD)
         check_replaceable(look, found, conditions)
-        space, reserved, previous = found.space, None, standing_content(look, found)
+        if declared != 0:
+            found = continuing(look, found, look.at)
+        space, reserved, previous, started = found.space, None, standing_content(look, found.lands_on), look.at
         if space.quota_bytes is not None:
             require_room(space, look.sealed_bytes(space.id), declared or 0, reservations.total(space.id))
             reserved = reservations.take(space.id, declared or 0)
     writer = writer_for(session, space.id, declared, previous)
-    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found)
+    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started)
 
 
 class Arrival:
@@ -247,11 +265,14 @@ class Arrival:
         sealed: Sealed,
         conditions: Conditions,
         modified: int | None,
-        seen: Target | None = None,
+        seen: Target | None,
+        *,
+        started: int,
         sums: Checksums | None = None,
         plan: Plan | None = None,
     ) -> None:
         self._session = session
+        self._started = started
         self._seen = seen
         self._sums = sums
         self._first = plan
@@ -277,33 +298,44 @@ class Arrival:
         raise PreconditionFailed
 
     def _prepared(self) -> tuple[Plan | None, int, frozenset[Syncable]]:
-        """Return a plan, the length of the record written for it, and what must be synced."""
+        """Return a plan, the length of the records written for it, and what must be synced."""
         sealed = self._sealed
         plan, self._first = self._first, None
         if plan is not None and sealed.version is not None:
-            return plan, sealed.version.length, sealed.needs
-        plan = self._plan()
-        if plan is None:
-            return None, 0, sealed.needs
-        fields = record_of(self._path.name, plan, sealed.content, sealed.size)
-        record, more = self._storage.vault.version_record(self._space, fields)
-        return plan, record.length, sealed.needs | more
+            length, needs = sealed.version.length, sealed.needs
+        else:
+            plan = self._plan()
+            if plan is None:
+                return None, 0, sealed.needs
+            fields = record_of(self._path.name, plan, sealed.content, sealed.size)
+            record, more = self._storage.vault.version_record(self._space, fields)
+            length, needs = record.length, sealed.needs | more
+        staying = None if plan.backup is None else plan.backup.record
+        if staying is not None:
+            record, more = self._storage.vault.version_record(self._space, staying)
+            length, needs = length + record.length, needs | more
+        return plan, length, needs
 
     def _plan(self) -> Plan | None:
         """Tell which version this will be; None where it will be none: an empty new document."""
         found, self._seen = self._seen, None
-        if found is None or (found.node is not None and not found.node.version):
+        if found is None or (found.vacated is None and found.node is not None and not found.node.version):
             with self._session.look() as look:
-                found = target(look, self._path, Action.ADD)
-        return planned(found, self._sealed.size)
+                found = self._target(look)
+        return planned(self._session, found, self._sealed.size)
+
+    def _target(self, look: Look) -> Target:
+        """Return where it is about to stand. Nothing continues with what is empty: that is but a beginning."""
+        found = target(look, self._path, Action.ADD)
+        return continuing(look, found, self._started) if self._sealed.size else found
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:
-        found = target(tx, self._path, Action.ADD)
+        found = self._target(tx)
         if found.space.id != self._space:
             raise PreconditionFailed
         check_replaceable(tx, found, self._conditions)
         node = found.node
-        if node is not None and self._is_same(tx, node):
+        if node is not None and found.vacated is None and self._is_same(tx, node):
             return self._unchanged(tx, found, node), False
         change = tx.change(self._space)
         sealed = self._sealed
@@ -315,18 +347,7 @@ class Arrival:
                 raise Replan
             standing = node or change.add(found.parent.node, found.lane, self._path.name, is_folder=False)
         else:
-            before = self._standing(found, plan)
-            publish(tx.connection, self._space, sealed.records)
-            change.sealed_bytes += sealed.sealed_bytes + record_bytes
-            new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
-            if before is None:
-                parent, lane = found.parent.node, found.lane
-                standing = change.add_document(parent, lane, self._path.name, plan.node, new, tx.author)
-            else:
-                standing = change.add_version(before, new, tx.author)
-            if self._sums is not None:
-                kept = [(standing.version_id, self._sums)]
-                checksums.keep(self._storage.database, tx.connection, self._storage.keyring, self._space, kept)
+            standing = self._arrived(tx, change, found, plan, record_bytes)
         if self._modified is not None:
             standing = change.set_modified(standing, self._modified)
         if node is None:
@@ -336,9 +357,33 @@ class Arrival:
         tx.finish(ChangeKind.PUT, place, told, facts=node_facts(standing))
         return tx.item(place), node is None
 
+    def _arrived(self, tx: Transaction, change: Change, found: Target, plan: Plan, record_bytes: int) -> Node:
+        """Let the planned version stand; return the document that has it."""
+        sealed, before = self._sealed, self._standing(found, plan)
+        publish(tx.connection, self._space, sealed.records)
+        change.sealed_bytes += sealed.sealed_bytes + record_bytes
+        new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
+        if before is None:
+            parent, lane = found.parent.node, found.lane
+            standing = change.add_document(parent, lane, self._path.name, plan.node, new, tx.author)
+        elif found.vacated is not None:
+            standing = carry_on(tx, change, found, plan.backup)
+            if not self._is_same(tx, standing):
+                standing = change.add_version(standing, new, tx.author)
+                change.link(Lineage.CONTINUED, standing.id, standing.version, NOBODY, 0)
+        else:
+            is_step = sealed.size > 0 and fills(tx, before, self._started)
+            standing = change.add_version(before, new, tx.author)
+            if is_step:
+                change.link(Lineage.FILLED, standing.id, standing.version, standing.id, before.version)
+        if self._sums is not None:
+            kept = [(standing.version_id, self._sums)]
+            checksums.keep(self._storage.database, tx.connection, self._storage.keyring, self._space, kept)
+        return standing
+
     def _standing(self, found: Target, plan: Plan) -> Node | None:
         """Return the document that gets the version; raise Replan if it is not the one the plan was made for."""
-        node = found.node
+        node = found.lands_on
         if found.parent.node.id != plan.parent:
             raise Replan
         if node is None:
@@ -370,14 +415,15 @@ class Arrival:
         return tx.item(place)
 
 
-def planned(found: Target, size: int) -> Plan | None:
+def planned(session: Session, found: Target, size: int) -> Plan | None:
     """Return which version content of `size` bytes will be at `found`; None for an empty new document."""
-    parent, node = found.parent.node.id, found.node
-    if node is not None and node.version:
-        return Plan(parent, node.id, node.version + 1, new_id())
-    if size == 0:
+    parent, node = found.parent.node.id, found.lands_on
+    if size == 0 and (node is None or not node.version):
         return None
-    return Plan(parent, new_id() if node is None else node.id, 1, new_id())
+    backup = backup_of(session.storage, found.vacated)
+    if node is None:
+        return Plan(parent, new_id(), 1, new_id())
+    return Plan(parent, node.id, node.version + 1, new_id(), backup)
 
 
 def record_of(name: str, plan: Plan, content: bytes, size: int) -> VersionRecord:
@@ -402,9 +448,8 @@ def writer_for(session: Session, space: bytes, declared: int | None, previous: b
     return session.storage.vault.writer(space, declared=declared, chunker=chunker, known=index.known)
 
 
-def standing_content(look: Look, found: Target) -> bytes | None:
-    """Return the reference to what the document at `found` holds now; None if it never had content."""
-    node = found.node
+def standing_content(look: Look, node: Node | None) -> bytes | None:
+    """Return the reference to what a document holds now; None if it never had content."""
     if node is None or node.version == 0:
         return None
     row = version(look.connection, look.storage.keyring, node.space, node.id, node.version)

@@ -1,0 +1,262 @@
+"""Identity follows the name: a document survives the dance by which a program saves it.
+
+After NTFS tunnelling. When a name was left (by a delete or a rename) and is taken again by the same principal within
+the window, by something fresh, the document that held the name continues there with a new version. Where its old bytes
+stand under another name by then, those become a document of their own, which shares the past. Nothing is inferred
+from what temporary names look like, and all of it is read from the catalogue, so that it holds across restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import bindparam, select
+
+from auth.roles import Action
+from config.clock import now_us
+from config.ids import new_id
+from config.queries import Query
+from providers import tables
+from providers.catalogue import contents, lineage
+from providers.catalogue.change import MODIFIED, Change, Lineage, NewVersion
+from providers.catalogue.nodes import Node
+from providers.drive.guards import chain_slots, covering
+from providers.drive.properties import properties_of
+from providers.drive.rivals import require_walls
+from providers.drive.session import Replan
+from providers.drive.storage import Storage
+from providers.drive.targets import Target, Vacated, has_inner_rights
+from providers.drive.transaction import Look, Transaction
+from providers.vault.vault import VersionRecord
+
+_CLOSED = tables.closed_entry.c
+_CHANGE = tables.change.c
+_LEFT = Query(
+    select(
+        _CLOSED.node, _CLOSED.is_folder, _CLOSED.created, _CLOSED.to_change, _CHANGE.at, _CHANGE.principal
+    )
+    .join(tables.change, (_CHANGE.space == _CLOSED.space) & (_CHANGE.number == _CLOSED.to_change))
+    .where(
+        _CLOSED.parent == bindparam("parent"),
+        _CLOSED.lane == bindparam("lane"),
+        _CLOSED.folded == bindparam("folded"),
+    )
+    .order_by(_CLOSED.from_change.desc())
+    .limit(1)
+)  # fmt: skip
+_MAKER = Query(
+    select(_CHANGE.principal).where(_CHANGE.space == bindparam("space"), _CHANGE.number == bindparam("number"))
+)
+_V = tables.version.c
+_NEWEST = Query(select(_V.number).where(_V.node == bindparam("node")).order_by(_V.number.desc()).limit(1))
+_FIRST_AT = Query(select(_V.at).where(_V.node == bindparam("node"), _V.number == 1))
+_P = tables.property.c
+_HAS_PROPERTIES = Query(select(_P.key).where(_P.node == bindparam("node"), _P.to_change.is_(None)).limit(1))
+
+
+# --- who held the name
+
+
+def continuing(look: Look, found: Target, started: int) -> Target:
+    """Return `found` with the document that continues there, if one does, when something fresh arrives.
+
+    `started` is when the arriving operation began, in microseconds. An empty document that was made at the name only
+    to be filled makes way for the one that held the name before it.
+    """
+    window = look.storage.identity_window_us
+    placeholder = found.node
+    if not window or (placeholder is not None and (placeholder.is_folder or placeholder.version)):
+        return found
+    folded = look.storage.names.folded(found.space.id, found.parent.node.id, found.path.name)
+    row = _LEFT.first(look.connection, parent=found.parent.node.id, lane=found.lane, folded=folded)
+    if row is None:
+        return found
+    node, is_folder, created, left, left_at, leaver = row
+    if is_folder or leaver != look.principal.id:
+        return found
+    if placeholder is not None:
+        if not _is_being_filled(look, found, placeholder, started):
+            return found
+        started = placeholder.created
+    if left_at < started - window:
+        return found
+    held = Node(
+        found.space.id, found.parent.node.id, found.lane, folded, node, found.path.name, False,
+        0, 0, new_id(), 0, created, created, 0, False,
+    )  # fmt: skip
+    vacated = _as_left(look, held, left)
+    if vacated is None or not look.may(Action.REPLACE, (*found.parent.chain, vacated.node)):
+        return found
+    return replace(found, vacated=vacated)
+
+
+def _is_being_filled(look: Look, found: Target, placeholder: Node, started: int) -> bool:
+    """Return whether the empty document is but a step of this principal's, on the way to its content."""
+    maker = _MAKER.first(look.connection, space=placeholder.space, number=placeholder.from_change)
+    if maker is None or maker[0] != look.principal.id:
+        return False
+    if placeholder.created >= started - look.storage.identity_window_us:
+        return True
+    slots = chain_slots((*found.parent.chain, placeholder))
+    return any(lock.principal == look.principal.id for lock in covering(look, slots[-1:]))
+
+
+def _as_left(look: Look, held: Node, left: int) -> Vacated | None:
+    """Return the document as it continues at the name it had left with change `left`; None if it does not.
+
+    It does not if it went on elsewhere, with a version since, or is another's by now; nor if there is nothing but
+    another document's past in it.
+    """
+    standing = look.storage.tree.by_id(look.connection, held.id)
+    newest = _NEWEST.first(look.connection, node=held.id)
+    row = None
+    if newest is not None:
+        row = contents.version(look.connection, look.storage.keyring, held.space, held.id, newest[0])
+        if row["change"] > left:
+            return None
+        held = held._replace(version=newest[0], version_id=row["id"], size=row["size"], modified=row["at"])
+    if standing is not None and not _may_leave(look, standing):
+        return None
+    if standing is None and held.version == 1 and _is_backup(look, held.id):
+        return None
+    if _HAS_PROPERTIES.first(look.connection, node=held.id) is not None:
+        held = held._replace(has_properties=True)
+        shown = properties_of(look, held).get(MODIFIED)
+        held = held if shown is None else held._replace(modified=int(shown))
+    return Vacated(held, row, standing)
+
+
+def _may_leave(look: Look, standing: Node) -> bool:
+    """Return whether a document may leave the name that this principal gave it, its bytes staying there."""
+    maker = _MAKER.first(look.connection, space=standing.space, number=standing.from_change)
+    if maker is None or maker[0] != look.principal.id:
+        return False
+    chain = look.storage.tree.ancestry(look.connection, standing)
+    if not chain:
+        return True  # it lies in a folder that went to the trash
+    held = covering(look, chain_slots(chain))
+    return all(lock.principal == look.principal.id for lock in held)
+
+
+def _is_backup(look: Look, node: bytes) -> bool:
+    links = lineage.links_of(look.connection, node)
+    return any(link.kind == Lineage.SHARES for link in links)
+
+
+def is_fresh(look: Look, node: Node, started: int) -> bool:
+    """Return whether all that the document has of its own is younger than the window, when an operation began.
+
+    What was made long ago, but got its first content within the window, was an upload in progress.
+    """
+    window = look.storage.identity_window_us
+    if not window or node.is_folder:
+        return False
+    first = _FIRST_AT.first(look.connection, node=node.id)
+    return bool((node.created if first is None else first[0]) >= started - window)
+
+
+def fills(look: Look, node: Node, started: int) -> bool:
+    """Return whether the document's newest version is empty, and but a step of this principal's to the next."""
+    window = look.storage.identity_window_us
+    if not window or node.size or not node.version:
+        return False
+    row = contents.version(look.connection, look.storage.keyring, node.space, node.id, node.version)
+    return bool(row["principal"] == look.principal.id and row["at"] >= started - window)
+
+
+# --- the bytes that stay under the name it went to
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The document about to be made of bytes that stay where `standing` is, when that returns to its name.
+
+    `new` is its first version; None where there is no content.
+    """
+
+    node: bytes
+    standing: Node
+    new: NewVersion | None
+
+    @property
+    def record(self) -> VersionRecord | None:
+        """What its version leaves in a pack."""
+        new = self.new
+        if new is None:
+            return None
+        return VersionRecord(
+            self.node, new.id, 1, self.standing.parent, self.standing.name, new.content, new.size, now_us()
+        )
+
+
+def backup_of(storage: Storage, vacated: Vacated | None) -> Backup | None:
+    """Plan the document that takes over where the continuing one stands now; None where it stands nowhere."""
+    if vacated is None or vacated.standing is None:
+        return None
+    row, new = vacated.row, None
+    if row is not None:
+        new = NewVersion(
+            new_id(), bytes(row["content"]), row["size"], contents.sha256_of(storage.keyring, row), row["id"]
+        )
+    return Backup(new_id(), vacated.standing, new)
+
+
+# --- the return
+
+
+def carry_on(tx: Transaction, change: Change, found: Target, backup: Backup | None) -> Node:
+    """Let the document that held the name stand there again; return it, still with the version it had.
+
+    Raises Replan if `backup` was not planned for where it stands now.
+    """
+    vacated, placeholder = found.vacated, found.node
+    assert vacated is not None
+    standing = vacated.standing
+    if (None if backup is None else backup.standing) != standing:
+        raise Replan
+    inner = has_inner_rights(tx, found.space.id)
+    steps = {} if placeholder is None else properties_of(tx, placeholder)
+    for leaving in (placeholder, standing):
+        if leaving is not None:
+            change.close(leaving)
+    node = change.reopen(vacated.node)
+    if backup is not None:
+        _stay(tx, change, vacated, backup, inner=inner)
+    if placeholder is not None:
+        node = fill_up(tx, change, node, steps)
+        tx.storage.locks.hand_over(placeholder.id, node.id)
+    if inner:
+        tx.bump()
+        require_walls(tx.storage, tx.connection, found.space)
+    return node
+
+
+def fill_up(tx: Transaction, change: Change, node: Node, given: Mapping[str, str]) -> Node:
+    """Give a document those properties that it lacks; a time of modification that a client set counts in any case."""
+    own = properties_of(tx, node)
+    for name, value in given.items():
+        if name not in own and name != MODIFIED:
+            change.set_property(node, name, value)
+            node = node._replace(has_properties=True)
+    return change.set_modified(node, int(given[MODIFIED])) if MODIFIED in given else node
+
+
+def _stay(tx: Transaction, change: Change, vacated: Vacated, backup: Backup, *, inner: bool) -> None:
+    """Make a document of the bytes that stay, with the rights, properties and past of the one that leaves."""
+    standing, new = backup.standing, backup.new
+    parent = tx.storage.tree.by_id(tx.connection, standing.parent)
+    if parent is None:
+        return  # the folder it lay in is gone, and it with it
+    if new is None:
+        made = change.add(parent, standing.lane, standing.name, is_folder=False, node=backup.node)
+    else:
+        made = change.add_document(parent, standing.lane, standing.name, backup.node, new, tx.author)
+        change.link(Lineage.SHARES, made.id, 1, standing.id, vacated.node.version)
+    made = fill_up(tx, change, made, properties_of(tx, vacated.node))
+    if made.modified != vacated.node.modified:
+        change.set_modified(made, vacated.node.modified)
+    if inner:
+        for grant in tx.storage.directory.grants_of_space(tx.connection, standing.space):
+            if grant.node == standing.id:
+                change.add_grant(replace(grant, id=new_id(), node=made.id))
