@@ -6,18 +6,15 @@ to another is sealed anew before the transaction begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 from auth.roles import Action
-from config.clock import now_us
-from config.database import Syncable
-from config.ids import NOBODY, new_id
+from config.ids import NOBODY
 from providers.audit.events import Projection
 from providers.catalogue import contents
-from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage, NewVersion
+from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage
 from providers.catalogue.nodes import Node
+from providers.drive.carrying import Prepared, arriving, lands_on, prepare, readable_below
 from providers.drive.guards import (
     chain_slots,
     covering,
@@ -25,14 +22,13 @@ from providers.drive.guards import (
     require_unlocked,
     require_unlocked_below,
 )
-from providers.drive.identity import Backup, backup_of, carry_on, continuing, fill_up, is_fresh
+from providers.drive.identity import carry_on, fill_up
 from providers.drive.places import Container, Place
 from providers.drive.properties import properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, has_inner_rights, require_room, target
+from providers.drive.targets import Target, has_inner_rights, require_room
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.drive.uploads import reader_of, sealed_again, standing_content, writer_for
 from providers.errors import (
     FolderNotEmpty,
     Forbidden,
@@ -45,7 +41,6 @@ from providers.errors import (
 from providers.locks import HeldLock
 from providers.model import Conditions, Expected, Item
 from providers.paths import Path
-from providers.vault.vault import ChunkRecord, VersionRecord
 
 
 def delete(session: Session, path: Path, conditions: Conditions, expected: Expected | None) -> None:
@@ -96,150 +91,6 @@ def _unlocked(tx: Transaction, place: Place, conditions: Conditions, path: Path)
     return own + require_unlocked_below(tx, place, conditions, path)
 
 
-# --- copies made ready before the transaction
-
-
-@dataclass
-class Prepared:
-    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault.
-
-    `lands_on` is the document that takes the content of the one that is copied, as a version of its own; `backup`
-    what is made of bytes that stay where it comes from. `started` is when all this began, in microseconds. `is_fresh`
-    tells of what moves that it has no past of its own, `is_same` that the document holds this very content already.
-    """
-
-    lands_on: bytes | None = None
-    backup: Backup | None = None
-    started: int = 0
-    moves: bool = False
-    is_fresh: bool = False
-    is_same: bool = False
-    versions: dict[bytes, NewVersion] = field(default_factory=dict)
-    nodes: dict[bytes, bytes] = field(default_factory=dict)
-    records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
-    sealed_bytes: int = 0
-    needs: set[Syncable] = field(default_factory=set)
-
-
-def walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
-    """Yield a place and, where `deep`, every place below it that the principal sees and may read, folders first."""
-    yield place
-    if deep and place.node.is_folder:
-        for below in _to_copy(look, place):
-            yield from walk(look, below, deep=True)
-
-
-def _to_copy(look: Look, place: Place) -> Iterator[Place]:
-    """Yield what goes along when a folder is copied: its children that are seen and, if documents, may be read."""
-    for name, node in look.resolver.children(place):
-        below = Place(place.path.joined(name), place.space, (*place.chain, node), place.tree, place.moment)
-        if node.is_folder or look.sight.decide(Action.READ, below.chain, look.at).allowed:
-            yield below
-
-
-def _prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bool = False) -> Prepared:
-    """Seal what must be sealed anew, and leave a record of each version about to be in a pack."""
-    ready = Prepared(moves=moves)
-    with session.look() as look:
-        place = look.find(source)
-        if isinstance(place, Container):
-            raise Forbidden
-        ready.started = look.at
-        found = _arriving(look, goal, place, ready.started, moves=moves)
-        look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
-        documents = [below for below in walk(look, place, deep=deep) if not below.node.is_folder]
-        rows = {
-            below.node.version_id: contents.version(
-                look.connection, session.storage.keyring, place.space.id, below.node.id, below.node.version
-            )
-            for below in documents
-            if below.node.version
-        }
-        lands_on = _lands_on(place, found)
-        ready.is_fresh = moves and is_fresh(look, place.node, ready.started)
-        standing = standing_content(look, lands_on)
-    ready.lands_on = lands_on.id if lands_on else None
-    ready.backup = backup_of(session.storage, found.vacated)
-    staying = None if ready.backup is None else ready.backup.record
-    if staying is not None:
-        record, needs = session.storage.vault.version_record(found.space.id, staying)
-        ready.sealed_bytes += record.length
-        ready.needs |= set(needs)
-    for below in documents:
-        row = rows.get(below.node.version_id)
-        if standing is not None and row is not None and row["content"] == standing:
-            ready.is_same = True
-            continue
-        # Nothing over nothing is no version; but nothing over something is one.
-        if below.node.version or (lands_on is not None and lands_on.version):
-            _prepare_one(session, ready, below, found, row, lands_on)
-    return ready
-
-
-def _prepare_one(
-    session: Session,
-    ready: Prepared,
-    source: Place,
-    found: Target,
-    row: Mapping[str, Any] | None,
-    lands_on: Node | None,
-) -> None:
-    storage, node, space = session.storage, source.node, found.space.id
-    if row is None:
-        nothing = writer_for(session, space, 0).finish()
-        content, sha256, origin = nothing.content, nothing.sha256, None
-    else:
-        content, sha256, origin = row["content"], contents.sha256_of(storage.keyring, row), node.version_id
-    if row is not None and source.space.id != space:
-        sealed = sealed_again(session, reader_of(session, source.space.id, content), space)
-        content = sealed.content
-        ready.records[node.version_id] = sealed.records
-        ready.sealed_bytes += sealed.sealed_bytes
-        ready.needs |= sealed.needs
-    new = NewVersion(new_id(), content, node.size, sha256, origin)
-    identity = new_id() if lands_on is None else lands_on.id
-    record, needs = storage.vault.version_record(
-        space,
-        VersionRecord(
-            node=identity,
-            version_id=new.id,
-            number=1 if lands_on is None else lands_on.version + 1,
-            parent=found.parent.node.id,
-            name=node.name,
-            content=content,
-            size=node.size,
-            at=now_us(),
-        ),
-    )
-    ready.versions[node.version_id] = new
-    ready.nodes[node.version_id] = identity
-    ready.sealed_bytes += record.length
-    ready.needs |= set(needs)
-
-
-def _lands_on(place: Place, found: Target) -> Node | None:
-    """Return the document of which a copy becomes a new version: one that stands where a document goes."""
-    standing = found.lands_on
-    return None if place.node.is_folder or standing is None or standing.is_folder else standing
-
-
-def _arriving(look: Look, goal: Path, place: Place, started: int, *, moves: bool) -> Target:
-    """Return where it is about to stand, and the document that continues there.
-
-    A copy is fresh by itself; what moves and is older than the window keeps its own identity.
-    """
-    found = target(look, goal, _adding(place))
-    if place.node.is_folder or found.node is not None or (moves and not is_fresh(look, place.node, started)):
-        return found
-    continued = continuing(look, found, started)
-    itself = moves and continued.vacated is not None and continued.vacated.node.id == place.node.id
-    return found if itself else continued
-
-
-def _adding(place: Place) -> Action:
-    return Action.MAKE_FOLDER if place.node.is_folder else Action.ADD
-
-
 # --- copy
 
 
@@ -255,7 +106,7 @@ def copy(
 ) -> tuple[Item, bool]:
     """Copy what is seen at `source` to `goal`; return the item there, and whether the name is new."""
     for _ in range(REPLANS_MAX):
-        ready = _prepare(session, source, goal, deep=deep)
+        ready = prepare(session, source, goal, deep=deep)
 
         def work(tx: Transaction, ready: Prepared = ready) -> tuple[Item, bool, list[HeldLock]]:
             place = tx.find(source)
@@ -263,7 +114,7 @@ def copy(
                 raise Forbidden
             tx.allow(Action.LIST if place.node.is_folder else Action.READ, place)
             require_conditions(tx, source, conditions)
-            found = _arriving(tx, goal, place, ready.started, moves=False)
+            found = arriving(tx, goal, place, ready.started, moves=False)
             _require_apart(place, found)
             gone = _make_way(tx, place, found, overwrite, conditions)
             change = tx.change(found.space.id)
@@ -313,7 +164,7 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
 
 
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
-    replaced = _lands_on(place, found)
+    replaced = lands_on(place, found)
     if ready.lands_on != (replaced.id if replaced else None):
         raise Replan
     for records in ready.records.values():
@@ -344,7 +195,7 @@ def _copy_below(
         return _fill(tx, change, node, fresh, ready)
     _copy_properties(tx, change, node, fresh)
     if deep:
-        for below in _to_copy(tx, place):
+        for below in readable_below(tx, place):
             _copy_below(tx, change, below, fresh, NOBODY, below.path.name, ready, deep=True)
     return fresh
 
@@ -410,7 +261,7 @@ def move(
 
         def work(tx: Transaction, ready: Prepared | None = ready) -> tuple[Item, bool, list[HeldLock]]:
             place = _inner(tx, source)
-            found = _arriving(tx, goal, place, ready.started if ready else tx.at, moves=True)
+            found = arriving(tx, goal, place, ready.started if ready else tx.at, moves=True)
             same_folder = found.parent.node.id == place.node.parent
             tx.allow(Action.RENAME if same_folder else Action.MOVE, place)
             require_conditions(tx, source, conditions)
@@ -438,20 +289,20 @@ def move(
 
 def _relocates(place: Place, found: Target) -> bool:
     """Return whether the node itself moves, rather than its content."""
-    return place.space.id == found.space.id and _lands_on(place, found) is None
+    return place.space.id == found.space.id and lands_on(place, found) is None
 
 
 def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | None:
     with session.look() as look:
         place = _inner(look, source)
-        found = _arriving(look, goal, place, look.at, moves=True)
+        found = arriving(look, goal, place, look.at, moves=True)
         if found.node is not None and found.node.id == place.node.id:
             return None
         if _relocates(place, found):
             return None
         same_folder = found.parent.node.id == place.node.parent
         look.allow(Action.RENAME if same_folder else Action.MOVE, place)
-    return _prepare(session, source, goal, deep=True, moves=True)
+    return prepare(session, source, goal, deep=True, moves=True)
 
 
 def _renamed(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
@@ -497,7 +348,7 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modi
     crosses = place.space.id != found.space.id
     change = tx.change(found.space.id)
     standing = _dated(change, _copied(tx, change, place, found, ready, deep=True), modified)
-    if _lands_on(place, found) is not None:
+    if lands_on(place, found) is not None:
         kind = Lineage.CONTINUED if ready.is_fresh else Lineage.REPLACED
         change.link(kind, standing.id, standing.version, place.node.id, place.node.version)
     source_change = tx.change(place.space.id)

@@ -106,7 +106,7 @@ def test_a_copy_lands_on_what_stands_there_now(
     stood, act = MEANWHILE[what]
     make(drive, source, "document")
     make(drive, goal, stood)
-    prepare, left = trees._prepare, [act]
+    prepare, left = trees.prepare, [act]
 
     def prepare_and_act(*arguments: Any, **options: Any) -> trees.Prepared:
         ready = prepare(*arguments, **options)
@@ -114,7 +114,7 @@ def test_a_copy_lands_on_what_stands_there_now(
             left.pop()(other, goal)
         return ready
 
-    monkeypatch.setattr(trees, "_prepare", prepare_and_act)
+    monkeypatch.setattr(trees, "prepare", prepare_and_act)
     drive.copy(parse(source), parse(goal), overwrite=True)
     assert_stands(drive, goal, "document", source)
     assert_whole(world)

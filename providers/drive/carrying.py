@@ -1,0 +1,168 @@
+"""What is made ready before a copy or a move: which versions will stand, what they bring to the vault, where they land.
+
+Content that crosses from one space to another is sealed anew here, before any transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from auth.roles import Action
+from config.clock import now_us
+from config.database import Syncable
+from config.ids import new_id
+from providers.catalogue import contents
+from providers.catalogue.change import NewVersion
+from providers.catalogue.nodes import Node
+from providers.drive.identity import Backup, backup_of, continuing, is_fresh
+from providers.drive.places import Container, Place
+from providers.drive.session import Session
+from providers.drive.targets import Target, target
+from providers.drive.transaction import Look
+from providers.drive.uploads import reader_of, sealed_again, standing_content, writer_for
+from providers.errors import Forbidden
+from providers.paths import Path
+from providers.vault.vault import ChunkRecord, VersionRecord
+
+
+@dataclass
+class Prepared:
+    """Versions made ready for a copy: by the source's version id, the new version and what it brings to the vault.
+
+    `lands_on` is the document that takes the content of the one that is copied, as a version of its own; `backup`
+    what is made of bytes that stay where it comes from. `started` is when all this began, in microseconds. `is_fresh`
+    tells of what moves that it has no past of its own, `is_same` that the document holds this very content already.
+    """
+
+    lands_on: bytes | None = None
+    backup: Backup | None = None
+    started: int = 0
+    moves: bool = False
+    is_fresh: bool = False
+    is_same: bool = False
+    versions: dict[bytes, NewVersion] = field(default_factory=dict)
+    nodes: dict[bytes, bytes] = field(default_factory=dict)
+    records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
+    sealed_bytes: int = 0
+    needs: set[Syncable] = field(default_factory=set)
+
+
+def walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
+    """Yield a place and, where `deep`, every place below it that the principal sees and may read, folders first."""
+    yield place
+    if deep and place.node.is_folder:
+        for below in readable_below(look, place):
+            yield from walk(look, below, deep=True)
+
+
+def readable_below(look: Look, place: Place) -> Iterator[Place]:
+    """Yield what goes along when a folder is copied: its children that are seen and, if documents, may be read."""
+    for name, node in look.resolver.children(place):
+        below = Place(place.path.joined(name), place.space, (*place.chain, node), place.tree, place.moment)
+        if node.is_folder or look.sight.decide(Action.READ, below.chain, look.at).allowed:
+            yield below
+
+
+def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bool = False) -> Prepared:
+    """Seal what must be sealed anew, and leave a record of each version about to be in a pack."""
+    ready = Prepared(moves=moves)
+    with session.look() as look:
+        place = look.find(source)
+        if isinstance(place, Container):
+            raise Forbidden
+        ready.started = look.at
+        found = arriving(look, goal, place, ready.started, moves=moves)
+        look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
+        documents = [below for below in walk(look, place, deep=deep) if not below.node.is_folder]
+        rows = {
+            below.node.version_id: contents.version(
+                look.connection, session.storage.keyring, place.space.id, below.node.id, below.node.version
+            )
+            for below in documents
+            if below.node.version
+        }
+        landing = lands_on(place, found)
+        ready.is_fresh = moves and is_fresh(look, place.node, ready.started)
+        standing = standing_content(look, landing)
+    ready.lands_on = landing.id if landing else None
+    ready.backup = backup_of(session.storage, found.vacated)
+    staying = None if ready.backup is None else ready.backup.record
+    if staying is not None:
+        record, needs = session.storage.vault.version_record(found.space.id, staying)
+        ready.sealed_bytes += record.length
+        ready.needs |= set(needs)
+    for below in documents:
+        row = rows.get(below.node.version_id)
+        if standing is not None and row is not None and row["content"] == standing:
+            ready.is_same = True
+            continue
+        # Nothing over nothing is no version; but nothing over something is one.
+        if below.node.version or (landing is not None and landing.version):
+            _prepare_one(session, ready, below, found, row, landing)
+    return ready
+
+
+def _prepare_one(
+    session: Session,
+    ready: Prepared,
+    source: Place,
+    found: Target,
+    row: Mapping[str, Any] | None,
+    landing: Node | None,
+) -> None:
+    storage, node, space = session.storage, source.node, found.space.id
+    if row is None:
+        nothing = writer_for(session, space, 0).finish()
+        content, sha256, origin = nothing.content, nothing.sha256, None
+    else:
+        content, sha256, origin = row["content"], contents.sha256_of(storage.keyring, row), node.version_id
+    if row is not None and source.space.id != space:
+        sealed = sealed_again(session, reader_of(session, source.space.id, content), space)
+        content = sealed.content
+        ready.records[node.version_id] = sealed.records
+        ready.sealed_bytes += sealed.sealed_bytes
+        ready.needs |= sealed.needs
+    new = NewVersion(new_id(), content, node.size, sha256, origin)
+    identity = new_id() if landing is None else landing.id
+    record, needs = storage.vault.version_record(
+        space,
+        VersionRecord(
+            node=identity,
+            version_id=new.id,
+            number=1 if landing is None else landing.version + 1,
+            parent=found.parent.node.id,
+            name=node.name,
+            content=content,
+            size=node.size,
+            at=now_us(),
+        ),
+    )
+    ready.versions[node.version_id] = new
+    ready.nodes[node.version_id] = identity
+    ready.sealed_bytes += record.length
+    ready.needs |= set(needs)
+
+
+def lands_on(place: Place, found: Target) -> Node | None:
+    """Return the document of which a copy becomes a new version: one that stands where a document goes."""
+    standing = found.lands_on
+    return None if place.node.is_folder or standing is None or standing.is_folder else standing
+
+
+def arriving(look: Look, goal: Path, place: Place, started: int, *, moves: bool) -> Target:
+    """Return where it is about to stand, and the document that continues there.
+
+    A copy is fresh by itself; what moves and is older than the window keeps its own identity.
+    """
+    found = target(look, goal, adding(place))
+    if place.node.is_folder or found.node is not None or (moves and not is_fresh(look, place.node, started)):
+        return found
+    continued = continuing(look, found, started)
+    itself = moves and continued.vacated is not None and continued.vacated.node.id == place.node.id
+    return found if itself else continued
+
+
+def adding(place: Place) -> Action:
+    return Action.MAKE_FOLDER if place.node.is_folder else Action.ADD
