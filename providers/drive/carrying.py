@@ -21,7 +21,7 @@ from providers.drive.places import Container, Place
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look
-from providers.drive.uploads import reader_of, sealed_again, standing_content, writer_for
+from providers.drive.uploads import reader_of, sealed_again, writer_for
 from providers.errors import Forbidden
 from providers.paths import Path
 from providers.vault.vault import ChunkRecord, VersionRecord
@@ -85,7 +85,7 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         }
         landing = lands_on(place, found)
         ready.is_fresh = moves and is_fresh(look, place.node, ready.started)
-        standing = standing_content(look, landing)
+        held = _held_by(look, landing)
     ready.lands_on = landing.id if landing else None
     ready.backup = backup_of(session.storage, found.vacated)
     staying = None if ready.backup is None else ready.backup.record
@@ -95,13 +95,23 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         ready.needs |= set(needs)
     for below in documents:
         row = rows.get(below.node.version_id)
-        if standing is not None and row is not None and row["content"] == standing:
+        if held is not None and row is not None and contents.sha256_of(session.storage.keyring, row) == held:
             ready.is_same = True
             continue
         # Nothing over nothing is no version; but nothing over something is one.
         if below.node.version or (landing is not None and landing.version):
             _prepare_one(session, ready, below, found, row, landing)
     return ready
+
+
+def _held_by(look: Look, landing: Node | None) -> bytes | None:
+    """Return the SHA-256 of what a document holds: the same bytes may be cut in another way."""
+    if landing is None or not landing.version:
+        return None
+    keyring = look.storage.keyring
+    return contents.sha256_of(
+        keyring, contents.version(look.connection, keyring, landing.space, landing.id, landing.version)
+    )
 
 
 def _prepare_one(
