@@ -53,10 +53,20 @@ class TargetExists(PreconditionFailed):
     """There is something by that name already. It was left as it is. Choose another name, or replace it."""
 
 
+class NameTaken(TargetExists):
+    """Something else stands where it stood. Nothing was changed. Bring it back under another name."""
+
+
 class ParentMissing(DriveError):
     """The folder this should go into does not exist. Nothing was stored. Make the folder first."""
 
     exit_code = 15
+
+
+class FolderGone(ParentMissing):
+    """The folder that it stood in is gone, or not to be seen. Nothing was changed. Bring that back first, or name
+    another place for this.
+    """
 
 
 class NotAFolder(DriveError):

@@ -217,3 +217,22 @@ class PutBack:
     def is_empty(self) -> bool:
         """Whether nothing differs."""
         return not any(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Something in the trash: what it was when it went, when that was (µs), and through whom.
+
+    A folder went with all in it, which is not told of apart. `replaced` is where the document stands that it was moved
+    over, if it was and that is seen.
+    """
+
+    id: bytes
+    name: str
+    path: Path
+    is_folder: bool
+    size: int
+    version: int
+    at: int
+    by: str
+    replaced: Path | None

@@ -17,6 +17,7 @@ from providers.drive import (
     properties,
     putting_back,
     restoring,
+    trash,
     trees,
 )
 from providers.drive.checksums import checksums_at, checksums_below
@@ -39,6 +40,7 @@ from providers.model import (
     NO_CONDITIONS,
     Checksums,
     Conditions,
+    Deleted,
     Difference,
     Expected,
     Item,
@@ -210,6 +212,33 @@ class Drive:
         Where it holds that very content, nothing changes. Raises NotFound for a number its history does not show.
         """
         return restoring.restore(self._session, path, number, comment, conditions)
+
+    @operation(Action.LIST, Effect.NONE)
+    def trash(
+        self,
+        path: Path,
+        *,
+        limit: int = 100,
+        after: bytes | None = None,
+        named: str | None = None,
+        everything: bool = False,
+    ) -> tuple[list[Deleted], bytes | None]:
+        """Return at most `limit` of what was deleted in a folder, or a space, and stands nowhere, newest first, from
+        behind the one with the id `after`; and from where to go on, None at the end.
+
+        `named`: only what stood under that name in the folder itself. Temporary leftovers of programs that save are
+        left out, unless `everything` is asked for.
+        """
+        return trash.trash(self._session, path, limit, after, named=named, everything=everything)
+
+    @operation(Action.RESTORE, Effect.CHANGE)
+    def undelete(self, path: Path, node: bytes, to: Path | None = None) -> Item:
+        """Let what was deleted in a folder, or a space, stand again, as itself: a folder with all in it.
+
+        It returns to where it stood, or to `to`. Raises NotFound for an id that is not in this trash, NameTaken,
+        FolderGone, TargetExists.
+        """
+        return trash.undelete(self._session, path, node, to)
 
     @operation(Action.LIST, Effect.NONE)
     def compare(self, path: Path, before_us: int, after_us: int | None = None) -> Iterator[Difference]:

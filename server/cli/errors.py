@@ -17,6 +17,12 @@ class NotConfirmed(MellanrumError):
     exit_code = 7
 
 
+class DeletedThere(MellanrumError):
+    """{path} was deleted {when} by {by}. Its history is kept. This brings it back: {command}"""
+
+    exit_code = 11
+
+
 class InputUnreadable(MellanrumError):
     """{file} cannot be read: {why}. Nothing was changed. Name another file, or mend this one."""
 

@@ -13,10 +13,12 @@ from auth.roles import GRANTABLE, GranteeKind, Role
 from config.errors import MellanrumError
 from config.ids import id_from_text, id_text
 from providers.drive import Drive
+from providers.drive.places import parse_moment as named_moment
 from providers.model import SpaceInfo
 from providers.paths import Path, fold, parse
 from server.cli.errors import InputUnreadable, Misused, NotUnique, OutputTaken, OutputUnwritable
 from server.cli.frame import Desk, Parser
+from server.cli.text import parse_moment
 
 ROLES = {role.name.lower(): role for role in GRANTABLE}
 
@@ -108,6 +110,12 @@ def spot(desk: Desk, text: str) -> Spot:
             if info.customer is not None and fold(full_name(desk, info)) == fold("/".join(segments[:2])):
                 return _spot(info, segments[2:])
     return _spot(space(desk, segments[0]), segments[1:])
+
+
+def moment(desk: Desk, text: str, command: str) -> int:
+    """Return the moment (µs) of a folder of `.history`, or of a time in ISO form. Raises Misused."""
+    found = named_moment(text, desk.settings.zone)
+    return found if found is not None else parse_moment(text, desk.settings.zone, command)
 
 
 def _spot(info: SpaceInfo, inner: tuple[str, ...]) -> Spot:

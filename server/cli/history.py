@@ -1,19 +1,26 @@
-"""`mellanrum history` and `restore`: what documents were, and letting them be so again."""
+"""`mellanrum history`, `restore`, `trash`, `undelete`, `compare`, `put-back`: what was, and letting it be so again."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from config.clock import iso_utc
-from config.ids import id_text
-from providers.model import Came, Version
+from config.ids import id_from_text, id_text
+from providers.drive import Drive
+from providers.errors import DriveError, NotFound
+from providers.model import Came, Deleted, Difference, Differs, Version
+from providers.paths import Path
 from server.cli import find
-from server.cli.errors import Misused
+from server.cli.errors import DeletedThere, Misused
+from server.cli.find import Spot
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import moment, size, table
 
 _WHERE = "SPACE/PATH; CUSTOMER/SPACE/PATH where several customers have a space of that name"
+
+_MOMENT = "2026-10-31 (its end), 2026-10-31T120000Z as in .history, or 2026-10-31T12:00:00Z"
 
 
 def add_to(nouns: Noun) -> None:
@@ -24,19 +31,63 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("path", metavar="SPACE/PATH", help=_WHERE)
     command.add_argument("number", metavar="NUMBER", help="of the version, as `history` shows it")
     command.add_argument("--comment", metavar="TEXT", help="what to say of the new version")
+    command = nouns.command("trash", show_trash, "Show what was deleted in a space or a folder, newest first.")
+    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("--all", action="store_true", help="temporary leftovers of programs too")
+    command.add_argument("--last", metavar="N", default="100", help="how many; by default 100")
+    command = nouns.command("undelete", undelete, "Bring back what was deleted, with its history.")
+    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("id", metavar="ID", help="as `trash` shows it")
+    command.add_argument("--to", metavar="PATH", help="where to, within the space; by default where it stood")
+    command = nouns.command("compare", compare, "Show what differs in a space or a folder between two moments.")
+    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("before", metavar="MOMENT", help=_MOMENT)
+    command.add_argument("after", metavar="MOMENT", nargs="?", help="by default now")
+    command = nouns.command("put-back", put_back, "Put a space or a folder back to a moment, as one change.")
+    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("moment", metavar="MOMENT", help=_MOMENT)
+    command.add_argument("--dry-run", action="store_true", help="only show what would be undone")
 
 
 def show(desk: Desk, options: argparse.Namespace) -> Answer:
     """Show the versions of a document."""
     spot = find.spot(desk, options.path)
     drive = spot.drive(desk, looks=True)
-    item = drive.stat(spot.path)
+    try:
+        item = drive.stat(spot.path)
+    except NotFound:
+        raise _in_trash(drive, spot, options.path) or NotFound from None
     versions = drive.versions(spot.path)
     document = {"document": id_text(item.id), "versions": [_version(each) for each in versions]}
     rows = (
         (each.number, moment(each.at), each.by, each.via, size(each.size), each.name, _told(each)) for each in versions
     )
-    return Answer(document, table(("number", "at", "by", "via", "size", "name", ""), rows))
+    lines = list(table(("number", "at", "by", "via", "size", "name", ""), rows))
+    earlier = _deleted_at(drive, spot)
+    if earlier is not None:
+        told = f"Another document of this name was deleted {moment(earlier.at)}."
+        lines.append(f"{told} Its history is kept: {_undelete(spot, earlier)} --to PATH")
+    return Answer(document, lines)
+
+
+def _deleted_at(drive: Drive, spot: Spot) -> Deleted | None:
+    """Return what was deleted last under the very name."""
+    try:
+        found, _ = drive.trash(spot.path.parent, named=spot.path.name)
+    except DriveError:
+        return None
+    return found[0] if found else None
+
+
+def _in_trash(drive: Drive, spot: Spot, text: str) -> DeletedThere | None:
+    found = _deleted_at(drive, spot)
+    if found is None:
+        return None
+    return DeletedThere(path=text, when=moment(found.at), by=found.by, command=_undelete(spot, found))
+
+
+def _undelete(spot: Spot, found: Deleted) -> str:
+    return f"mellanrum undelete ~{id_text(spot.info.id)} {id_text(found.id)}"
 
 
 def _version(version: Version) -> dict[str, Any]:
@@ -87,6 +138,100 @@ def restore(desk: Desk, options: argparse.Namespace) -> Answer:
         said = f"{options.path} holds what version {number} holds, as version {newest.number}."
     changed = before.version != after.version
     return Answer({"document": id_text(after.id), "changed": changed, "version": _version(newest)}, [said])
+
+
+def show_trash(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Show what was deleted."""
+    spot = find.spot(desk, options.path)
+    limit = _number(options.last, "mellanrum trash")
+    found, more = spot.drive(desk, looks=True).trash(spot.path, limit=limit, everything=options.all)
+    shown = [
+        {
+            "id": id_text(each.id),
+            "path": str(Path(each.path.segments[1:])),
+            "name": each.name,
+            "folder": each.is_folder,
+            "size": each.size,
+            "version": each.version,
+            "at": iso_utc(each.at),
+            "by": each.by,
+            "replaced": None if each.replaced is None else str(Path(each.replaced.segments[1:])),
+        }
+        for each in found
+    ]
+    rows = ((moment(each.at), each.by, _size(each), _went(each), id_text(each.id)) for each in found)
+    lines = [*table(("deleted", "by", "size", "path", "id"), rows)]
+    return Answer(shown, [*lines, f"There may be more: --last {10 * limit}"] if more else lines)
+
+
+def _size(found: Deleted) -> str:
+    return "folder" if found.is_folder else size(found.size)
+
+
+def _went(found: Deleted) -> str:
+    path = str(Path(found.path.segments[1:]))
+    return path if found.replaced is None else f"{path}, moved over {Path(found.replaced.segments[1:])}"
+
+
+def undelete(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Bring back what was deleted."""
+    spot = find.spot(desk, options.path)
+    node = id_from_text(options.id)
+    if node is None:
+        raise Misused(problem=f"{options.id} is no id: take one that `trash` shows.", command="mellanrum undelete")
+    to = None if options.to is None else Path((spot.path.segments[0], *find.path(options.to).segments))
+    item = spot.drive(desk).undelete(spot.path, node, to)
+    where = str(Path(item.path.segments[1:]))
+    return Answer({"id": id_text(item.id), "path": where}, [f"{where} stands again, with its whole history."])
+
+
+def compare(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Show what differs between two moments."""
+    spot = find.spot(desk, options.path)
+    before = find.moment(desk, options.before, "mellanrum compare")
+    after = None if options.after is None else find.moment(desk, options.after, "mellanrum compare")
+    found = list(spot.drive(desk, looks=True).compare(spot.path, before, after))
+    return Answer([_difference(each) for each in found], _differences(found))
+
+
+def put_back(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Put a space or a folder back."""
+    spot = find.spot(desk, options.path)
+    at = find.moment(desk, options.moment, "mellanrum put-back")
+    done = spot.drive(desk, looks=options.dry_run).put_back(spot.path, at, dry_run=options.dry_run)
+    counts = {what.value: done.counts[what] for what in Differs if done.counts.get(what)}
+    document = {
+        "moment": iso_utc(at),
+        "changed": not options.dry_run and bool(counts),
+        "counts": counts,
+        "left": done.left,
+        "differences": [_difference(each) for each in done.differences],
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing"
+    verb = "Would undo" if options.dry_run else "Undone"
+    lines = [*_differences(done.differences), f"{verb}, of what came about since {moment(at)}: {told}."]
+    if done.left:
+        lines.append(f"{done.left} stay where they are now.")
+    return Answer(document, lines)
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    return {
+        "what": found.what.value,
+        "path": str(Path(found.path.segments[1:])),
+        "was": None if found.was is None else str(Path(found.was.segments[1:])),
+        "id": id_text(found.id),
+        "folder": found.is_folder,
+        "size_before": found.size_before,
+        "size_after": found.size_after,
+        "version_before": found.version_before,
+        "version_after": found.version_after,
+    }
+
+
+def _differences(found: Sequence[Difference]) -> Iterator[str]:
+    rows = ((d["what"], d["was"] or d["path"], d["path"] if d["was"] else "") for d in map(_difference, found))
+    return table(("what", "path", "now"), rows)
 
 
 def _number(text: str, command: str) -> int:

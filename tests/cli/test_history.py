@@ -62,3 +62,45 @@ def test_the_customer_sees_that_the_operator_looked(shop: Shop, drive: Drive) ->
     shop.ok("history", "Kund AB/Rum/a.txt")
     kinds = [each["event"]["kind"] for each in shop.ok("audit", "list", "--space", "Kund AB/Rum", "--party", "Kund AB")]
     assert "operator_look" in kinds
+
+
+def test_trash_and_the_way_back(shop: Shop, drive: Drive) -> None:
+    item = store(drive, PLACE, b"one")
+    drive.delete(PLACE)
+    assert shop.ok("trash", "Kund AB/Rum") == []
+    (found,) = shop.ok("trash", "Kund AB/Rum", "--all")
+    assert (found["id"], found["path"], found["by"]) == (item.id.hex(), "/a.txt", "Mia Lund")
+    assert shop.ok("undelete", "Kund AB/Rum", found["id"], "--to", "b.txt")["path"] == "/b.txt"
+    assert shop.ok("history", "Kund AB/Rum/b.txt")["document"] == item.id.hex()
+    assert shop.run("undelete", "Kund AB/Rum", "x").code == 64
+
+
+def test_what_was_deleted_is_said_to_be_so_with_the_command_that_helps(shop: Shop, drive: Drive) -> None:
+    folder = parse("/Kund AB – Rum/Mapp")
+    drive.make_folder(folder)
+    drive.delete(folder)
+    ran = shop.run("history", "Kund AB/Rum/Mapp")
+    assert ran.code == 11
+    command = ran.err.split("This brings it back: mellanrum ")[1].split()
+    shop.ok(*command)
+    assert drive.stat(folder).is_folder
+
+
+def test_compare_and_put_back(shop: Shop, drive: Drive) -> None:
+    store(drive, PLACE, b"one")
+    at = shop.ok("history", "Kund AB/Rum/a.txt")["versions"][0]["at"]
+    store(drive, PLACE, b"encrypted")
+    store(drive, PLACE.parent.joined("ransom.txt"), b"pay")
+    told = shop.ok("compare", "Kund AB/Rum", at)
+    assert sorted(((each["what"], each["path"]) for each in told), reverse=True) == [
+        ("changed", "/a.txt"),
+        ("added", "/ransom.txt"),
+    ]
+    dry = shop.ok("put-back", "Kund AB/Rum", at, "--dry-run")
+    assert (dry["changed"], dry["counts"]) == (False, {"added": 1, "changed": 1})
+    assert fetch(drive, PLACE) == b"encrypted"
+    assert shop.ok("put-back", "Kund AB/Rum", at)["changed"]
+    assert fetch(drive, PLACE) == b"one"
+    assert not shop.ok("put-back", "Kund AB/Rum", at)["changed"]
+    assert shop.run("put-back", "Kund AB/Rum", "nonsense").code == 64
+    assert shop.run("put-back", "Kund AB/Rum", "1999-01-01").code == 11

@@ -14,6 +14,7 @@ from auth.rights import Standing
 from auth.roles import GranteeKind, Role
 from config.clock import now_us
 from config.errors import MellanrumError
+from config.ids import NOBODY
 from providers.drive import Drive
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
@@ -84,6 +85,8 @@ def _keep_and_drop(drive: Drive, path: Path) -> None:
 
 #: Moments before the document came to folders, or to have the content it has.
 MOMENTS: dict[str, int] = {}
+#: What was deleted in folders.
+GONE: dict[str, bytes] = {}
 
 
 def _moment(subject: Subject) -> int:
@@ -112,6 +115,8 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "comment": lambda s: s.drive.comment(s.document, 1, "som skickades"),
     "compare": lambda s: list(s.drive.compare(s.folder, _moment(s))),
     "put_back": lambda s: s.drive.put_back(s.folder, _moment(s)),
+    "trash": lambda s: s.drive.trash(s.folder),
+    "undelete": lambda s: s.drive.undelete(s.folder, GONE.get(str(s.folder), NOBODY)),
     "put": lambda s: store(s.drive, s.folder.joined("Ny.txt"), b"new"),
     "put_over": lambda s: store(s.drive, s.document, b"other"),
     "edit": lambda s: _edit(s.drive, s.document, create=False),
@@ -158,6 +163,9 @@ def _prepare(world: World, space: str, name: str, role: str, **grant: Any) -> tu
     operator, keeper = world.installation.operator(), world.drive("keeper")
     world.installation.spaces.make_folders(operator, world.spaces[space].id, [parse(f"/{name}/Bort")])
     seen = f"/Kund AB – {space}/{name}"
+    if name == "undelete":
+        GONE[f"/{space}/{name}"] = store(keeper, f"{seen}/Borta.txt", b"gone").id
+        keeper.delete(parse(f"{seen}/Borta.txt"))
     MOMENTS[f"/{space}/{name}"] = now_us()
     if role == "uploader":
         world.grant("colleague", space, Role.UPLOADER, f"/{name}")

@@ -1,0 +1,288 @@
+"""What was deleted and stands nowhere, newest first; and the way back, with the same identity and the whole history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, tuple_
+
+from auth.roles import Action
+from config.ids import NOBODY, new_id
+from config.queries import Query
+from providers import tables
+from providers.catalogue import noise
+from providers.catalogue.change import ChangeKind, Lineage
+from providers.catalogue.lineage import Link, carried_away, links_of
+from providers.catalogue.nodes import Node
+from providers.catalogue.past import PastTree
+from providers.catalogue.standing import Standing, last_standings, standing_at, standings
+from providers.drive.comparing import folder_at
+from providers.drive.guards import chain_slots, free_slot, require_unlocked
+from providers.drive.history import author_shown
+from providers.drive.places import Place
+from providers.drive.rivals import require_walls
+from providers.drive.session import Session
+from providers.drive.targets import has_inner_rights, target
+from providers.drive.transaction import Look, Transaction, node_facts
+from providers.errors import FolderGone, NameTaken, NotFound, TargetExists
+from providers.model import NO_CONDITIONS, Deleted, Item
+from providers.noise import is_noise_name
+from providers.paths import DEPTH_MAX, Path
+
+_C = tables.closed_entry.c
+_ORDER = (_C.to_change, _C.parent, _C.lane, _C.folded)
+_COLUMNS = (
+    _C.node, _C.parent, _C.lane, _C.folded, _C.name, _C.space, _C.is_folder, _C.created, _C.from_change, _C.to_change,
+)  # fmt: skip
+#: How many entries are read at once. Those that returned, or stand elsewhere, are among them.
+_BATCH = 200
+_CLOSED = (
+    select(*_COLUMNS).where(_C.space == bindparam("space")).order_by(*(each.desc() for each in _ORDER)).limit(_BATCH)
+)
+_NEWEST = Query(_CLOSED)
+_NAMED = Query(
+    select(*_COLUMNS)
+    .where(_C.parent == bindparam("parent"), _C.folded == bindparam("folded"))
+    .order_by(_C.to_change.desc())
+    .limit(_BATCH)
+)
+_OLDER = Query(
+    _CLOSED.where(
+        tuple_(*_ORDER) < tuple_(bindparam("number"), bindparam("parent"), bindparam("lane"), bindparam("folded")),
+        _C.to_change <= bindparam("number"),
+    )
+)
+_CHANGES = Query(
+    select(tables.change.c.number, tables.change.c.at, tables.change.c.principal, tables.change.c.organisation).where(
+        tables.change.c.space == bindparam("space"), tables.change.c.number.in_(bindparam("numbers", expanding=True))
+    )
+)
+
+
+class _Made(NamedTuple):
+    """When a change was made, in microseconds, and by whom."""
+
+    at: int
+    principal: bytes
+    organisation: bytes
+
+
+def trash(
+    session: Session, path: Path, limit: int, after: bytes | None, *, named: str | None, everything: bool
+) -> tuple[list[Deleted], bytes | None]:
+    """Return at most `limit` of what was deleted in the folder at `path`, newest first, from behind the one `after`;
+    and the id of the last, if there may be more.
+    """
+    with session.look() as look:
+        can = _Trash(look, folder_at(look, path, Action.LIST))
+        if named is not None:
+            return can.named(named, everything=everything)[:limit], None
+        found: list[Deleted] = []
+        for entry in can.entries(after, everything=everything):
+            found.append(entry)
+            if len(found) == limit:
+                return found, entry.id
+        return found, None
+
+
+class _Trash:
+    """The trash of one folder, as one principal sees it."""
+
+    def __init__(self, look: Look, place: Place) -> None:
+        self._look = look
+        self._place = place
+        self._root = Path(place.path.segments[: len(place.path.segments) - len(place.chain) + 1])
+        self._chains: dict[tuple[bytes, int], tuple[Node, ...]] = {}
+
+    def entries(self, after: bytes | None, *, everything: bool) -> Iterator[Deleted]:
+        """Yield what was deleted, newest first, from behind the one with the id `after`."""
+        connection, space = self._look.connection, self._place.space.id
+        last = None if after is None else last_standings(connection, [after]).get(after)
+        while True:
+            if last is None:
+                rows = _NEWEST.rows(connection, space=space)
+            else:
+                slot = {"parent": last.parent, "lane": last.lane, "folded": last.folded}
+                rows = _OLDER.rows(connection, space=space, number=last.to_change, **slot)
+            batch = [Standing(*row) for row in rows]
+            yield from self._told(batch, everything=everything)
+            if len(batch) < _BATCH:
+                return
+            last = batch[-1]
+
+    def named(self, name: str, *, everything: bool) -> list[Deleted]:
+        """Return what was deleted under a name in the folder itself, newest first."""
+        folder = self._place.node
+        folded = self._look.storage.names.folded(folder.space, folder.id, name)
+        rows = _NAMED.rows(self._look.connection, parent=folder.id, folded=folded)
+        return list(self._told([Standing(*row) for row in rows], everything=everything))
+
+    def entry(self, node: bytes) -> tuple[Standing, tuple[Node, ...]] | None:
+        """Return where a node stood last, and the nodes from the root down to it then; None if it is not in here."""
+        held = last_standings(self._look.connection, [node]).get(node)
+        if held is None or held.to_change is None or held.space != self._place.space.id:
+            return None
+        chain = self._chain(held)
+        return (held, chain) if self._is_here(chain) else None
+
+    def _told(self, batch: Sequence[Standing], *, everything: bool) -> Iterator[Deleted]:
+        look = self._look
+        ever = standings(look.connection, {each.node for each in batch})
+        gone = [each for each in batch if ever[each.node][-1] == each]
+        stood = {each.node: ever[each.node] for each in gone}
+        numbers = {each.to_change for each in gone} | {held[0].from_change for held in stood.values()}
+        made = _made(look.connection, self._place.space.id, (number for number in numbers if number is not None))
+        went = carried_away(look.connection, stood)
+        for held in gone:
+            chain = self._chain(held)
+            if not self._is_here(chain):
+                continue
+            if everything or not self._is_leftover(held, chain[-1], stood[held.node][0], made, went.get(held.node)):
+                yield self._deleted(held, chain, made, went.get(held.node))
+
+    def _deleted(self, held: Standing, chain: tuple[Node, ...], made: dict[int, _Made], link: Link | None) -> Deleted:
+        look, node = self._look, chain[-1]
+        assert held.to_change is not None
+        by = made[held.to_change]
+        names = [look.resolver.shown_name(each) for each in chain[1:]]
+        return Deleted(
+            id=held.node,
+            name=names[-1],
+            path=Path((*self._root.segments, *names)),
+            is_folder=held.is_folder,
+            size=node.size,
+            version=node.version,
+            at=by.at,
+            by=author_shown(look, self._place.space, by.principal, by.organisation),
+            replaced=None if link is None or link.kind != Lineage.REPLACED else self._path_of(link.node),
+        )
+
+    def _path_of(self, node: bytes) -> Path | None:
+        """Return where a node stands, if that is seen."""
+        tree, connection = self._look.storage.tree, self._look.connection
+        found = tree.by_id(connection, node)
+        chain = () if found is None else tree.ancestry(connection, found)
+        if not chain or not self._look.sight.sees(chain, self._look.at):
+            return None
+        return Path((*self._root.segments, *(self._look.resolver.shown_name(each) for each in chain[1:])))
+
+    def _chain(self, held: Standing) -> tuple[Node, ...]:
+        """Return the nodes from the root down to what stood there, as it was just before it went."""
+        connection, names = self._look.connection, self._look.storage.names
+        assert held.to_change is not None
+        number = held.to_change - 1
+        key = (held.parent, number)
+        if key not in self._chains:
+            if len(self._chains) > _BATCH:
+                self._chains.clear()
+            self._chains[key] = self._above(held.parent, number)
+        node = PastTree(names, number).nodes_of(connection, [held])[0]
+        return (*self._chains[key], node)
+
+    def _above(self, folder: bytes, number: int) -> tuple[Node, ...]:
+        """Return the nodes down to a folder as of a change; those in the trash then, as they stood last."""
+        connection, tree = self._look.connection, PastTree(self._look.storage.names, number)
+        chain: list[Node] = []
+        while folder and len(chain) <= DEPTH_MAX + 1:
+            held = standing_at(connection, folder, number) or last_standings(connection, [folder]).get(folder)
+            if held is None:
+                break
+            chain += tree.nodes_of(connection, [held])
+            folder = held.parent
+        return tuple(reversed(chain))
+
+    def _is_here(self, chain: tuple[Node, ...]) -> bool:
+        """Return whether it was deleted in this folder, and may be seen."""
+        if self._place.node.id not in {node.id for node in chain[:-1]} or chain[0].id != self._place.space.id:
+            return False
+        decision = self._look.sight.decide(Action.LIST, chain, self._look.at)
+        return decision.allowed and decision.history
+
+    def _is_leftover(
+        self, held: Standing, node: Node, first: Standing, made: dict[int, _Made], link: Link | None
+    ) -> bool:
+        """Return whether nobody misses it: it has nothing of its own, or was but a step of a program that saved."""
+        if held.is_folder:
+            return False
+        if not node.version or (link is not None and link.kind == Lineage.CONTINUED):
+            return True
+        shares = any(each.kind == Lineage.SHARES for each in links_of(self._look.connection, node.id))
+        if shares and node.version == 1:
+            return True
+        assert held.to_change is not None
+        begun, ended = made.get(first.from_change), made[held.to_change]
+        if begun is None or begun.principal != ended.principal:
+            return False
+        return ended.at - begun.at < self._look.storage.identity_window_us
+
+
+def _made(connection: Connection, space: bytes, numbers: Iterable[int]) -> dict[int, _Made]:
+    return {row[0]: _Made(*row[1:]) for row in _CHANGES.rows(connection, space=space, numbers=sorted(numbers))}
+
+
+def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item:
+    """Let what was deleted in the folder at `path` stand again, with all in it: under its old name, or at `to`."""
+
+    def work(tx: Transaction) -> Item:
+        found = _Trash(tx, folder_at(tx, path, Action.RESTORE)).entry(node)
+        if found is None:
+            raise NotFound
+        held, chain = found
+        goal, standing = _goal(tx, chain, held) if to is None else _chosen(tx, to, held)
+        gone = PastTree(tx.storage.names, tx.storage.tree.number(tx.connection, held.space) or 0)
+        now = gone.nodes_of(tx.connection, [held])[0]
+        after = reopened(tx, goal, now, standing)
+        tx.finish(ChangeKind.RESTORE, after, "restore", facts={} if now.is_folder else node_facts(now))
+        return tx.item(after)
+
+    return session.commit([path] if to is None else [path, to], work)
+
+
+def reopened(tx: Transaction, goal: Place, now: Node, standing: Node) -> Place:
+    """Let `now`, which stands nowhere, stand in the folder `goal` under the name and in the lane of `standing`."""
+    inner = has_inner_rights(tx, goal.space.id)
+    path = goal.path.joined(tx.resolver.shown_name(standing))
+    slot = free_slot(tx, goal, standing.name, standing.lane)
+    require_unlocked(tx, [*chain_slots(goal.chain), slot], NO_CONDITIONS, path, membership=True)
+    after = now._replace(parent=goal.node.id, lane=standing.lane, folded=slot.folded, name=standing.name)
+    if not after.is_folder and not after.version:
+        after = after._replace(version_id=new_id())
+    change = tx.change(goal.space.id)
+    change.open_all([after])
+    after = after._replace(from_change=change.number, revision=change.number)
+    if is_noise_name(after.name):
+        noise.remove(tx.connection, [(after.parent, after.lane, after.folded)])
+    if inner:
+        tx.bump()
+        require_walls(tx.storage, tx.connection, goal.space)
+    return Place(path, goal.space, (*goal.chain, after), goal.tree, None)
+
+
+def _goal(tx: Transaction, chain: tuple[Node, ...], held: Standing) -> tuple[Place, Node]:
+    """Return the folder it stood in, and how it stood there. Raises FolderGone, NameTaken, and what forbids."""
+    tree = tx.storage.tree
+    folder = tree.by_id(tx.connection, held.parent)
+    above = () if folder is None else tree.ancestry(tx.connection, folder)
+    if not above or not tx.sight.sees(above, tx.at):
+        raise FolderGone
+    info = tx.sight.spaces[held.space]
+    shown = (tx.sight.shown[info.id], *(tx.resolver.shown_name(each) for each in above[1:]))
+    goal = Place(Path(shown), info, above, tree, None)
+    tx.allow(Action.RESTORE, goal)
+    if tree.in_lane(tx.connection, goal.node, held.lane, chain[-1].name) is not None:
+        raise NameTaken
+    return goal, chain[-1]
+
+
+def _chosen(tx: Transaction, to: Path, held: Standing) -> tuple[Place, Node]:
+    """Return the folder of a name that was chosen, and how it shall stand there."""
+    found = target(tx, to, Action.RESTORE)
+    if found.node is not None:
+        raise TargetExists
+    if found.space.id != held.space:
+        raise NotFound
+    tx.allow(Action.RESTORE, found.parent)
+    lane = found.lane if not held.is_folder else NOBODY
+    bare = PastTree(tx.storage.names, held.from_change).nodes_of(tx.connection, [held])[0]
+    return found.parent, bare._replace(name=to.name, lane=lane)
