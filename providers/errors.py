@@ -69,6 +69,12 @@ class FolderGone(ParentMissing):
     """
 
 
+class NotJoined(DriveError):
+    """That version was not joined to the document by its name: there is nothing to set apart. Nothing was changed."""
+
+    exit_code = 14
+
+
 class NotAFolder(DriveError):
     """A document stands where a folder is needed. Nothing was changed."""
 

@@ -336,6 +336,16 @@ class Change:
         _VERSION.run_many(self._connection, found)
         self._rows.extend(map(rows.version_added, found))
 
+    def add_copies(self, node: Node, made: Sequence[tuple[NewVersion, Mapping[Any, Any]]]) -> None:
+        """Give a new document, whose entry shows the last of them, versions made when and by whom other rows say."""
+        found: list[dict[str, Any]] = []
+        for number, (new, row) in enumerate(made, start=1):
+            author = Author(row["principal"], row["organisation"], Via(row["via"]))
+            previous = found[-1]["mac"] if found else b""
+            found.append(self._version(node.id, number, previous, new, author) | {"at": row["at"]})
+        _VERSION.run_many(self._connection, found)
+        self._rows.extend(map(rows.version_added, found))
+
     def _record_version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> None:
         row = self._version(node, number, previous, new, author)
         _VERSION.run(self._connection, **row)

@@ -17,6 +17,8 @@ from providers.drive import (
     properties,
     putting_back,
     restoring,
+    returning,
+    splitting,
     trash,
     trees,
 )
@@ -240,6 +242,14 @@ class Drive:
         """
         return trash.undelete(self._session, path, node, to)
 
+    @operation(Action.RESTORE, Effect.CHANGE)
+    def split(self, path: Path, number: int, to: str | None = None) -> Item:
+        """Undo a joining by name: what stands at `path` keeps the name as a document of its own, with the versions from
+        `number` on; the document of before goes to the trash, its version before that on top again, or stands under the
+        name `to` beside it. Raises NotJoined for a version that was not joined.
+        """
+        return splitting.split(self._session, path, number, to)
+
     @operation(Action.LIST, Effect.NONE)
     def compare(self, path: Path, before_us: int, after_us: int | None = None) -> Iterator[Difference]:
         """Yield what differs in a folder, or a whole space, between two moments; without `after_us`, until now.
@@ -355,6 +365,9 @@ class Drive:
         carried = self._noise_carried(source, goal, conditions, overwrite=overwrite, moves=False)
         if carried is not None:
             return carried
+        returned = returning.come_back(self._session, source, goal, modified, conditions)
+        if returned is not None:
+            return returned
         return trees.copy(
             self._session, source, goal, overwrite=overwrite, deep=deep, modified=modified, conditions=conditions
         )

@@ -26,7 +26,7 @@ from providers.drive.session import Session
 from providers.drive.targets import has_inner_rights, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import FolderGone, NameTaken, NotFound, TargetExists
-from providers.model import NO_CONDITIONS, Deleted, Item
+from providers.model import NO_CONDITIONS, Conditions, Deleted, Item
 from providers.noise import is_noise_name
 from providers.paths import DEPTH_MAX, Path
 
@@ -177,7 +177,8 @@ class _Trash:
             if len(self._chains) > _BATCH:
                 self._chains.clear()
             self._chains[key] = self._above(held.parent, number)
-        node = PastTree(names, number).nodes_of(connection, [held])[0]
+        # The change that took it away may have given it its last version.
+        node = PastTree(names, held.to_change).nodes_of(connection, [held])[0]
         return (*self._chains[key], node)
 
     def _above(self, folder: bytes, number: int) -> tuple[Node, ...]:
@@ -239,12 +240,12 @@ def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item
     return session.commit([path] if to is None else [path, to], work)
 
 
-def reopened(tx: Transaction, goal: Place, now: Node, standing: Node) -> Place:
+def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions: Conditions = NO_CONDITIONS) -> Place:
     """Let `now`, which stands nowhere, stand in the folder `goal` under the name and in the lane of `standing`."""
     inner = has_inner_rights(tx, goal.space.id)
     path = goal.path.joined(tx.resolver.shown_name(standing))
     slot = free_slot(tx, goal, standing.name, standing.lane)
-    require_unlocked(tx, [*chain_slots(goal.chain), slot], NO_CONDITIONS, path, membership=True)
+    require_unlocked(tx, [*chain_slots(goal.chain), slot], conditions, path, membership=True)
     after = now._replace(parent=goal.node.id, lane=standing.lane, folded=slot.folded, name=standing.name)
     if not after.is_folder and not after.version:
         after = after._replace(version_id=new_id())
@@ -278,11 +279,11 @@ def _goal(tx: Transaction, chain: tuple[Node, ...], held: Standing) -> tuple[Pla
 def _chosen(tx: Transaction, to: Path, held: Standing) -> tuple[Place, Node]:
     """Return the folder of a name that was chosen, and how it shall stand there."""
     found = target(tx, to, Action.RESTORE)
-    if found.node is not None:
-        raise TargetExists
     if found.space.id != held.space:
         raise NotFound
     tx.allow(Action.RESTORE, found.parent)
-    lane = found.lane if not held.is_folder else NOBODY
+    lane = held.lane if found.parent.node.id == held.parent else NOBODY
+    if found.node is not None or tx.storage.tree.in_lane(tx.connection, found.parent.node, lane, to.name) is not None:
+        raise TargetExists
     bare = PastTree(tx.storage.names, held.from_change).nodes_of(tx.connection, [held])[0]
     return found.parent, bare._replace(name=to.name, lane=lane)

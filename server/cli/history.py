@@ -25,8 +25,10 @@ _MOMENT = "2026-10-31 (its end), 2026-10-31T120000Z as in .history, or 2026-10-3
 
 def add_to(nouns: Noun) -> None:
     """Add these commands."""
-    command = nouns.command("history", show, "Show the versions of a document.")
-    command.add_argument("path", metavar="SPACE/PATH", help=_WHERE)
+    command = nouns.command("history", show, "Show the versions of a document; or undo that two were joined by a name.")
+    command.add_argument("path", metavar="SPACE/PATH", help=f"{_WHERE}; or the word split, and then SPACE/PATH NUMBER")
+    command.add_argument("cut", metavar="SPACE/PATH NUMBER", nargs="*", help="set apart what was joined from NUMBER on")
+    command.add_argument("--to", metavar="NAME", help="with split: where the document of before shall stand beside it")
     command = nouns.command("restore", restore, "Let an earlier version of a document be its newest again.")
     command.add_argument("path", metavar="SPACE/PATH", help=_WHERE)
     command.add_argument("number", metavar="NUMBER", help="of the version, as `history` shows it")
@@ -50,7 +52,9 @@ def add_to(nouns: Noun) -> None:
 
 
 def show(desk: Desk, options: argparse.Namespace) -> Answer:
-    """Show the versions of a document."""
+    """Show the versions of a document; `history split SPACE/PATH NUMBER` sets apart what was joined."""
+    if options.cut or options.to is not None:
+        return _split(desk, options)
     spot = find.spot(desk, options.path)
     drive = spot.drive(desk, looks=True)
     try:
@@ -68,6 +72,17 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
         told = f"Another document of this name was deleted {moment(earlier.at)}."
         lines.append(f"{told} Its history is kept: {_undelete(spot, earlier)} --to PATH")
     return Answer(document, lines)
+
+
+def _split(desk: Desk, options: argparse.Namespace) -> Answer:
+    if options.path != "split" or len(options.cut) != 2:
+        raise Misused(problem="Say history SPACE/PATH, or history split SPACE/PATH NUMBER", command="mellanrum history")
+    spot = find.spot(desk, options.cut[0])
+    number = _number(options.cut[1], "mellanrum history")
+    item = spot.drive(desk).split(spot.path, number, options.to)
+    where = "in the trash" if options.to is None else f"called {options.to}"
+    said = f"{options.cut[0]} is a document of its own from version {number} on; the one of before is {where}."
+    return Answer({"document": id_text(item.id), "path": str(spot.inner)}, [said])
 
 
 def _deleted_at(drive: Drive, spot: Spot) -> Deleted | None:

@@ -104,3 +104,16 @@ def test_compare_and_put_back(shop: Shop, drive: Drive) -> None:
     assert not shop.ok("put-back", "Kund AB/Rum", at)["changed"]
     assert shop.run("put-back", "Kund AB/Rum", "nonsense").code == 64
     assert shop.run("put-back", "Kund AB/Rum", "1999-01-01").code == 11
+
+
+def test_what_was_joined_is_split(shop: Shop, drive: Drive) -> None:
+    first = store(drive, PLACE, b"one").id
+    drive.delete(PLACE)
+    store(drive, PLACE, b"another")
+    told = shop.ok("history", "Kund AB/Rum/a.txt")
+    assert (told["document"], [each["came"] for each in told["versions"]]) == (first.hex(), ["written", "continued"])
+    apart = shop.ok("history", "split", "Kund AB/Rum/a.txt", 2, "--to", "before.txt")
+    assert apart["document"] != first.hex()
+    assert fetch(drive, PLACE.parent.joined("before.txt")) == b"one"
+    assert shop.run("history", "split", "Kund AB/Rum/a.txt", 1).code == 14
+    assert shop.run("history", "Kund AB/Rum/a.txt", "2").code == 64

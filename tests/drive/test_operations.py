@@ -117,6 +117,7 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "put_back": lambda s: s.drive.put_back(s.folder, _moment(s)),
     "trash": lambda s: s.drive.trash(s.folder),
     "undelete": lambda s: s.drive.undelete(s.folder, GONE.get(str(s.folder), NOBODY)),
+    "split": lambda s: s.drive.split(s.document, 2),
     "put": lambda s: store(s.drive, s.folder.joined("Ny.txt"), b"new"),
     "put_over": lambda s: store(s.drive, s.document, b"other"),
     "edit": lambda s: _edit(s.drive, s.document, create=False),

@@ -163,7 +163,7 @@ def test_what_moved_in_from_elsewhere_goes_home_or_to_the_trash(world: World) ->
     moment = now(world)
     mia.move(annan.joined("a"), FOLDER.joined("a"), overwrite=False)
     mia.move(annan.joined("b"), FOLDER.joined("b"), overwrite=False)
-    store(mia, annan.joined("b"), b"another")
+    store(world.drive("max"), annan.joined("b"), b"another")
     other = mia.stat(annan.joined("b")).id
     mia.put_back(FOLDER, moment)
     assert mia.stat(annan.joined("a")).id == kept.id

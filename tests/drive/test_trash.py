@@ -70,7 +70,7 @@ def test_where_its_name_is_taken_or_its_folder_gone_it_goes_elsewhere(world: Wor
     mia, max_ = world.drive("mia"), world.drive("max")
     item = store(mia, DOCUMENT, b"one")
     max_.delete(DOCUMENT)
-    other = store(max_, DOCUMENT, b"another").id
+    other = store(mia, DOCUMENT, b"another").id
     with pytest.raises(NameTaken):
         mia.undelete(FOLDER, item.id)
     with pytest.raises(TargetExists):
