@@ -297,6 +297,16 @@ class Keyring:
             self._spaces.pop(identity, None)
             self._organisations.pop(identity, None)
 
+    def forget_destroyed(self) -> None:
+        """Let go of keys that another process destroyed."""
+        if not self._spaces and not self._organisations:
+            return
+        standing = set(self.keystore.list())
+        with self._guard:
+            for kept in (self._spaces, self._organisations):
+                for identity in kept.keys() - standing:
+                    del kept[identity]
+
     def rewrap(self, root: RootKey) -> int:
         """Wrap every key with a new root; return how many. After an interruption it goes on where it stopped."""
         changed = 0

@@ -21,11 +21,13 @@ from auth.rights import Principal
 from config import schema
 from config.clock import SECOND_US, now_us
 from config.database import Database
-from config.errors import AlreadyInitialised, NotInitialised
+from config.errors import AlreadyInitialised, MellanrumError, NotInitialised
 from config.ids import new_id
+from config.logging import get_log
 from config.settings.schema import Settings
 from providers.audit.checkpoints import Checkpoints
 from providers.audit.journal import ReadJournal
+from providers.audit.lease import Lease
 from providers.audit.log import AuditLog
 from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive
@@ -42,8 +44,14 @@ from providers.vault.local import LocalStore
 from providers.vault.vault import Vault
 from providers.verify import Finding, Progress, verify
 
+log = get_log("installation")
+
 #: How often what ran out is forgotten.
 SWEEP_SECONDS = 60.0
+#: How often spaces are thinned, and packs written anew without what was erased.
+TIDY_SECONDS = 3600.0
+#: How long a sweep that is under way is waited for at the end; it may be interrupted anywhere.
+CLOSE_SECONDS_MAX = 10.0
 
 
 class Installation:
@@ -85,6 +93,8 @@ class Installation:
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
         self._next_sweep = 0.0
+        self._next_tidy = time.monotonic() + TIDY_SECONDS
+        self._tidying: threading.Thread | None = None
         self._seen_epoch = 0
 
     # --- beginning
@@ -128,6 +138,8 @@ class Installation:
 
     def close(self) -> None:
         """Write out what waits, and let go of files and connections."""
+        if self._tidying is not None:
+            self._tidying.join(CLOSE_SECONDS_MAX)
         self.audit.flush_unseen(everything=True)
         self.journal.close()
         self.vault.close()
@@ -160,6 +172,7 @@ class Installation:
             self.checkpoints.advance()
             self._free_locks()
             self._sweep()
+            self._tidy()
         finally:
             self._ticking.release()
 
@@ -169,6 +182,7 @@ class Installation:
             epoch = self.authenticator.epoch(connection)
         if epoch != self._seen_epoch:
             release_lost(self.storage)
+            self.keyring.forget_destroyed()
             self._seen_epoch = epoch
 
     def _sweep(self) -> None:
@@ -178,6 +192,28 @@ class Installation:
         self.authenticator.throttle.sweep()
         drop_stale(self.storage)
         self.locks.forget_lapsed()
+
+    def _tidy(self) -> None:
+        """Now and then, beside all else and in one process: thin spaces, and sweep what was erased out of the packs."""
+        if time.monotonic() < self._next_tidy:
+            return
+        self._next_tidy = time.monotonic() + TIDY_SECONDS
+        if self._tidying is None or not self._tidying.is_alive():
+            self._tidying = threading.Thread(target=self.tidy, name="tidy", daemon=True)
+            self._tidying.start()
+
+    def tidy(self) -> None:
+        """Thin the spaces for which that is settled, and let what was erased leave the packs once its grace is over."""
+        lease = Lease(self.database, b"tidy", seconds=int(TIDY_SECONDS))
+        if not lease.held():
+            return
+        try:
+            self.erasures.thin_all(self.operator(), self.settings.zone)
+            self.erasures.sweep()
+        except MellanrumError as error:
+            log.error("tidy_failed", error)
+        finally:
+            lease.release()
 
     def verify(self, progress: Progress = lambda stage, done: None) -> Iterator[Finding]:
         """Yield all that does not hold of what is stored."""

@@ -167,6 +167,25 @@ class SpaceInfo:
     thinning: Thinning | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a space takes, in bytes. Those of documents, versions and drafts are plain; `sealed` is what the packs hold.
+
+    `per_day_30` and `per_day_90`: how many sealed bytes a day it grew by, of late. `full_at`: when, in microseconds,
+    its quota would be used up if it went on so; None: never, or there is none.
+    """
+
+    current: int
+    earlier: int
+    trash: int
+    drafts: int
+    sealed: int
+    quota: int | None
+    per_day_30: int
+    per_day_90: int
+    full_at: int | None
+
+
 ACTIVE, FROZEN, ARCHIVED = 0, 1, 2
 
 

@@ -26,7 +26,8 @@ from providers.drive.sight import space_info
 from providers.drive.storage import Storage
 from providers.drive.transaction import Transaction
 from providers.errors import Forbidden, NotFound, TargetExists
-from providers.model import ACTIVE, SpaceInfo, Thinning
+from providers.holding.usage import usage_of
+from providers.model import ACTIVE, SpaceInfo, Thinning, Usage
 from providers.paths import ROOT, Path, check_name, fold
 
 T = TypeVar("T")
@@ -143,6 +144,12 @@ class Spaces:
             "quota_bytes": info.quota_bytes, "created_at": info.created_at, "ended_at": None,
             "retention_seconds": None, "is_held": False, "thin_all_days": None, "thin_daily_days": None,
         }  # fmt: skip
+
+    def usage(self, space: bytes) -> Usage:
+        """Return what a space takes, and when it would be full. Walks its tree. Raises NotFound."""
+        info = self.get(space)
+        with self._storage.database.read() as connection:
+            return usage_of(connection, info, now_us())
 
     def make_folders(self, actor: Principal, space: bytes, folders: Iterable[Path]) -> None:
         """Make those of `folders` that do not stand yet, with the folders they lie in, as one change."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, null, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, null, select, update
 
 from auth.keyring import Keyring
 from config.database import Database
@@ -53,6 +53,12 @@ _PAIR = Query(
     select(_VERSION).where(
         _VERSION.c.node == bindparam("node"), _VERSION.c.number.between(bindparam("before"), bindparam("number"))
     )
+)
+_ERASED = Query(
+    select(_VERSION.c.node)
+    .where(_VERSION.c.node.in_(bindparam("nodes", expanding=True)))
+    .group_by(_VERSION.c.node)
+    .having(func.count(_VERSION.c.erased_in) == func.count())
 )
 _ALL = select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number)
 
@@ -123,6 +129,11 @@ def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes,
 def versions(connection: Connection, node: bytes) -> Sequence[RowMapping]:
     """Return all versions of a document, oldest first."""
     return connection.execute(_ALL, {"node": node}).mappings().all()
+
+
+def erased_among(connection: Connection, nodes: Sequence[bytes]) -> set[bytes]:
+    """Return those of some documents that were erased, with every version they had."""
+    return {node for (node,) in _ERASED.rows(connection, nodes=list(nodes))}
 
 
 def sha256_of(keyring: Keyring, row: Mapping[Any, Any]) -> bytes:

@@ -85,14 +85,15 @@ def _cut(look: Look, path: Path, number: int) -> _Cut:
     if place.node.is_folder:
         raise IsAFolder
     shown = shown_at(look, place)
-    taken = [each.row for each in shown if each.number >= number]
-    kept = [each.row for each in shown if each.number < number]
+    readable = [each for each in shown if each.row["erased_in"] is None]
+    taken = [each.row for each in readable if each.number >= number]
+    kept = [each.row for each in readable if each.number < number]
     if not any(each.number == number for each in shown):
         raise NotFound
     node, own = own_number(look.connection, place.node.id, number)
     links = links_of(look.connection, node)
     joined = any(link.kind == Lineage.CONTINUED and link.number == own for link in links)
-    if node != place.node.id or not joined or not kept:
+    if node != place.node.id or not joined or not (kept and taken):
         raise NotJoined
     taken = [_read(look, row) for row in taken]
     return _Cut(place, own, taken, _read(look, kept[-1]))

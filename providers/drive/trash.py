@@ -11,7 +11,7 @@ from auth.roles import Action
 from config.ids import NOBODY, new_id
 from config.queries import Query
 from providers import tables
-from providers.catalogue import noise
+from providers.catalogue import contents, noise
 from providers.catalogue.change import ChangeKind, Lineage
 from providers.catalogue.lineage import Link, carried_away, links_of
 from providers.catalogue.nodes import Node
@@ -123,13 +123,16 @@ class _Trash:
         held = last_standings(self._look.connection, [node]).get(node)
         if held is None or held.to_change is None or held.space != self._place.space.id:
             return None
+        if contents.erased_among(self._look.connection, [node]):
+            return None
         chain = self._chain(held)
         return (held, chain) if self._is_here(chain) else None
 
     def _told(self, batch: Sequence[Standing], *, everything: bool) -> Iterator[Deleted]:
         look = self._look
         ever = standings(look.connection, {each.node for each in batch})
-        gone = [each for each in batch if ever[each.node][-1] == each]
+        erased = contents.erased_among(look.connection, list(ever))
+        gone = [each for each in batch if ever[each.node][-1] == each and each.node not in erased]
         stood = {each.node: ever[each.node] for each in gone}
         numbers = {each.to_change for each in gone} | {held[0].from_change for held in stood.values()}
         made = _made(look.connection, self._place.space.id, (number for number in numbers if number is not None))

@@ -185,7 +185,10 @@ class _Planner:
             part = self._gone[start : start + _BATCH]
             held = last_standings(connection, [node.id for node in part])
             found = {node.id: node for node in newest.nodes_of(connection, list(held.values()))}
+            erased = contents.erased_among(connection, [node.id for node in part])
             for then in part:
+                if then.id in erased:
+                    continue  # it went for good, its name along with it
                 now = found[then.id]
                 if not then.is_folder and not now.version:
                     now = now._replace(version_id=new_id())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -28,7 +29,9 @@ from providers.holding.erasing import Contents, Gone, Which, erase, forget_names
 from providers.holding.errors import ErasedBefore, NotADocument, NotPending, SecondPersonNeeded, SupplierStays
 from providers.holding.model import Elsewhere, Erasure, Kind, State, Words, erasure, subject_of
 from providers.holding.sweeping import Sweeper, Swept, grace_over
+from providers.holding.thinning import thinnable
 from providers.model import SpaceInfo
+from providers.paths import Path
 
 _E = tables.erasure.c
 _FIELDS: Mapping[str, Any] = {"space": None, "customer": None, "node": None, "number": None}
@@ -72,10 +75,7 @@ class Erasures:
             rules.require_keeper(tx.principal)
             paths = self._checked(tx, kind, named)
             words = Words(reason, actor.name, actor.id.hex(), subject_of(kind, **named), paths=paths)
-            row = {
-                "id": identity, "kind": int(kind), "state": int(State.REQUESTED), **named, "requested_at": tx.at,
-                "done_at": None, "change": None, "swept_at": None, "words": words.sealed(storage.keyring, identity),
-            }  # fmt: skip
+            row = self._row(identity, kind, tx.at, words, named)
             connection.execute(insert(tables.erasure), row)
             made = erasure(storage.keyring, row)
             personal = {"path": paths[0]} if paths else {}
@@ -83,6 +83,12 @@ class Erasures:
             return made
 
         return storage.database.apply(work, order=what.get("space") or b"")
+
+    def _row(self, identity: bytes, kind: Kind, at: int, words: Words, named: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "id": identity, "kind": int(kind), "state": int(State.REQUESTED), **named, "requested_at": at,
+            "done_at": None, "change": None, "swept_at": None, "words": words.sealed(self._storage.keyring, identity),
+        }  # fmt: skip
 
     def _checked(self, tx: Transaction, kind: Kind, named: Mapping[str, Any]) -> tuple[str, ...]:
         """Raise what keeps this from being erased; return the paths that a document stood at, newest first."""
@@ -210,6 +216,54 @@ class Erasures:
         }  # fmt: skip
         tx.connection.execute(update(tables.erasure).where(_E.id == found.id).values(**values))
 
+    # --- thinning
+
+    def thinnable(self, space: bytes, zone: tzinfo) -> list[Mapping[Any, Any]]:
+        """Return the rows of the versions that a space's thinning lets go of now."""
+        with self._storage.database.read() as connection:
+            row = connection.execute(select(tables.space).where(tables.space.c.id == space)).mappings().one()
+            info = space_info(self._storage.keyring, row)
+            return thinnable(connection, info, self._storage.database.now_us(connection), zone)
+
+    def thin(self, actor: Principal, space: bytes, zone: tzinfo) -> Erasure | None:
+        """Let go of what a space's thinning no longer keeps, as one change; return what was done, None if nothing."""
+        rules.require_keeper(actor)
+        storage, identity = self._storage, new_id()
+        going = self.thinnable(space, zone)
+        if not going:
+            return None
+        known = Contents(storage, space)
+        known.learn(going)
+
+        def work(connection: Connection) -> bool:
+            tx = Transaction(storage, connection, actor, [space])
+            rules.require_keeper(tx.principal)
+            found = thinnable(connection, self._info(tx, space), tx.at, zone)
+            if not found:
+                return False
+            subject = subject_of(Kind.THINNING, space, None, None, None)
+            words = Words("thinning", tx.principal.name, tx.principal.id.hex(), subject)
+            row = self._row(identity, Kind.THINNING, tx.at, words, {**_FIELDS, "space": space})
+            connection.execute(insert(tables.erasure), row)
+            which = [Which(each["node"], each["number"]) for each in found]
+            gone = erase(storage, connection, tx.change(space), which, [], known)
+            self._done(tx, erasure(storage.keyring, row), gone, ())
+            return True
+
+        if not storage.database.apply(work, order=space):
+            return None
+        self.sweeper.review(space)
+        return self.get(identity)
+
+    def thin_all(self, actor: Principal, zone: tzinfo) -> None:
+        """Thin every space for which that is settled."""
+        with self._storage.database.read() as connection:
+            table = tables.space.c
+            chosen = table.thin_all_days.is_not(None) & table.ended_at.is_(None) & table.is_held.is_(False)
+            spaces = list(connection.execute(select(table.id).where(chosen)).scalars())
+        for space in spaces:
+            self.thin(actor, space, zone)
+
     # --- spaces and customers
 
     def _end(self, connection: Connection, actor: Principal, identity: bytes) -> None:
@@ -291,6 +345,11 @@ class Erasures:
         return list(connection.execute(select(table.id).where(chosen)).scalars())
 
     # --- looking, and going on
+
+    def standing(self, space: bytes, path: Path) -> bytes:
+        """Return the document that stands at a path of a space, in whichever lane. Raises NotFound, NotADocument."""
+        with self._storage.database.read() as connection:
+            return subjects.standing(self._storage, connection, space, path)
 
     def all(self) -> list[Erasure]:
         """Return every erasure that was asked for, oldest first."""

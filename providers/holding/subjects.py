@@ -7,13 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from config.ids import NOBODY
 from providers import tables
 from providers.audit.events import Projection
 from providers.drive.storage import Storage
 from providers.errors import NotFound
+from providers.holding.errors import NotADocument
 from providers.holding.model import Elsewhere
 from providers.model import SpaceInfo
-from providers.paths import DEPTH_MAX
+from providers.paths import DEPTH_MAX, Path, fold
 
 _LIVE = tables.entry.c
 _CLOSED = tables.closed_entry.c
@@ -41,6 +43,22 @@ def is_folder(connection: Connection, space: bytes, node: bytes) -> bool:
     if found is None or found.space != space:
         raise NotFound
     return bool(found.is_folder)
+
+
+def standing(storage: Storage, connection: Connection, space: bytes, path: Path) -> bytes:
+    """Return the document at a path of a space, that of a lane if none is in common. Raises NotFound, NotADocument."""
+    tree = storage.tree
+    here = tree.root(connection, space)
+    for depth, name in enumerate(path.segments, start=1):
+        found = [] if here is None else tree.named(connection, here, name, NOBODY)
+        if not found and here is not None and depth == len(path.segments):
+            found = [node for node in tree.children(connection, here) if fold(node.name) == fold(name)]
+        here = found[0] if len(found) == 1 else None
+    if here is None:
+        raise NotFound
+    if here.is_folder:
+        raise NotADocument
+    return here.id
 
 
 def path_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
+from sqlalchemy import Connection, bindparam, delete, func, null, select, update
 
 from config.clock import SECOND_US, now_us
+from config.errors import MellanrumError
 from config.ids import id_text
 from config.statements import Statement
 from providers import tables
@@ -59,6 +61,10 @@ _AT = select(_CHUNK.condemned_at).where(
     _CHUNK.pack == bindparam("pack"),
     _CHUNK.offset == bindparam("offset"),
 )
+
+
+class _InUse(Exception):
+    """An earlier try to write the pack anew has not ended."""
 
 
 class _Again(Exception):
@@ -201,20 +207,27 @@ class Sweeper:
             elif found is not None:
                 swept.freed_bytes += self._repack(space, found, doomed, number)
                 swept.packs += 1
+        except _InUse:
+            return False
         finally:
             claim.release()
         return True
 
     def _repack(self, space: bytes, found: Leftover, doomed: Doomed, number: int) -> int:
-        storage, key = self._storage, {"space": space, "old": found.pack}
+        storage = self._storage
         goal = storage.vault.open_pack(space) if found.kept else None
         new = None if goal is None else goal.id
-        begun = {**key, "new": new, "is_done": False}
-        storage.database.apply(lambda connection: connection.execute(insert(tables.repack), begun), order=space)
-        moved: dict[int, int] = {}
-        if goal is not None:
-            moved = storage.vault.copy_kept(space, found, goal)
-            goal.close()
+        self._begin(space, found.pack, new)
+        try:
+            moved = {} if goal is None else storage.vault.copy_kept(space, found, goal)
+            if goal is not None:
+                goal.close()
+        except MellanrumError:  # no room, or what should stay is damaged
+            if goal is not None:
+                with suppress(MellanrumError):
+                    goal.close()
+            self._undo(space, found.pack, new)
+            raise
 
         def work(connection: Connection) -> int:
             return self._publish(connection, space, found, new, moved, doomed, number)
@@ -222,13 +235,30 @@ class Sweeper:
         try:
             freed = storage.database.apply(work, order=space)
         except _Again:
-            if new is not None:
-                storage.vault.remove_pack(space, new)
-            self._forget(key)
+            self._undo(space, found.pack, new)
             raise
         storage.vault.remove_pack(space, found.pack)
-        self._forget(key)
+        self._forget(space, found.pack)
         return freed
+
+    def _begin(self, space: bytes, old: int, new: int | None) -> None:
+        """Let it be known that a pack is written anew. Raises _InUse if somebody's earlier try has not ended."""
+        row = {"space": space, "old": old, "new": new, "is_done": False}
+        begin = self._storage.database.insert_ignore(tables.repack)
+
+        def work(connection: Connection) -> bool:
+            # An INSERT does not count its rows unasked.
+            return connection.execute(begin, row, execution_options={"preserve_rowcount": True}).rowcount == 1
+
+        if not self._storage.database.apply(work, order=space):
+            if new is not None:
+                self._storage.vault.remove_pack(space, new)
+            raise _InUse
+
+    def _undo(self, space: bytes, old: int, new: int | None) -> None:
+        if new is not None:
+            self._storage.vault.remove_pack(space, new)
+        self._forget(space, old)
 
     def _publish(
         self,
@@ -283,7 +313,7 @@ class Sweeper:
                 continue  # somebody is at it
             if goes is not None:
                 self._storage.vault.remove_pack(space, goes)
-            self._forget({"space": space, "old": row.old})
+            self._forget(space, row.old)
 
     def _is_free(self, space: bytes, pack: int) -> bool:
         try:
@@ -295,10 +325,10 @@ class Sweeper:
         claim.release()
         return True
 
-    def _forget(self, key: dict[str, Any]) -> None:
+    def _forget(self, space: bytes, old: int) -> None:
         table = tables.repack.c
-        gone = delete(tables.repack).where(table.space == key["space"], table.old == key["old"])
-        self._storage.database.apply(lambda connection: connection.execute(gone), order=key["space"])
+        gone = delete(tables.repack).where(table.space == space, table.old == old)
+        self._storage.database.apply(lambda connection: connection.execute(gone), order=space)
 
     def _mark(self, space: bytes, before: int) -> None:
         """Record that all of what was erased before a moment has left the packs, and forget what lay in none."""

@@ -184,6 +184,9 @@ class LocalClaim:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
+    def __del__(self) -> None:
+        self.release()
+
     def release(self) -> None:
         """Let go of it."""
         if self._fd >= 0:

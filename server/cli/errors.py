@@ -71,6 +71,12 @@ class InUse(MellanrumError):
     exit_code = 75
 
 
+class StillInUse(MellanrumError):
+    """{count} packs that hold something erased are in use, or damaged, and were left as they are. Sweep again later."""
+
+    exit_code = 75
+
+
 class WrongPassphrase(MellanrumError):
     """The kit does not open with this passphrase, or was mistyped. Check both, line by line."""
 

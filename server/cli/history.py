@@ -119,6 +119,7 @@ def _version(version: Version) -> dict[str, Any]:
         "origin": version.origin,
         "id": id_text(version.id),
         "sha256": version.sha256,
+        "erased": version.erased,
     }
 
 
@@ -136,7 +137,8 @@ def _told(version: Version) -> str:
     came = _CAME.get(version.came, "")
     if version.came is Came.RESTORED:
         came = f"holds what version {version.origin} holds"
-    return "; ".join(text for text in (version.comment, came) if text)
+    erased = "erased" if version.erased else ""
+    return "; ".join(text for text in (erased, version.comment, came) if text)
 
 
 def restore(desk: Desk, options: argparse.Namespace) -> Answer:

@@ -18,6 +18,7 @@ from server.cli import (
     demo,
     devices,
     doctor,
+    erasing,
     grants,
     groups,
     history,
@@ -40,7 +41,7 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
     nouns_of = (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, sshkeys, keys, audit)
-    for module in (*nouns_of, history):
+    for module in (*nouns_of, history, erasing):
         module.add_to(nouns)
     return made
 

@@ -8,6 +8,7 @@ from pathlib import Path as File
 from typing import Any
 
 from config.ids import id_text
+from providers.holding.report import report_of
 from providers.model import ACTIVE, ARCHIVED, FROZEN, SpaceInfo, Thinning
 from providers.paths import Path
 from server.cli import find
@@ -34,6 +35,11 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("--quota", metavar="SIZE", help="what it may hold, sealed: 20 GiB")
     command = noun.command("list", show_all, "List spaces.")
     command.add_argument("--customer", metavar="ORG", help="of one customer")
+    command = noun.command("usage", usage, "Show what a space takes, what its versions cost, and when it will be full.")
+    command.add_argument("name", metavar="SPACE", help=_HELP)
+    command = noun.command("thin", thin, "Let go of the versions that its thinning no longer keeps, as one change.")
+    command.add_argument("name", metavar="SPACE", help=_HELP)
+    command.add_argument("--dry-run", action="store_true", help="only say what would go")
     noun.command("show", show, "Show a space and who is let in.").add_argument("name", metavar="SPACE", help=_HELP)
     command = noun.command("set", change, "Freeze, archive or open a space; set its quota, and how long versions stay.")
     command.add_argument("name", metavar="SPACE", help=_HELP)
@@ -172,6 +178,52 @@ def change(desk: Desk, options: argparse.Namespace) -> Answer:
     policy += f"retention {span(info.retention_seconds)}, thinning {thinning(info.thinning)}"
     said = f"{find.full_name(desk, info)}: {STATE_NAMES[info.state]}, {size(info.quota_bytes)}, {policy}."
     return Answer(document(desk, info), [said])
+
+
+def usage(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Show what a space takes."""
+    info = find.space(desk, options.name)
+    found = desk.installation.spaces.usage(info.id)
+    shown = {
+        "current_bytes": found.current,
+        "earlier_bytes": found.earlier,
+        "trash_bytes": found.trash,
+        "draft_bytes": found.drafts,
+        "sealed_bytes": found.sealed,
+        "quota_bytes": found.quota,
+        "growth_bytes_per_day": {"30_days": found.per_day_30, "90_days": found.per_day_90},
+        "full": moment(found.full_at) or None,
+    }
+    lines = facts(
+        (
+            ("Current versions", size(found.current)),
+            ("Earlier versions", size(found.earlier)),
+            ("In the trash", size(found.trash)),
+            ("Drafts", size(found.drafts)),
+            ("Sealed in packs", f"{size(found.sealed)} of {size(found.quota)}"),
+            ("Growth a day", f"{size(found.per_day_30)} (30 days), {size(found.per_day_90)} (90 days)"),
+            ("Full", moment(found.full_at) or "not in sight"),
+        )
+    )
+    return Answer(document(desk, info) | {"usage": shown}, lines)
+
+
+def thin(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Thin a space."""
+    info = find.space(desk, options.name)
+    erasures = desk.installation.erasures
+    if options.dry_run:
+        going = erasures.thinnable(info.id, desk.settings.zone)
+        shown = {"versions": len(going), "bytes": sum(row["size"] for row in going), "erasure": None}
+        return Answer(shown, [f"{shown['versions']} versions, {size(shown['bytes'])}, would go."])
+    desk.confirm(f"Let go for good of the versions that {find.full_name(desk, info)} no longer keeps?")
+    done = erasures.thin(desk.operator, info.id, desk.settings.zone)
+    if done is None:
+        return Answer({"versions": 0, "bytes": 0, "erasure": None}, ["There is nothing to let go of."])
+    told = report_of(desk.installation.storage, done)
+    shown = {"versions": told.count, "bytes": told.size, "erasure": id_text(done.id)}
+    said = f"{told.count} versions, {size(told.size)}, are gone: mellanrum erase report {shown['erasure']}"
+    return Answer(shown, [said])
 
 
 def thinning(chosen: Thinning | None) -> str:

@@ -76,6 +76,7 @@ def sow_people(world: World, sown: Field) -> None:
     gone = directory.add_person(customer, sown.word("login that ended"), sown.word("person who left"))
     directory.add_device(gone.id, sown.word("device that ended"))
     directory.end_person(gone.id)
+    world.installation.erasures.request_space(operator, space.id, sown.word("reason of an erasure"))
 
 
 def sow_over_webdav(client: Dav, sown: Field) -> None:

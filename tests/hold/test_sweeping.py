@@ -1,0 +1,225 @@
+"""The sweep may be interrupted anywhere, goes on beside readers and writers, and never takes what is referred to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from config.clock import now_us
+from config.ids import NOBODY, new_id
+from providers import tables
+from providers.catalogue.change import ChangeKind, NewVersion
+from providers.drive.places import Place
+from providers.drive.transaction import Transaction
+from providers.holding.errors import NothingWouldStay
+from providers.installation import Installation
+from providers.paths import parse
+from providers.vault.manifests import Shape
+from tests.hold.worlds import OURS, SPACE, erased, findings, make, packed, record_of, versions
+from tests.worlds import World, fetch, settings_for, store
+
+DOCUMENT = f"{OURS}/Avtal/Köp.txt"
+SWEPT_SECONDS_MAX = 20
+
+
+@pytest.fixture
+def world(tmp_path: FilePath) -> Iterator[World]:
+    made = make(tmp_path / "data")
+    yield made
+    made.installation.close()
+
+
+def sweep(world: World) -> Any:
+    done = world.installation.erasures.sweep(now=True, wait_seconds=SWEPT_SECONDS_MAX)
+    return done.get(world.spaces[SPACE].id)
+
+
+def reopened(world: World) -> None:
+    """Let another process go on: this one's packs are not written to any more."""
+    folder = world.installation.folder
+    world.installation.close()
+    world.installation = Installation.open(folder, settings_for(folder))
+
+
+KILLED = 77
+
+
+def killed_at(folder: FilePath, where: str, step: str, when: str) -> int:
+    """Sweep in a process of its own, which ends without a word at a step; return how it ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        installation = Installation.open(folder, settings_for(folder))
+        target = installation.vault if where == "vault" else installation.erasures.sweeper
+        real = getattr(target, step)
+
+        def killed(*arguments: Any, **options: Any) -> Any:
+            if when == "after":
+                real(*arguments, **options)
+            os._exit(KILLED)
+
+        setattr(target, step, killed)
+        installation.erasures.sweep(now=True, wait_seconds=SWEPT_SECONDS_MAX)
+    finally:
+        os._exit(1)
+
+
+#: Where a sweep is killed: on which object, which method, before or after it.
+STEPS = (
+    ("vault", "claim", "after"),
+    ("vault", "open_pack", "after"),
+    ("vault", "copy_kept", "before"),
+    ("vault", "copy_kept", "after"),
+    ("sweeper", "_publish", "before"),
+    ("sweeper", "_publish", "after"),
+    ("vault", "remove_pack", "before"),
+    ("vault", "remove_pack", "after"),
+    ("sweeper", "_forget", "before"),
+    ("sweeper", "_mark", "before"),
+)
+
+
+@pytest.mark.parametrize(("where", "step", "when"), STEPS)
+def test_a_sweep_killed_anywhere_is_done_by_the_next(world: World, where: str, step: str, when: str) -> None:
+    mia = world.drive("mia")
+    node = versions(mia, DOCUMENT, b"ett", b"tu", b"tre")
+    store(mia, f"{OURS}/Annat.txt", b"bredvid")
+    record = record_of(world, node, 1)
+    erased(world, node, 1)
+    folder = world.installation.folder
+    world.installation.close()
+    assert killed_at(folder, where, step, when) == KILLED
+    world.installation = Installation.open(folder, settings_for(folder))
+    assert fetch(world.drive("mia"), DOCUMENT) == b"tre"
+    assert findings(world) == []
+    assert sweep(world).is_whole
+    assert record not in packed(world)
+    assert fetch(world.drive("mia"), DOCUMENT) == b"tre"
+    assert fetch(world.drive("mia"), f"{OURS}/Annat.txt") == b"bredvid"
+    assert findings(world) == []
+    with world.installation.database.read() as connection:
+        assert connection.execute(select(tables.repack)).all() == []
+    packs = folder / "vault" / world.spaces[SPACE].id.hex() / "packs"
+    assert sum(path.stat().st_size > 200 for path in packs.glob("*.pack")) == 1, "no copy of what stays is left over"
+
+
+def test_a_reader_under_way_goes_on(world: World) -> None:
+    mia, content = world.drive("mia"), os.urandom(3_000_000)
+    node = versions(mia, f"{OURS}/Bort.txt", b"ska bort", b"stannar")
+    store(mia, DOCUMENT, content)
+    reopened(world)
+    with world.drive("mia").read(parse(DOCUMENT)) as reader:
+        first = reader.read(0, 100_000)
+        erased(world, node, 1)
+        assert sweep(world).packs == 1
+        rest = reader.read(100_000, len(content))
+    assert first + rest == content
+
+
+def test_an_upload_under_way_keeps_its_pack(world: World) -> None:
+    """What it has sealed so far is in no catalogue yet; its pack is left until it has ended."""
+    mia, content = world.drive("mia"), os.urandom(4_000_000)
+    node = versions(mia, f"{OURS}/Bort.txt", b"ska bort", b"stannar")
+    record = record_of(world, node, 1)
+    upload = mia.put(parse(DOCUMENT), declared=len(content))
+    upload.write(content[:3_000_000])
+    erased(world, node, 1)
+    swept = world.installation.erasures.sweep(now=True, wait_seconds=1)[world.spaces[SPACE].id]
+    assert len(swept.waiting) == 1
+    assert record in packed(world)
+    upload.write(content[3_000_000:])
+    upload.commit()
+    del upload
+    assert sweep(world).is_whole
+    assert record not in packed(world)
+    assert fetch(mia, DOCUMENT) == content
+    assert findings(world) == []
+
+
+def test_what_came_to_be_referred_to_meanwhile_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy made between the sweep's asking and its act relies on what was doomed."""
+    mia = world.drive("mia")
+    node = versions(mia, DOCUMENT, b"ett", b"tu")
+    erased(world, node, 1)
+    reopened(world)
+    sweeper = world.installation.erasures.sweeper
+    repack, acts = sweeper._repack, [lambda: _again(world, node)]
+
+    def first_a_copy(*arguments: Any) -> int:
+        if acts:
+            acts.pop()()
+        return repack(*arguments)
+
+    monkeypatch.setattr(sweeper, "_repack", first_a_copy)
+    assert sweep(world).is_whole
+    assert fetch(world.drive("mia"), f"{OURS}/Kopia.txt") == b"ett"
+    assert findings(world) == []
+
+
+def _again(world: World, node: bytes) -> None:
+    """Make a version that refers to what was erased, as a copy does that was made ready before."""
+    installation, space = world.installation, world.spaces[SPACE].id
+    with installation.database.read() as connection:
+        cid = connection.execute(
+            select(tables.chunk.c.cid).where(tables.chunk.c.condemned_at.is_not(None))
+        ).scalar_one()
+    content = bytes((Shape.CHUNK, 1)) + (3).to_bytes(8, "little") + cid
+
+    def work(connection: Any) -> None:
+        tx = Transaction(installation.storage, connection, installation.operator())
+        change = tx.change(space)
+        root = installation.storage.tree.root(connection, space)
+        assert root is not None
+        new = NewVersion(new_id(), content, 3, hashlib.sha256(b"ett").digest())
+        change.add_document(root, NOBODY, "Kopia.txt", new_id(), new, tx.author)
+        info = world.installation.spaces.get(space)
+        tx.finish(ChangeKind.COPY, Place(parse("/"), info, (root,), installation.storage.tree, None), "copy")
+
+    installation.database.apply(work, order=space)
+
+
+def test_a_catalogue_that_refers_to_nothing_is_not_swept(world: World) -> None:
+    node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
+    record = record_of(world, node, 1)
+    erased(world, node, 1)
+    with world.installation.database.write() as connection:
+        connection.execute(delete(tables.version))
+    with pytest.raises(NothingWouldStay):
+        sweep(world)
+    assert record in packed(world)
+
+
+def test_whatever_is_condemned_by_mistake_is_taken_back(world: World) -> None:
+    mia, content = world.drive("mia"), os.urandom(500_000)
+    node = versions(mia, DOCUMENT, b"ett", b"tu")
+    store(mia, f"{OURS}/Annat.txt", content)
+    erased(world, node, 1)
+    with world.installation.database.write() as connection:
+        connection.execute(update(tables.chunk).values(condemned_at=now_us()))
+    assert sweep(world).is_whole
+    with world.installation.database.read() as connection:
+        condemned = select(func.count()).where(tables.chunk.c.condemned_at.is_not(None))
+        assert connection.execute(condemned).scalar_one() == 0
+    assert fetch(mia, f"{OURS}/Annat.txt") == content
+    assert findings(world) == []
+
+
+def test_tidying_sweeps_once_the_grace_is_over(tmp_path: FilePath) -> None:
+    world = make(tmp_path / "data", **{"history.condemned_seconds": 0})
+    node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
+    record = record_of(world, node, 1)
+    done = erased(world, node, 1)
+    folder, settings = world.installation.folder, world.installation.settings
+    world.installation.close()
+    world.installation = Installation.open(folder, settings)
+    world.installation.tidy()
+    assert record not in packed(world)
+    assert world.installation.erasures.get(done.id).swept_at is not None
+    world.installation.close()
