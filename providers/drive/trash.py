@@ -208,12 +208,15 @@ class _Trash:
     ) -> bool:
         """Return whether nobody misses it: it has nothing of its own, or was but a step of a program that saved."""
         if held.is_folder:
-            return False
+            tree, connection = self._look.storage.tree, self._look.connection
+            return self._is_brief(held, first, made) and not tree.children(connection, node)
         if not node.version or (link is not None and link.kind == Lineage.CONTINUED):
             return True
         shares = any(each.kind == Lineage.SHARES for each in links_of(self._look.connection, node.id))
-        if shares and node.version == 1:
-            return True
+        return (shares and node.version == 1) or self._is_brief(held, first, made)
+
+    def _is_brief(self, held: Standing, first: Standing, made: dict[int, _Made]) -> bool:
+        """Return whether one principal made it and took it away, all within the window."""
         assert held.to_change is not None
         begun, ended = made.get(first.from_change), made[held.to_change]
         if begun is None or begun.principal != ended.principal:

@@ -105,8 +105,14 @@ def test_leftovers_of_programs_are_told_of_only_when_asked_for(world: World) -> 
     mia.delete(FOLDER.joined("brief"))
     store(mia, FOLDER.joined("missed"), b"y")
     max_.delete(FOLDER.joined("missed"))
-    assert names(mia, FOLDER) == ["missed"]
-    assert names(mia, FOLDER, everything=True) == ["missed", "brief", "empty"]
+    for number, folder in enumerate(("passing", "filled")):
+        mia.make_folder(FOLDER.joined(folder))
+        store(mia, FOLDER.joined(folder).joined("inside"), b"z")
+        if not number:
+            mia.delete(FOLDER.joined(folder).joined("inside"))
+        mia.delete(FOLDER.joined(folder))
+    assert names(mia, FOLDER) == ["filled", "missed"]
+    assert names(mia, FOLDER, everything=True) == ["filled", "passing", "inside", "missed", "brief", "empty"]
     assert [found.name for found in mia.trash(FOLDER, named="Missed")[0]] == ["missed"]
 
 
