@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import pytest
 
 from server.ssh.hostkeys import HostKeys
 from tests.serving import Served, populate, start
@@ -157,12 +158,41 @@ def _asking(folder: Path, answers: Sequence[str]) -> Path:
 
 
 @contextmanager
+def mounted(door: Door, login: str, path: str, place: Path) -> Iterator[Path]:
+    """Mount a folder of the drive by sshfs at `place`, which is made; unmount whatever happens."""
+    sshfs = need("sshfs")
+    if not Path("/dev/fuse").exists() or os.geteuid() != 0:
+        pytest.skip("there is no /dev/fuse to mount with")
+    place.mkdir()
+    options = _as_options(door.options(login, port="-p"))
+    ran = door.run(sshfs, *options, "-o", "reconnect", f"{login}@{door.host}:{path}", place)
+    assert ran.returncode == 0, ran.stderr
+    try:
+        yield place
+    finally:
+        subprocess.run([str(need("fusermount3")), "-u", str(place)], timeout=60)
+
+
+def _as_options(told: list[str]) -> list[str]:
+    """sshfs knows no -F, -i: it takes all as -o."""
+    named = {"-i": "IdentityFile=", "-p": "port="}
+    made: list[str] = []
+    for name, value in zip(told[::2], told[1::2], strict=False):
+        if name == "-o":
+            made += ["-o", value]
+        elif name in named:
+            made += ["-o", f"{named[name]}{value}"]
+    return made
+
+
+@contextmanager
 def serving_sftp(folder: Path, **settings: Any) -> Iterator[Door]:
     """Serve the world of `tests.serving` over SFTP too.
 
     `anna` (the supplier's, so a code is demanded) has a password and a second factor; `vera` a password that is enough.
     """
-    world = World.create(folder / "data")
+    history = {name: value for name, value in settings.items() if name.startswith("history.")}
+    world = World.create(folder / "data", **history)
     populate(world)
     directory = world.installation.directory
     for login in ("anna", "vera"):
