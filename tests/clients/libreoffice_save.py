@@ -1,6 +1,6 @@
-"""Open a text document by URL in LibreOffice, write a text into it, save it where it lies, and close it.
+"""Open a text document by URL in LibreOffice, write each text into it and save it where it lies, and close it.
 
-    /usr/bin/python3 libreoffice_save.py PIPE ORIGIN URL LOGIN PASSWORD TEXT
+    /usr/bin/python3 libreoffice_save.py PIPE ORIGIN URL LOGIN PASSWORD TEXT...
 
 Run by the python3 that has python3-uno, beside a soffice that accepts on PIPE. The password goes into LibreOffice's own
 container, where "Remember password" of its dialog would put it.
@@ -33,7 +33,7 @@ def setting(name, value):
     return made
 
 
-def main(pipe, origin, url, login, password, text):
+def main(pipe, origin, url, login, password, *texts):
     """Do it."""
     context = connect(pipe)
     desktop, container, handler = (
@@ -47,8 +47,9 @@ def main(pipe, origin, url, login, password, text):
         if document is None or document.isReadonly():
             sys.exit("it does not open for writing")
         print(document.Text.String)
-        document.Text.String = text
-        document.store()
+        for text in texts:
+            document.Text.String = text
+            document.store()
         document.close(True)
     finally:
         desktop.terminate()

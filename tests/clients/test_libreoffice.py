@@ -38,12 +38,12 @@ def office(desk: Desk) -> Iterator[str]:
             process.wait(20)
 
 
-def save(desk: Desk, url: str, text: str) -> str:
-    """Open the document, write the text into it, save it; return the text that stood in it."""
+def save(desk: Desk, url: str, *texts: str) -> str:
+    """Open the document, write each text into it and save it; return the text that stood in it."""
     need_file("/usr/lib/python3/dist-packages/uno.py")
     with office(desk) as pipe:
         origin = desk.second.origin
-        return desk.run("/usr/bin/python3", SAVE, pipe, origin, url, "anna", desk.password, text, seconds=90).strip()
+        return desk.run("/usr/bin/python3", SAVE, pipe, origin, url, "anna", desk.password, *texts, seconds=90).strip()
 
 
 def flat_text(text: str) -> bytes:

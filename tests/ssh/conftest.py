@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.ssh.doors import Door, serving_sftp
-from tests.tools import need
+from tests.ssh.doors import Door, mounted, serving_sftp
 
 _numbers = itertools.count()
 
@@ -34,25 +31,5 @@ def home(door: Door) -> str:
 @pytest.fixture
 def mount(door: Door, home: str, tmp_path: Path) -> Iterator[Path]:
     """The editor's empty folder, as a file system by sshfs."""
-    sshfs = need("sshfs")
-    if not Path("/dev/fuse").exists() or os.geteuid() != 0:
-        pytest.skip("there is no /dev/fuse to mount with")
-    place = tmp_path / "mount"
-    place.mkdir()
-    options = door.options("anna", port="-p")
-    ran = door.run(sshfs, *_pairs(options), "-o", "reconnect", f"anna@{door.host}:{home}", place)
-    assert ran.returncode == 0, ran.stderr
-    yield place
-    subprocess.run([str(need("fusermount3")), "-u", str(place)], timeout=60)
-
-
-def _pairs(options: list[str]) -> list[str]:
-    """sshfs knows no -F, -i: it takes all as -o."""
-    named = {"-i": "IdentityFile=", "-p": "port="}
-    made: list[str] = []
-    for name, value in zip(options[::2], options[1::2], strict=False):
-        if name == "-o":
-            made += ["-o", value]
-        elif name in named:
-            made += ["-o", f"{named[name]}{value}"]
-    return made
+    with mounted(door, "anna", home, tmp_path / "mount") as place:
+        yield place
