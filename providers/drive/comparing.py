@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from auth.roles import Action
+from config.ids import NOBODY
 from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED
 from providers.catalogue.moments import Lies, Pair, Side, Where, walk
@@ -17,6 +19,9 @@ from providers.drive.transaction import Look
 from providers.errors import NotAFolder, NotFound, VersionErased
 from providers.model import Difference, Differs
 from providers.paths import Path
+
+#: How many versions are remembered while two moments are compared.
+_ROWS_MAX = 1000
 
 
 def compare(session: Session, path: Path, before_us: int, after_us: int | None) -> Iterator[Difference]:
@@ -68,6 +73,40 @@ def _side(look: Look, place: Place, moment_us: int) -> Side:
     return Side(look.connection, tree, chain)
 
 
+class Held:
+    """What documents held: versions read once, though several ask, and compared by what is known of their bytes."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._rows: dict[bytes, Mapping[str, Any]] = {}
+
+    def row(self, node: Node) -> Mapping[str, Any] | None:
+        """Return the version that a document bears, its MAC checked; None if it bears none. Raises VersionErased."""
+        if not node.version:
+            return None
+        found = self._rows.get(node.version_id)
+        if found is None:
+            if len(self._rows) >= _ROWS_MAX:
+                self._rows.clear()
+            keyring = self._look.storage.keyring
+            found = contents.version(self._look.connection, keyring, node.space, node.id, node.version)
+            self._rows[node.version_id] = found
+        return found
+
+    def are_same(self, one: Node, other: Node) -> bool:
+        """Return whether a document holds the same bytes as two of its versions; not if one of them was erased."""
+        if one.size != other.size or bool(one.version) != bool(other.version):
+            return False
+        if not one.version or one.version_id == other.version_id:
+            return True
+        try:
+            rows = self.row(one), self.row(other)
+        except VersionErased:
+            return False
+        keyring = self._look.storage.keyring
+        return len({contents.sha256_of(keyring, row) for row in rows if row is not None}) == 1
+
+
 class Telling:
     """Turns pairs into what one principal is told of them, with paths as below the folder that is compared."""
 
@@ -76,7 +115,9 @@ class Telling:
         self._trees = (before.tree, after.tree)
         self._place = place
         self._root = Path(place.path.segments[: len(place.path.segments) - len(place.chain) + 1])
-        self._is_open = not look.principal.rights.breaks and (look.principal.is_supplier or place.space.is_open)
+        me = look.principal
+        self._lanes = None if me.is_supplier or place.space.is_open else {NOBODY, me.party}
+        self.held = Held(look)
 
     def difference(self, pair: Pair) -> Difference | None:
         """Return what differs; None where nothing does, or nothing of it is seen."""
@@ -86,9 +127,9 @@ class Telling:
             return None
         if before is not None and after is not None and self._alike(before, after):
             return None
-        if before is not None and not self._seen(pair.where_before, before, is_past=True):
+        if before is not None and not self._seen(pair, pair.where_before, before, is_past=True):
             before = None
-        if after is not None and not self._seen(pair.where_after, after, is_past=False):
+        if after is not None and not self._seen(pair, pair.where_after, after, is_past=False):
             after = None
         was_inside, is_inside = before is not None and pair.was_inside, after is not None and pair.is_inside
         if not was_inside and not is_inside:
@@ -98,7 +139,7 @@ class Telling:
     def _alike(self, before: Node, after: Node) -> bool:
         if _position(before) != _position(after) or before.modified != after.modified:
             return False
-        if not same_content(self._look, before, after):
+        if not self.held.are_same(before, after):
             return False
         if not before.has_properties and not after.has_properties:
             return True
@@ -114,7 +155,7 @@ class Telling:
         assert path is not None
         folder = pair.node.is_folder
         return Difference(
-            what=_what(self._look, before, after),
+            what=self._what(before, after),
             path=path,
             was=None if was == path or after is None else was,
             id=pair.node.id,
@@ -125,6 +166,17 @@ class Telling:
             version_after=None if after is None or folder else after.version,
         )
 
+    def _what(self, before: Node | None, after: Node | None) -> Differs:
+        if before is None:
+            return Differs.ADDED
+        if after is None:
+            return Differs.REMOVED
+        if before.parent != after.parent:
+            return Differs.MOVED
+        if _position(before) != _position(after):
+            return Differs.RENAMED
+        return Differs.TOUCHED if self.held.are_same(before, after) else Differs.CHANGED
+
     def _path(self, where: Where, node: Node) -> Path:
         names = [self._look.resolver.shown_name(each) for each in (*where.chain[1:], node)]
         if where.lies is Lies.INSIDE:
@@ -132,10 +184,11 @@ class Telling:
             return Path((*self._place.path.segments, *names[depth:]))
         return Path((*self._root.segments, *names))
 
-    def _seen(self, where: Where, node: Node, *, is_past: bool) -> bool:
-        """Return whether a node is seen at its moment; where nothing below breaks inheritance, as the folder is."""
-        if self._is_open and where.lies is Lies.INSIDE:
-            return True
+    def _seen(self, pair: Pair, where: Where, node: Node, *, is_past: bool) -> bool:
+        """Return whether a node is seen at its moment: where nothing breaks inheritance, as the folder is."""
+        lies_outside = Lies.OUTSIDE in (where.lies, pair.where_after.lies)
+        if not lies_outside and not self._look.principal.rights.breaks:
+            return self._lanes is None or node.lane in self._lanes
         chain = (*where.chain, node)
         if is_past:
             return self._look.resolver.seen_then(chain)
@@ -148,35 +201,3 @@ def _holds(found: Property, tree: Tree | PastTree) -> bool:
 
 def _position(node: Node) -> tuple[object, ...]:
     return node.parent, node.lane, node.name
-
-
-def same_content(look: Look, one: Node, other: Node) -> bool:
-    """Return whether a document holds the same bytes at both moments, whichever of its versions they are."""
-    if one.size != other.size or bool(one.version) != bool(other.version):
-        return False
-    if not one.version or one.version_id == other.version_id:
-        return True
-    sums = _sum(look, one), _sum(look, other)
-    return None not in sums and sums[0] == sums[1]
-
-
-def _sum(look: Look, node: Node) -> bytes | None:
-    """Return the digest of what a document held; None if that was erased."""
-    keyring = look.storage.keyring
-    try:
-        row = contents.version(look.connection, keyring, node.space, node.id, node.version)
-    except VersionErased:
-        return None
-    return contents.sha256_of(keyring, row)
-
-
-def _what(look: Look, before: Node | None, after: Node | None) -> Differs:
-    if before is None:
-        return Differs.ADDED
-    if after is None:
-        return Differs.REMOVED
-    if before.parent != after.parent:
-        return Differs.MOVED
-    if _position(before) != _position(after):
-        return Differs.RENAMED
-    return Differs.TOUCHED if same_content(look, before, after) else Differs.CHANGED

@@ -8,12 +8,11 @@ from typing import Any
 
 from auth.roles import Action
 from config.clock import iso_utc
-from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind
 from providers.catalogue.nodes import Node
 from providers.catalogue.past import PastTree
 from providers.catalogue.standing import last_standings
-from providers.drive.comparing import same_content
+from providers.drive.comparing import Held
 from providers.drive.guards import require_conditions
 from providers.drive.places import Container, Place
 from providers.drive.restoring import Again, again, brought_back
@@ -97,9 +96,8 @@ def _asked(look: Look, source: Path, goal: Path) -> _Return | None:
         return None
     newest = PastTree(look.storage.names, look.storage.tree.number(connection, node.space) or 0)
     (now,) = newest.nodes_of(connection, list(last_standings(connection, [node.id]).values()))
-    row = None
-    if not same_content(look, node, now):
-        row = contents.version(connection, look.storage.keyring, node.space, node.id, node.version)
+    held = Held(look)
+    row = None if held.are_same(node, now) else held.row(node)
     lane = now.lane if now.parent == found.parent.node.id else found.lane
     if lane != found.lane and look.storage.tree.in_lane(connection, found.parent.node, lane, goal.name) is not None:
         lane = found.lane

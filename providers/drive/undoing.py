@@ -15,14 +15,13 @@ from typing import Any
 
 from auth.roles import Action
 from config.ids import new_id
-from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED
 from providers.catalogue.moments import Lies, Pair, Side, walk
 from providers.catalogue.nodes import Node
 from providers.catalogue.past import PastTree
 from providers.catalogue.props import Property, properties_ever
 from providers.catalogue.standing import last_standings
-from providers.drive.comparing import Telling, same_content
+from providers.drive.comparing import Telling
 from providers.drive.places import Place
 from providers.drive.transaction import Look
 from providers.errors import VersionErased
@@ -163,19 +162,13 @@ class _Planner:
 
     def _step(self, then: Node, now: Node, *, stands: bool) -> Step:
         step = Step(then, now, stands)
-        step.is_new = not then.is_folder and not same_content(self._look, then, now)
+        step.is_new = not then.is_folder and not self._telling.held.are_same(then, now)
         if step.is_new:
             try:
-                step.row = self._row(then)
+                step.row = self._telling.held.row(then)
             except VersionErased:
                 step.is_new = False  # it keeps what it holds now
         return step
-
-    def _row(self, node: Node) -> Mapping[str, Any] | None:
-        if not node.version:
-            return None
-        keyring = self._look.storage.keyring
-        return contents.version(self._look.connection, keyring, node.space, node.id, node.version)
 
     def _from_nowhere(self) -> Iterator[Step]:
         """Yield the steps of what has no entry any more: as it was when it was taken away, with its newest version."""

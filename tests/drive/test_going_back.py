@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 
@@ -10,8 +10,19 @@ import pytest
 
 from auth.roles import Role, Via
 from providers.drive import Drive
-from providers.errors import CommentTooLong, Forbidden, Locked, NotFound, QuotaExceeded, ReadOnlyPast
-from providers.model import Came
+from providers.errors import (
+    CommentTooLong,
+    Forbidden,
+    IsAFolder,
+    Locked,
+    NotAFolder,
+    NotFound,
+    PreconditionFailed,
+    QuotaExceeded,
+    ReadOnlyPast,
+    RivalsWouldMeet,
+)
+from providers.model import Came, Conditions
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
 
@@ -172,3 +183,92 @@ def test_properties_and_times_are_shown_as_they_were(world: World) -> None:
 
 def _named(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 10**6, UTC).strftime("%Y-%m-%dT%H%M%S") + f".{at_us % 10**6:06}Z"
+
+
+# --- each check by itself
+
+
+def test_a_folder_has_no_versions_and_a_document_no_differences(world: World) -> None:
+    mia, folder = world.drive("mia"), DOCUMENT.parent
+    store(mia, DOCUMENT, b"one")
+    for act in (lambda: mia.restore(folder, 1), lambda: mia.comment(folder, 1, "x"), lambda: mia.split(folder, 2)):
+        with pytest.raises(IsAFolder):
+            act()
+    for act in (lambda: mia.compare(DOCUMENT, 1), lambda: mia.put_back(DOCUMENT, 1), lambda: mia.trash(DOCUMENT)):
+        with pytest.raises(NotAFolder):
+            act()
+
+
+def test_whoever_may_not_look_back_does_nothing_of_it(world: World) -> None:
+    mia = world.drive("mia")
+    for content in (b"one", b"two"):
+        store(mia, DOCUMENT, content)
+    gone = store(mia, DOCUMENT.parent.joined("b"), b"b").id
+    mia.delete(DOCUMENT.parent.joined("b"))
+    world.grant("kim", "Rum", Role.MANAGER)
+    kim, path = world.drive("kim"), parse("/Rum/Mapp/a.txt")
+    acts: list[Callable[[], object]] = [
+        lambda: kim.restore(path, 1), lambda: kim.comment(path, 1, "x"), lambda: kim.split(path, 2),
+        lambda: kim.compare(path.parent, 1), lambda: kim.put_back(path.parent, 1), lambda: kim.trash(path.parent),
+        lambda: kim.undelete(path.parent, gone), lambda: kim.versions(path),
+    ]  # fmt: skip
+    for act in acts:
+        with pytest.raises(Forbidden):
+            act()
+
+
+def test_restoring_heeds_conditions_and_locks(world: World) -> None:
+    mia, max_ = world.drive("mia"), world.drive("max")
+    for content in (b"one", b"two"):
+        store(mia, DOCUMENT, content)
+    with pytest.raises(PreconditionFailed):
+        mia.restore(DOCUMENT, 1, conditions=Conditions(if_match=('"other"',)))
+    mia.delete(DOCUMENT)
+    store(mia, DOCUMENT, b"three")
+    max_.lock(DOCUMENT, is_deep=False, is_shared=False, owner="", seconds=60)
+    with pytest.raises(Locked):
+        mia.split(DOCUMENT, 3)
+
+
+def test_a_split_needs_room(world: World) -> None:
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    mia.delete(DOCUMENT)
+    store(mia, DOCUMENT, b"two")
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 1)
+    with pytest.raises(QuotaExceeded):
+        mia.split(DOCUMENT, 2)
+    assert len(mia.versions(DOCUMENT)) == 2
+
+
+def test_what_comes_back_brings_no_rivals_together(world: World) -> None:
+    mia, max_, world_of = world.drive("mia"), world.drive("max"), world.installation
+    world.person("rut", "Rival AB")
+    inner = DOCUMENT.parent.joined("Inre")
+    with world_of.database.read() as connection:
+        then = world_of.database.now_us(connection)
+    world.grant("rut", "Rum", Role.EDITOR, "/Mapp/Inre")
+    node = mia.stat(inner).id
+    mia.move(inner, parse(f"{ROOM}/Inre"), overwrite=False)
+    world.grant("kim", "Rum", Role.VIEWER, "/Mapp")
+    with pytest.raises(RivalsWouldMeet):
+        mia.put_back(parse(ROOM), then)
+    max_.delete(parse(f"{ROOM}/Inre"))
+    with pytest.raises(RivalsWouldMeet):
+        mia.undelete(parse(ROOM), node, to=inner)
+
+
+def test_what_was_deleted_in_one_space_comes_back_in_no_other(world: World) -> None:
+    mia = world.drive("mia")
+    world.space("Annat", "Kund AB")
+    world.grant("mia", "Annat", Role.MANAGER, history=True)
+    mia, gone = world.drive("mia"), store(mia, DOCUMENT, b"one").id
+    mia.delete(DOCUMENT)
+    with pytest.raises(NotFound):
+        mia.undelete(parse(ROOM), gone, to=parse("/Kund AB – Annat/a.txt"))
+    with pytest.raises(NotFound):
+        mia.undelete(parse("/Kund AB – Annat"), gone)
+    world.grant("kim", "Rum", Role.EDITOR, "/Mapp", history=True)
+    world.grant("kim", "Rum", Role.CONTRIBUTOR, "/Annan", history=True)
+    with pytest.raises(Forbidden):
+        world.drive("kim").undelete(parse("/Rum/Mapp"), gone, to=parse("/Rum/Annan/a.txt"))

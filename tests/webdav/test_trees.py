@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import pytest
@@ -253,6 +254,24 @@ def test_the_past_is_read_only(home: Home) -> None:
     assert days.status == 207
     assert home.dav.put(f"/{space}/.history/a", b"x").status == 403
     assert home.dav.request("DELETE", f"/{space}/.history").status in (403, 404)
+
+
+def test_a_document_is_copied_out_of_the_past_to_where_it_was_deleted(home: Home) -> None:
+    home.dav.request("MKCOL", home / "inner")
+    home.dav.put(home / "inner/a%20b.txt", b"first")
+    space, _, inner = home.path.strip("/").partition("/")
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    past = f"/{space}/.history/{stamp}/{inner}".rstrip("/") + "/inner/a%20b.txt"
+    before = home.dav.get(home / "inner/a%20b.txt").headers["etag"]
+    assert home.dav.get(past).headers["etag"] == before
+    home.dav.put(home / "inner/a%20b.txt", b"second")
+    assert home.dav.request("DELETE", home / "inner/a%20b.txt").status == 204
+    assert home.dav.get(past).body == b"first"
+    (listed,) = home.dav.propfind(past, depth="0").properties().values()
+    assert listed["{DAV:}getetag"].text == before
+    assert home.dav.request("COPY", past, Destination=url(home, "inner/a%20b.txt")).status == 201
+    assert home.dav.get(home / "inner/a%20b.txt").body == b"first"
+    assert home.dav.request("COPY", past, Destination=url(home, "inner/a%20b.txt")).status == 204
 
 
 def test_quota_is_shown_when_asked_for(home: Home) -> None:
