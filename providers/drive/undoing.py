@@ -15,6 +15,7 @@ from typing import Any
 
 from auth.roles import Action
 from config.ids import new_id
+from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED
 from providers.catalogue.moments import Lies, Pair, Side, walk
 from providers.catalogue.nodes import Node
