@@ -275,6 +275,7 @@ log_entry = Table(
     Column("projection", SmallInteger, nullable=False, comment="how much of the actor the log's reader sees"),
     sqlite_with_rowid=False,
 )
+Index("log_entry_by_time", log_entry.c.log, log_entry.c.at)
 
 tree_node = Table(
     "tree_node",

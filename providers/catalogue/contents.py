@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, null, select, update
+from sqlalchemy import Connection, Table, bindparam, func, null, select, update
 
 from auth.keyring import Keyring
 from config.database import Database
@@ -60,7 +60,7 @@ _ERASED = Query(
     .group_by(_VERSION.c.node)
     .having(func.count(_VERSION.c.erased_in) == func.count())
 )
-_ALL = select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number)
+_ALL = Query(select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number))
 
 
 class ForgedVersion(Exception):
@@ -126,9 +126,9 @@ def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes,
     return row
 
 
-def versions(connection: Connection, node: bytes) -> Sequence[RowMapping]:
+def versions(connection: Connection, node: bytes) -> Sequence[Mapping[str, Any]]:
     """Return all versions of a document, oldest first."""
-    return connection.execute(_ALL, {"node": node}).mappings().all()
+    return _ALL.mappings(connection, node=node)
 
 
 def erased_among(connection: Connection, nodes: Sequence[bytes]) -> set[bytes]:

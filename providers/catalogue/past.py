@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, union_all
 
 from config.ids import NOBODY
+from config.queries import Query
 from providers import tables
 from providers.catalogue.nodes import Names, Node
 from providers.catalogue.props import Property, properties_at, time_set
@@ -42,8 +43,12 @@ def _alive(*, by_name: bool) -> Any:
 
 _BY_NAME = _alive(by_name=True)
 _CHILDREN = _alive(by_name=False)
-_NUMBER_AT = select(func.max(tables.change.c.number)).where(
-    tables.change.c.space == bindparam("space"), tables.change.c.at <= bindparam("at")
+#: Times grow with numbers: one step of the index, not all changes until then.
+_NUMBER_AT = Query(
+    select(tables.change.c.number)
+    .where(tables.change.c.space == bindparam("space"), tables.change.c.at <= bindparam("at"))
+    .order_by(tables.change.c.at.desc())
+    .limit(1)
 )
 _V = tables.version.c
 _newest = (
@@ -59,8 +64,8 @@ _VERSIONS = select(_V.node, _V.number, _V.id, _V.size, _V.at).join(
 
 def number_at(connection: Connection, space: bytes, at: int) -> int | None:
     """Return the number of the space's newest change at the moment `at` (µs), or None before its first."""
-    number: int | None = connection.execute(_NUMBER_AT, {"space": space, "at": at}).scalar_one()
-    return number
+    row = _NUMBER_AT.first(connection, space=space, at=at)
+    return None if row is None else row[0]
 
 
 class PastTree:

@@ -26,13 +26,27 @@ from providers.model import Came, SpaceInfo, Version
 
 _HOUR_US = 3600 * SECOND_US
 _CHANGES = tables.change.c
-_HOURS = select(_CHANGES.at.op("/")(_HOUR_US)).distinct().where(_CHANGES.space == bindparam("space"))
-_STREAM_HOURS = (
-    select(tables.log_entry.c.at.op("/")(_HOUR_US))
-    .distinct()
-    .join(tables.log, tables.log.c.id == tables.log_entry.c.log)
-    .where(tables.log.c.space == bindparam("space"), tables.log.c.party == bindparam("party"))
+_EVENTS = tables.log_entry.c
+
+
+def _hours_of(at: Any, held: Any) -> Any:
+    """Return a query for the hours in which rows lie: a step of an index for each, however many rows an hour has."""
+
+    def next_from(start: Any) -> Any:
+        query = select(at).where(held) if start is None else select(at).where(held, at >= start)
+        return query.order_by(at).limit(1).scalar_subquery()
+
+    hours = select(next_from(None).label("at")).cte("hours", recursive=True)
+    following = next_from((hours.c.at.op("/")(_HOUR_US) + 1) * _HOUR_US)
+    hours = hours.union_all(select(following).where(hours.c.at.is_not(None)))
+    return select(hours.c.at.op("/")(_HOUR_US)).where(hours.c.at.is_not(None))
+
+
+_HOURS = _hours_of(_CHANGES.at, _CHANGES.space == bindparam("space"))
+_STREAM = select(tables.log.c.id).where(
+    tables.log.c.space == bindparam("space"), tables.log.c.party == bindparam("party")
 )
+_STREAM_HOURS = _hours_of(_EVENTS.at, _EVENTS.log == bindparam("log"))
 _CAME = {
     Lineage.CONTINUED: Came.CONTINUED,
     Lineage.SHARES: Came.SHARED,
@@ -158,4 +172,5 @@ def _hours(look: Look, info: SpaceInfo) -> set[int]:
     if look.principal.is_supplier and decision.allowed:
         return set(look.connection.execute(_HOURS, {"space": info.id}).scalars())
     party = look.principal.party if not look.principal.is_supplier else NOBODY
-    return set(look.connection.execute(_STREAM_HOURS, {"space": info.id, "party": party}).scalars())
+    log = look.connection.execute(_STREAM, {"space": info.id, "party": party}).scalar_one_or_none()
+    return set() if log is None else set(look.connection.execute(_STREAM_HOURS, {"log": log}).scalars())

@@ -117,6 +117,11 @@ class Maker:
 
         return self._storage.database.apply(work)
 
+    def within(self, folder: Place) -> list[Place]:
+        """Return what stands in a folder."""
+        with self._storage.database.read() as connection:
+            return [self._place((*folder.chain, node)) for node in self._storage.tree.children(connection, folder.node)]
+
     def documents(self, wanted: Iterable[tuple[Place, str]]) -> Iterator[Place]:
         """Make a document with one version under each name, and yield where it stands."""
         for some in _parts(wanted, _TOGETHER):
@@ -237,3 +242,14 @@ def make(folder: FilePath, shape: Shape, **overrides: Any) -> World:
             kept = list(maker.versions(kept))
     world.installation.tick()
     return world
+
+
+def rewrite(world: World, saves_a_change: int) -> None:
+    """Give every document in the folders of a world a new version now, as what encrypts them all would."""
+    clock = Clock(world, now_us() - 3600 * SECOND_US)
+    maker = Maker(world, world.spaces[SPACE], world.sign_in(LOGIN), clock, saves_a_change)
+    for folder in maker.within(maker.root):
+        for _ in maker.versions(maker.within(folder)):
+            pass
+    del world.installation.database.now_us
+    world.installation.tick()

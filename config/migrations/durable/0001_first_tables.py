@@ -350,6 +350,7 @@ def _log_entry() -> None:
         sa.PrimaryKeyConstraint("log", "number", name=op.f("log_entry_pkey")),
         sqlite_with_rowid=False,
     )
+    op.create_index("log_entry_by_time", "log_entry", ["log", "at"], unique=False)
 
 
 def _noise() -> None:
