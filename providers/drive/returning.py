@@ -8,6 +8,7 @@ from typing import Any
 
 from auth.roles import Action
 from config.clock import iso_utc
+from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind
 from providers.catalogue.nodes import Node
 from providers.catalogue.past import PastTree
@@ -89,7 +90,7 @@ def _asked(look: Look, source: Path, goal: Path) -> _Return | None:
     node, connection = place.node, look.connection
     if found.node is not None or found.space.id != node.space:
         return None
-    if look.storage.tree.by_id(connection, node.id) is not None:
+    if look.storage.tree.by_id(connection, node.id) is not None or contents.erased_among(connection, [node.id]):
         return None
     chain = found.parent.chain
     if not look.may(Action.RESTORE, chain) or not look.may(Action.HISTORY, chain):

@@ -262,3 +262,23 @@ def test_an_empty_document_is_empty_again(world: World) -> None:
     assert fetch(mia, FOLDER.joined("a")) == b""
     assert [version.size for version in mia.versions(FOLDER.joined("a"))][-1] == 0
     whole(world)
+
+
+def test_two_folders_that_changed_places_elsewhere_make_no_circle(world: World) -> None:
+    """One was in the other then, the other in the one now; neither goes home into itself."""
+    mia, annan = world.drive("mia"), ROOM.joined("Annan")
+    outer, inner = annan.joined("Yttre"), annan.joined("Yttre").joined("Del")
+    mia.make_folder(outer)
+    node = mia.make_folder(inner).id
+    store(mia, inner.joined("a"), b"a")
+    moment = now(world)
+    away = annan.joined("Inre")
+    mia.move(FOLDER.joined("Inre"), away, overwrite=False)
+    mia.move(inner, away.joined("Del"), overwrite=False)
+    mia.move(outer, away.joined("Del").joined("Yttre"), overwrite=False)
+    mia.put_back(FOLDER, moment)
+    assert [item.name for item in mia.listing(FOLDER)[1]] == ["Inre"]
+    assert list(mia.listing(FOLDER.joined("Inre"))[1]) == []
+    back = mia.undelete(ROOM, node, to=ROOM.joined("Del")).path
+    assert [item.name for item in mia.listing(back)[1]] == ["a", "Yttre"]
+    whole(world)
