@@ -1,0 +1,70 @@
+"""Going back never brings back what two persons had erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+
+import pytest
+
+from providers.errors import DriveError, NotFound, VersionErased
+from providers.paths import parse
+from tests.hold.worlds import OURS, erased, findings, make, versions
+from tests.worlds import World, fetch, store
+
+DOCUMENT = parse(f"{OURS}/Avtal/Köp.txt")
+
+
+@pytest.fixture
+def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
+    made = make(data_folder, **engine)
+    yield made
+    made.installation.close()
+
+
+def test_an_erased_version_is_neither_restored_nor_put_back(world: World) -> None:
+    mia = world.drive("mia")
+    node = versions(mia, str(DOCUMENT), b"one", b"secret")
+    moment = mia.versions(DOCUMENT)[-1].at
+    store(mia, DOCUMENT, b"three")
+    erased(world, node, 2)
+    with pytest.raises(VersionErased):
+        mia.restore(DOCUMENT, 2)
+    mia.put_back(DOCUMENT.parent, moment)
+    assert fetch(mia, DOCUMENT) == b"three"
+    assert findings(world) == []
+
+
+def test_a_joining_is_undone_without_what_was_erased_of_it(world: World) -> None:
+    mia = world.drive("mia")
+    node = versions(mia, str(DOCUMENT), b"one")
+    mia.delete(DOCUMENT)
+    assert versions(mia, str(DOCUMENT), b"another", b"secret", b"yet another") == node
+    erased(world, node, 3)
+    mia.split(DOCUMENT, 2)
+    assert [version.size for version in mia.versions(DOCUMENT)] == [7, 11]
+    assert findings(world) == []
+
+
+def test_an_erased_document_comes_back_by_no_way(world: World) -> None:
+    mia = world.drive("mia")
+    node = versions(mia, str(DOCUMENT), b"one", b"two")
+    moment = mia.versions(DOCUMENT)[-1].at
+    mia.delete(DOCUMENT)
+    erased(world, node)
+    assert mia.trash(DOCUMENT.parent, everything=True)[0] == []
+    with pytest.raises(NotFound):
+        mia.undelete(DOCUMENT.parent, node)
+    mia.put_back(DOCUMENT.parent, moment)
+    with pytest.raises(NotFound):
+        mia.stat(DOCUMENT)
+    whole, fraction = divmod(moment, 10**6)
+    then = parse(f"/.history/{_stamp(whole)}.{fraction:06}Z{DOCUMENT}")
+    with pytest.raises(DriveError):
+        mia.copy(then, DOCUMENT, overwrite=False)
+    assert findings(world) == []
+
+
+def _stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H%M%S")
