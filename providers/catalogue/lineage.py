@@ -55,6 +55,11 @@ def links_to(connection: Connection, other: bytes) -> list[Link]:
     return [Link(*row) for row in _TO.rows(connection, other=other)]
 
 
+def is_linked(connection: Connection, node: bytes, number: int, other: bytes) -> bool:
+    """Return whether it is told already how version `number` of `node` came from `other`."""
+    return any((link.number, link.other) == (number, other) for link in links_of(connection, node))
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Own versions of one document within the past of another: up to `last`, shown `offset` higher."""

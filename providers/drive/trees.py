@@ -13,6 +13,7 @@ from config.ids import NOBODY
 from providers.audit.events import Projection
 from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage
+from providers.catalogue.lineage import is_linked
 from providers.catalogue.nodes import Node
 from providers.drive.carrying import Prepared, arriving, lands_on, prepare, readable_below
 from providers.drive.guards import (
@@ -348,9 +349,11 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modi
     crosses = place.space.id != found.space.id
     change = tx.change(found.space.id)
     standing = _dated(change, _copied(tx, change, place, found, ready, deep=True), modified)
-    if lands_on(place, found) is not None:
+    number, source = standing.version, place.node
+    # What it holds already may have come from that very document before, and then no version was added.
+    if lands_on(place, found) is not None and not is_linked(tx.connection, standing.id, number, source.id):
         kind = Lineage.CONTINUED if ready.is_fresh else Lineage.REPLACED
-        change.link(kind, standing.id, standing.version, place.node.id, place.node.version)
+        change.link(kind, standing.id, number, source.id, source.version)
     source_change = tx.change(place.space.id)
     audience = tx.audience(place.space, place.chain)
     source_change.close(place.node)

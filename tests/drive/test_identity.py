@@ -326,3 +326,15 @@ def test_who_holds_the_lock_of_another_name_is_still_refused(world, eva, age):
     world.drive("ola").lock(parse(X), is_deep=False, is_shared=False, owner="", seconds=60)
     with pytest.raises(Locked):
         store(eva, X, b"22")
+
+
+def test_moved_over_its_own_backup_with_what_that_holds_already(world, eva):
+    store(eva, X, b"one")
+    move(eva, X, BACKUP)
+    store(eva, X, b"two")
+    before = stat(eva, BACKUP)
+    store(eva, X, b"one")
+    move(eva, X, BACKUP, overwrite=True)  # no version comes of it, and that it shares the past is told already
+    assert stat(eva, BACKUP).id == before.id
+    assert history(world, before) == [(1, 3)]
+    sound(world)
