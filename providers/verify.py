@@ -192,7 +192,8 @@ class _Replay:
             if number in left and _erases(logged.get(left[number][0])):
                 expected = left[number][1]  # that of what was left, which the digest of the erasure vouches for
             if told is not None and told.is_settings and number != settled:
-                written = expected  # what was settled then has been settled anew since
+                # What was settled then has been settled anew since; and nothing else was written then.
+                written = b"" if number in self._written else expected
             else:
                 written = rows.digest(self._written.get(number, []))
             if written != expected or (told is not None and row["rows_digest"] != told.digest):

@@ -36,10 +36,13 @@ class Which(NamedTuple):
 
 @dataclass
 class Gone:
-    """What an erasure took: the rows of versions as they were, and how many chunks were condemned for it."""
+    """What an erasure took: the rows of versions as they were; how many chunks were condemned, and changes had said
+    something of them.
+    """
 
     versions: list[Mapping[Any, Any]] = field(default_factory=list)
     condemned: int = 0
+    said: int = 0
 
 
 class Contents:
@@ -93,8 +96,10 @@ def erase(
     """Take the content of versions away, and all of whole documents, within a change. Raises HistoryDamaged."""
     found = version_rows(connection, which)
     affected = {row["change"] for row in found}
+    said: set[int] = set()
     for some in _batches([row["id"] for row in found]):
-        affected.update(connection.execute(select(_SAID.change).where(_SAID.version.in_(some))).scalars())
+        said.update(connection.execute(select(_SAID.change).where(_SAID.version.in_(some))).scalars())
+    affected |= said
     for node in documents:
         affected |= _changes_of(connection, node)
     standing = _checked(connection, change.space, affected)
@@ -103,7 +108,8 @@ def erase(
     for row in found:
         _entomb(connection, change, row)
     _restate(connection, change, standing)
-    return Gone(found, _condemn(connection, change, {cid for row in found for cid in known.cids(row["content"])}))
+    cids = {cid for row in found for cid in known.cids(row["content"])}
+    return Gone(found, _condemn(connection, change, cids), len(said))
 
 
 def _changes_of(connection: Connection, node: bytes) -> set[int]:
@@ -207,6 +213,17 @@ def forget_names(storage: Storage, space: bytes, document: bytes, paths: Collect
     return storage.database.apply(lambda connection: storage.audit.forget(connection, which, space), order=space)
 
 
+def forget_comments(storage: Storage, connection: Connection, space: bytes, which: Collection[Which]) -> int:
+    """Erase from the log of a space what it says was said of versions; return from how many events."""
+    about = {(node.hex(), number) for node, number in which}
+
+    def fields(body: Body) -> Collection[str]:
+        number = body.fields["facts"].get("version")
+        return _SAYS if (body.fields.get("node"), number) in about else ()
+
+    return storage.audit.forget(connection, fields, space)
+
+
 def _inner(path: str) -> str:
     """Return a path as within its space: without the name of the space, and of the archive it may stand in."""
     segments = path.strip("/").split("/")
@@ -216,5 +233,7 @@ def _inner(path: str) -> str:
 
 #: What was said of an erasure itself stays.
 _KEPT = frozenset({"reason", "requested_by"})
+#: What an event says was said of a version.
+_SAYS = frozenset({"comment"})
 #: Where events of other documents may name one.
 _ORIGINS = frozenset({"from", "to"})

@@ -25,7 +25,7 @@ from providers.drive.storage import Storage
 from providers.drive.transaction import Transaction, actor_of
 from providers.errors import NotFound
 from providers.holding import rules, subjects
-from providers.holding.erasing import Contents, Gone, Which, erase, forget_names
+from providers.holding.erasing import Contents, Gone, Which, erase, forget_comments, forget_names
 from providers.holding.errors import ErasedBefore, NotADocument, NotPending, SecondPersonNeeded, SupplierStays
 from providers.holding.model import Elsewhere, Erasure, Kind, State, Words, erasure, subject_of
 from providers.holding.sweeping import Sweeper, Swept, grace_over
@@ -185,6 +185,8 @@ class Erasures:
             which = [Which(row["node"], row["number"]) for row in rows]
             whole = [node] if found.kind is Kind.DOCUMENT else []
             gone = erase(storage, connection, tx.change(space), which, whole, known)
+            if gone.said:
+                forget_comments(storage, connection, space, which)
             self._done(tx, found, gone, elsewhere)
 
         storage.database.apply(work, order=space)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from auth import tables as auth_tables
 from auth.rights import Principal
 from providers import tables
+from providers.catalogue.change import ChangeKind
 from providers.errors import NotFound
 from providers.holding.errors import (
     ErasedBefore,
@@ -163,6 +165,18 @@ def test_verify_finds_a_policy_that_was_changed_by_hand(world: World, column: st
     with world.installation.database.write() as connection:
         value = 1 if column != "is_held" else False
         connection.execute(update(tables.space).values(**{column: value}))
+    assert findings(world) != []
+
+
+def test_nothing_hides_behind_what_was_settled_anew(world: World) -> None:
+    """A grant is taken back by nobody, in a change that settled what was settled anew since."""
+    for held in (True, False):
+        world.installation.spaces.set_hold(world.installation.operator(), world.spaces[SPACE].id, held)
+    assert findings(world) == []
+    with world.installation.database.write() as connection:
+        settled = select(tables.change.c.number).where(tables.change.c.kind == int(ChangeKind.SPACE))
+        number = connection.execute(settled.order_by(tables.change.c.number).limit(1)).scalar_one()
+        connection.execute(update(auth_tables.grants).values(to_change=number))
     assert findings(world) != []
 
 

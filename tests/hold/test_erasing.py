@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from providers import tables
-from providers.errors import NotFound, VersionErased
+from providers.errors import NotFound, NotJoined, VersionErased
 from providers.holding.errors import HistoryDamaged
 from providers.paths import parse
 from tests.hold.worlds import OURS, SPACE, THEIRS, erased, findings, make, packed, record_of, versions
@@ -312,3 +312,36 @@ def test_the_trash_holds_nothing_erased(world: World) -> None:
         mia.undelete(parse(OURS), node)
     mia.undelete(parse(OURS), other)
     assert findings(world) == []
+
+
+def test_what_was_said_of_a_version_goes_with_it(world: World) -> None:
+    mia = world.drive("mia")
+    node = versions(mia, DOCUMENT, *SECRETS)
+    mia.comment(parse(DOCUMENT), 1, "ett hemligt ord")
+    mia.comment(parse(DOCUMENT), 2, "ett vanligt ord")
+    assert "ett hemligt ord" in told(world)
+    erased(world, node, 1)
+    assert "ett hemligt ord" not in told(world)
+    assert "ett vanligt ord" in told(world)
+    assert [each.comment for each in mia.versions(parse(DOCUMENT))][:2] == ["", "ett vanligt ord"]
+    assert findings(world) == []
+
+
+def test_a_split_passes_over_what_was_erased(world: World) -> None:
+    mia = world.drive("mia")
+    node = versions(mia, DOCUMENT, b"ett", b"tu")
+    mia.delete(parse(DOCUMENT))
+    assert versions(mia, DOCUMENT, b"tre", b"fyra") == node, "its name was taken again by the same person"
+    erased(world, node, 2)
+    mia.split(parse(DOCUMENT), 3)
+    assert fetch(mia, DOCUMENT) == b"fyra"
+    assert [each.size for each in mia.versions(parse(DOCUMENT))] == [3, 4]
+    mia.undelete(parse(OURS), node, parse(f"{OURS}/Avtal/Den gamla.txt"))
+    assert fetch(mia, f"{OURS}/Avtal/Den gamla.txt") == b"ett"
+    assert findings(world) == []
+    other = versions(mia, f"{OURS}/Annan.txt", b"ett")
+    mia.delete(parse(f"{OURS}/Annan.txt"))
+    assert versions(mia, f"{OURS}/Annan.txt", b"tu") == other
+    erased(world, other, 1)
+    with pytest.raises(NotJoined):
+        mia.split(parse(f"{OURS}/Annan.txt"), 2)

@@ -12,6 +12,7 @@ Edit = Callable[[sqlite3.Connection], Any]
 #: The tables whose rows nobody may lose, change or add unseen.
 TABLES = (
     "version",
+    "restated",
     "entry",
     "closed_entry",
     "property",
@@ -31,7 +32,7 @@ IDLE = {
     ("head", "sealed_bytes"): "how much of the quota is used",
     ("change", "kind"): "repeats what the rows and the event say; that it is of settings is compared",
     ("checkpoint", "at"): "by when to thin out old ones; the note is what is signed",
-    ("chunk", "condemned_at"): "when garbage may go; empty while nothing is removed",
+    ("chunk", "condemned_at"): "when garbage may go; who relies on it takes it back",
 }
 
 

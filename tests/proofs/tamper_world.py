@@ -26,7 +26,7 @@ SPACE, OTHER = "Stämma", "Bokslut"
 def make(folder: Path) -> None:
     """Live through a few days in a fresh installation, and close it."""
     world = World.create(folder)
-    world.person("anna", "Byrån AB")
+    world.person("anna", "Byrån AB", administrator=True)
     world.person("eva", "Kund AB")
     world.person("ove", "Annan AB")
     for name in (SPACE, OTHER):
@@ -37,6 +37,8 @@ def make(folder: Path) -> None:
     anna = world.drive("anna")
     for name in (f"/Kund AB – {SPACE}", f"/Kund AB – {OTHER}"):
         _work(anna, name)
+    for path in ("Gammalt/Kontor.txt", "Avtal/Hyra.txt"):
+        _erased(world, anna.stat(parse(f"/Kund AB – {SPACE}/{path}")).id)
     eva = world.drive("eva")
     store(eva, f"/{SPACE}/Avtal/Evas.txt", b"Eva skrev detta")
     fetch(eva, f"/{SPACE}/Avtal/Hyra.txt")
@@ -45,6 +47,7 @@ def make(folder: Path) -> None:
     world.installation.spaces.set_quota(world.installation.operator(), world.spaces[OTHER].id, 10_000_000)
     world.installation.close()
     world.installation = Installation.open(folder, settings_for(folder))  # begins other packs
+    assert all(swept.is_whole for swept in world.installation.erasures.sweep(now=True).values())
     eva = world.drive("eva")
     store(eva, f"/{SPACE}/Avtal/Sist.txt", b"det sista som sparades")
     store(eva, f"/{SPACE}/Avtal/Sist.txt", b"och det allra sista")
@@ -64,6 +67,13 @@ def _rights(world: World) -> None:
         operator, space, parse("/Avtal"), customer, GranteeKind.ORGANISATION, Role.VIEWER, history=False
     )
     world.grant("ove", OTHER, Role.VIEWER, "/Avtal", expires_at=2_000_000_000_000_000)
+
+
+def _erased(world: World, node: bytes) -> None:
+    """The first version of a document, which two persons agreed to erase."""
+    erasures, space = world.installation.erasures, world.spaces[SPACE].id
+    asked = erasures.request_version(world.installation.operator(), space, node, 1, "felsänt")
+    erasures.approve(world.sign_in("anna"), asked.id)
 
 
 def _work(anna: Drive, space: str) -> None:
