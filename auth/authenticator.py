@@ -24,7 +24,7 @@ from auth.directory import Directory, bump
 from auth.errors import Revoked, SignInRefused, Throttled, UnknownKey
 from auth.events import Recorder
 from auth.keyring import Keyring
-from auth.loading import Loader, credential_of, demands_second_factor, scope_of, stands
+from auth.loading import Loader, credential_of, demands_second_factor, require_unpaused, scope_of, stands
 from auth.notes import Notes
 from auth.rights import Grant, Kind, Principal, Rights, Scope, Standing
 from auth.roles import GranteeKind, Role, Via
@@ -92,7 +92,7 @@ class Authenticator:
     def basic(self, login: str, password: str, *, via: Via, address: str) -> Principal:
         """Sign in by a name and a password: a device's, or, where no second factor is demanded, the person's own.
 
-        `DOMAIN\\user` is taken for `user`. Raises SignInRefused, Throttled.
+        `DOMAIN\\user` is taken for `user`. Raises SignInRefused, Throttled, Paused.
         """
         login = login.rpartition("\\")[2]
         key = self._key_of(login, password, via, address)
@@ -226,7 +226,9 @@ class Authenticator:
         bump(connection)
 
     def refresh(self, principal: Principal, connection: Connection) -> Principal:
-        """Return the principal as of now, through `connection`. Raises Revoked if what it signed in with is no more."""
+        """Return the principal as of now, through `connection`. Raises Revoked if what it signed in with is no more,
+        or is paused.
+        """
         if principal.scope.expires_at is not None and principal.scope.expires_at <= now_us():
             raise Revoked
         epoch = self.epoch(connection)
@@ -242,6 +244,7 @@ class Authenticator:
                 raise Revoked
         if row is None or (device is None and credential_of(row) != principal.credential):
             raise Revoked
+        require_unpaused(row, device)
         try:
             return self._loader.principal(
                 connection, row, device, epoch,
@@ -251,11 +254,12 @@ class Authenticator:
             raise Revoked from error
 
     def holder(self, person: bytes, device: bytes, connection: Connection) -> Principal:
-        """Return who holds something by a device (empty: by an own password) as of now. Raises Revoked."""
+        """Return who holds something by a device (empty: by an own password) as of now. Raises Revoked, Paused."""
         row = self._loader.by_id(connection, person)
         found = self._loader.device(connection, device) if device else None
         if row is None or (device and (found is None or not stands(found))):
             raise Revoked
+        require_unpaused(row, found)
         return self._loader.principal(connection, row, found, self.epoch(connection), via=Via.WEBDAV, address="")
 
     # --- devices
@@ -364,6 +368,7 @@ class Authenticator:
         address: str,
         standing: Standing = Standing.FULL,
     ) -> Principal:
+        require_unpaused(row, device)
         try:
             return self._loader.principal(connection, row, device, epoch, via=via, address=address, standing=standing)
         except UnknownKey:  # the organisation's key was destroyed, and its people with it

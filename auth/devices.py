@@ -84,7 +84,7 @@ class Devices(Records):
             "spaces": None if made.spaces is None else json.dumps(sorted(space.hex() for space in made.spaces)),
             "read_only": made.read_only,
             "protocols": None if made.protocols is None else json.dumps(sorted(via.name for via in made.protocols)),
-            "created_at": made.created_at, "expires_at": made.expires_at, "revoked_at": None,
+            "created_at": made.created_at, "expires_at": made.expires_at, "revoked_at": None, "paused_at": None,
         }  # fmt: skip
 
         def work(connection: Connection) -> None:
@@ -142,6 +142,7 @@ class Devices(Records):
             created_at=row.created_at,
             expires_at=row.expires_at,
             revoked_at=row.revoked_at,
+            paused_at=row.paused_at,
             public_key=None if row.public_key is None else people.open(b"public key" + row.id, row.public_key),
             needs_code=bool(row.needs_code),
         )

@@ -34,6 +34,14 @@ class Revoked(AuthError):
     exit_code = 22
 
 
+class Paused(Revoked):
+    """This was paused: it changed or deleted far more documents than ever before, as harmful programs do.
+    What was stored stands, with every version from before. Ask whoever looks after the server to let it go on.
+    """
+
+    exit_code = 29
+
+
 class UnknownName(AuthError):
     """There is no {kind} called {name}. Check the spelling; "mellanrum {kind} list" shows all."""
 

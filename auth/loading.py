@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from auth import tables
 from auth.directory import grant_of
+from auth.errors import Paused
 from auth.keyring import Keyring
 from auth.rights import NO_RIGHTS, Grant, Kind, Principal, Rights, Scope, Standing
 from auth.roles import Role, Via
@@ -149,8 +150,14 @@ class Loader:
 
 
 def stands(device: Any) -> bool:
-    """Return whether a device password is good now."""
+    """Return whether a device password is good now, or would be if it were not paused."""
     return device.revoked_at is None and (device.expires_at is None or device.expires_at > now_us())
+
+
+def require_unpaused(row: Any, device: Any) -> None:
+    """Raise Paused where the brake has paused the device or, without one, the account's own credentials."""
+    if (row if device is None else device).paused_at is not None:
+        raise Paused
 
 
 def scope_of(device: Any) -> Scope:

@@ -56,5 +56,6 @@ class Device:
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+    paused_at: int | None = None
     public_key: bytes | None = None
     needs_code: bool = False

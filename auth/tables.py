@@ -55,6 +55,7 @@ person = Table(
     Column("totp_last_step", BigInteger, nullable=False, comment="last accepted RFC 6238 step; a code works once"),
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    Column("paused_at", BigInteger, comment="since when its own credentials are refused, by the brake"),
     comment="One account, in one organisation.",
 )
 
@@ -79,6 +80,7 @@ device = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("paused_at", BigInteger, comment="since when it is refused, by the brake"),
     comment="A device password: what a mounted drive or a script signs in with.",
 )
 

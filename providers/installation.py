@@ -25,12 +25,14 @@ from config.errors import AlreadyInitialised, MellanrumError, NotInitialised
 from config.ids import new_id
 from config.logging import get_log
 from config.settings.schema import Settings
+from providers.alerts import Alerts
 from providers.audit.checkpoints import Checkpoints
 from providers.audit.journal import ReadJournal
 from providers.audit.lease import Lease
 from providers.audit.log import AuditLog
+from providers.brake import Brake
 from providers.catalogue.nodes import Names, Tree
-from providers.drive import Drive
+from providers.drive import Drive, braking
 from providers.drive.kept import drop_stale
 from providers.drive.locking import release_lost
 from providers.drive.rivals import require_walls_around
@@ -38,6 +40,7 @@ from providers.drive.sight import Audiences, Sights
 from providers.drive.storage import Storage
 from providers.holding.erasures import Erasures
 from providers.locks import Locks
+from providers.mailer import Mailer
 from providers.reservations import Reservations
 from providers.spaces import Spaces
 from providers.vault.local import LocalStore
@@ -86,10 +89,13 @@ class Installation:
             audiences=Audiences(self.directory),
             zone=settings.zone,
             identity_window_us=settings.history.identity_window_seconds * SECOND_US,
+            brake=Brake(self.database, settings.brake),
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)
         self.spaces = Spaces(self.storage)
         self.erasures = Erasures(self.storage, settings.history)
+        self.alerts = Alerts(self.database)
+        self.mailer = Mailer(self.database, self.alerts, self.directory, settings.mail)
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
         self._next_sweep = 0.0
@@ -140,6 +146,7 @@ class Installation:
         """Write out what waits, and let go of files and connections."""
         if self._tidying is not None:
             self._tidying.join(CLOSE_SECONDS_MAX)
+        self.mailer.close()
         self.audit.flush_unseen(everything=True)
         self.journal.close()
         self.vault.close()
@@ -170,6 +177,8 @@ class Installation:
             self.audit.flush_unseen()
             self.journal.drain()
             self.checkpoints.advance()
+            braking.settle_waiting(self.storage)
+            self.mailer.step()
             self._free_locks()
             self._sweep()
             self._tidy()
@@ -192,6 +201,7 @@ class Installation:
         self.authenticator.throttle.sweep()
         drop_stale(self.storage)
         self.locks.forget_lapsed()
+        self.storage.brake.sweep(now_us())
 
     def _tidy(self) -> None:
         """Now and then, beside all else and in one process: thin spaces, and sweep what was erased out of the packs."""

@@ -324,6 +324,70 @@ draft = Table(
 Index("draft_by_name", draft.c.parent, draft.c.principal, draft.c.folded)
 Index("draft_by_expiry", draft.c.expires_at)
 
+alert = Table(
+    "alert",
+    durable,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("subject", LargeBinary(16), nullable=False, comment="the device, or the person by their own credentials"),
+    Column("is_device", Boolean, nullable=False),
+    Column("person", LargeBinary(16), nullable=False),
+    Column("organisation", LargeBinary(16), nullable=False),
+    Column("rewritten", BigInteger, nullable=False),
+    Column("deleted", BigInteger, nullable=False),
+    Column("moved", BigInteger, nullable=False),
+    Column("limit", BigInteger, nullable=False, comment="what it might have come to"),
+    Column("resumed_at", BigInteger, comment="NULL: open"),
+    Column("mailed_at", BigInteger),
+    Column("mail_tries", Integer, nullable=False),
+    Column("mail_due_at", BigInteger, nullable=False),
+    comment="Devices that the brake has paused.",
+)
+Index("alert_by_time", alert.c.at)
+
+alert_space = Table(
+    "alert_space",
+    durable,
+    Column("alert", LargeBinary(16), primary_key=True),
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("before", BigInteger, nullable=False, comment="the moment before the first act that was counted"),
+    Column("documents", BigInteger, nullable=False),
+    Column("put_back_at", BigInteger),
+    comment="What an alert is about in each space.",
+)
+
+brake_baseline = Table(
+    "brake_baseline",
+    durable,
+    Column("subject", LargeBinary(16), primary_key=True),
+    Column("most", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    comment="The most documents that a device changed or deleted in one window, on earlier days.",
+)
+
+brake_act = Table(
+    "brake_act",
+    transient,
+    Column("subject", LargeBinary(16), primary_key=True),
+    Column("document", LargeBinary(16), primary_key=True),
+    Column("space", LargeBinary(16), nullable=False),
+    Column("at", BigInteger, nullable=False, comment="of the first change within a window"),
+    Column("until", BigInteger, nullable=False, comment="a window later"),
+    Column("kind", SmallInteger, nullable=False),
+    Column("weight", BigInteger, nullable=False, comment="of a folder: how many documents were in it"),
+    comment="Documents lately rewritten, deleted or moved, each once a window.",
+)
+Index("brake_act_by_time", brake_act.c.subject, brake_act.c.until)
+
+brake_day = Table(
+    "brake_day",
+    transient,
+    Column("subject", LargeBinary(16), primary_key=True),
+    Column("day", BigInteger, primary_key=True, comment="days since 1970, UTC"),
+    Column("most", BigInteger, nullable=False),
+    comment="The most of one window of a day that goes on.",
+)
+
 lock = Table(
     "lock",
     transient,

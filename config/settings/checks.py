@@ -44,6 +44,11 @@ def host(value: str) -> str | None:
     return None
 
 
+def host_or_nothing(value: str) -> str | None:
+    """Allow what `host` does, or nothing."""
+    return host(value) if value else None
+
+
 def origins(value: tuple[str, ...]) -> str | None:
     """Allow what RFC 6454 serialises: scheme, host, port, nothing after."""
     for each in value:

@@ -207,6 +207,9 @@ def _from_text(kind: type, text: str) -> object:
     return text
 
 
+_MAIL = ("sender", "recipients")
+
+
 def _together(settings: Settings, origins: Mapping[str, str], needs_folder: bool) -> Iterable[str]:
     """Yield what is wrong with settings that are right each by itself."""
     http, folder = settings.http, settings.installation.data_folder
@@ -229,6 +232,13 @@ def _together(settings: Settings, origins: Mapping[str, str], needs_folder: bool
     throttle = settings.throttle
     if throttle.wait_seconds_first > throttle.wait_seconds_max:
         yield f"{where('throttle.wait_seconds_first')}throttle.wait_seconds_first is more than wait_seconds_max."
+    mail = settings.mail
+    if mail.host:
+        yield from (f"{where('mail.host')}mail.host needs mail.{name}." for name in _MAIL if not getattr(mail, name))
+        if mail.user and mail.security == "none":
+            yield f"{where('mail.user')}mail.user needs TLS: mail.security is 'none', and the password would be read."
+    if mail.password and mail.password_file:
+        yield f"{where('mail.password_file')}mail.password and mail.password_file exclude each other."
 
 
 def _is_inside(file: Path, folder: Path) -> bool:

@@ -257,6 +257,51 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeSettings:
+    """When a device is paused that changes or deletes far more documents than it ever did: harmful programs do."""
+
+    enabled: bool = setting(True, "Count and pause at all.")
+    window_seconds: int = setting(
+        600, "Over how long it counts; a document counts once in it.", minimum=10, maximum=DAY_SECONDS
+    )
+    documents_min: int = setting(
+        200,
+        "How many documents a device may always rewrite, delete or move within the window; 0: never pause.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    factor: int = setting(
+        5,
+        "Beyond that, how many times the most that it did in a window on an earlier day.",
+        minimum=1,
+        maximum=1000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailSettings:
+    """Mail to those who look after the installation, when a device was paused. Empty `host`: none is sent."""
+
+    host: str = setting("", "The SMTP server.", check=checks.host_or_nothing, example="smtp.example")
+    port: int = setting(587, "Its port: 587 for `starttls`, 465 for `tls`.", minimum=1, maximum=65535)
+    security: str = setting(
+        "starttls",
+        "TLS, checked against the system's authorities; with `none` neither password nor names are sent.",
+        choices=("starttls", "tls", "none"),
+    )
+    ca_file: Path | None = setting(
+        None, "An authority of your own to trust instead, in PEM.", example="/etc/mellanrum/mail-ca.pem"
+    )
+    user: str = setting("", "Whom to sign in as; empty: nobody.", example="mellanrum")
+    password: str = setting("", "The password; better in the environment, or a file.", is_secret=True)
+    password_file: Path | None = setting(
+        None, "A file that holds the password, and nothing else.", example="/etc/mellanrum/mail-password"
+    )
+    sender: str = setting("", "The address that mail comes from.", example="mellanrum@files.example")
+    recipients: tuple[str, ...] = setting((), "The addresses that it goes to.", example=["it@files.example"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
     """How the processes behave."""
 
@@ -278,6 +323,8 @@ class Settings:
     history: HistorySettings = HistorySettings()
     throttle: ThrottleSettings = ThrottleSettings()
     audit: AuditSettings = AuditSettings()
+    brake: BrakeSettings = BrakeSettings()
+    mail: MailSettings = MailSettings()
     process: ProcessSettings = ProcessSettings()
 
     @property

@@ -87,6 +87,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "thinned": "Versions were let go of, as is settled for the space.",
         "space_erased": "A space was erased for good, by destroying its key.",
         "customer_erased": "All of a customer was erased for good, by destroying its keys.",
+        "device_paused": "A device was paused, for it changed or deleted far more documents than it ever did.",
+        "device_resumed": "A device that was paused may go on.",
         "key_rewrapped": "The keys were wrapped with a new root key.",
         "key_destroyed": "A key was destroyed, and with it all that it sealed.",
         "exported": "The audit log was exported.",

@@ -24,6 +24,7 @@ from config.ids import NOBODY, new_id
 from config.queries import Query
 from config.statements import Statement
 from providers import tables
+from providers.brake import Harm
 from providers.catalogue import rows
 from providers.catalogue.nodes import Names, Node
 
@@ -183,6 +184,8 @@ class Change:
         self.sealed_bytes: int = sealed_bytes
         self._rows: list[bytes] = []
         self._touched: set[bytes] = set()
+        #: What befell what stood: for the brake.
+        self.harmed: list[tuple[Harm, Node]] = []
 
     @property
     def is_empty(self) -> bool:
@@ -231,7 +234,7 @@ class Change:
 
     def move(self, node: Node, parent: Node, lane: bytes, name: str) -> Node:
         """Let the node stand elsewhere, with all that it holds: one entry closes, one opens."""
-        self.close(node)
+        self.close(node, Harm.MOVED)
         moved = node._replace(
             parent=parent.id,
             lane=lane,
@@ -289,8 +292,9 @@ class Change:
             "revision": node.revision, "has_properties": node.has_properties,
         }  # fmt: skip
 
-    def close(self, node: Node) -> None:
+    def close(self, node: Node, harm: Harm = Harm.DELETED) -> None:
         """Let the node no longer stand where it does."""
+        self.harmed.append((harm, node))
         _CLOSE.run(self._connection, b_parent=node.parent, b_lane=node.lane, b_folded=node.folded)
         row = self._closing(node)
         _CLOSED.run(self._connection, **row)
@@ -311,6 +315,7 @@ class Change:
         number = node.version + 1
         previous = b""
         if node.version:
+            self.harmed.append((Harm.REWRITTEN, node))
             ((previous,),) = _LAST_MAC.rows(self._connection, node=node.id, number=node.version)
         self._record_version(node.id, number, previous, new, author)
         _NEW_HEAD.run(

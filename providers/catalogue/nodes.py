@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from auth.keyring import Keyring
 from config.ids import NOBODY
@@ -128,6 +128,12 @@ _BY_LANE = Query(
     )
 )
 _CHILDREN = Query(select(*COLUMNS).where(_ENTRY.parent == bindparam("parent")))
+_KINDS = Query(
+    select(_ENTRY.node, _ENTRY.is_folder)
+    .where(_ENTRY.parent.in_(bindparam("parents", expanding=True)))
+    .limit(bindparam("count", type_=BigInteger))
+)
+_FOLDERS_AT_ONCE = 100
 _LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
 _NUMBER = Query(select(tables.head.c.number).where(tables.head.c.space == bindparam("space")))
 _REVISION = Query(select(_ENTRY.revision).where(_ENTRY.node == bindparam("node")))
@@ -229,6 +235,18 @@ class Tree:
                 here = row[0]
             found.update(path)
         return frozenset(found)
+
+    def documents_below(self, connection: Connection, folder: bytes, at_most: int) -> int:
+        """Count the documents in a folder, however deep; stop at about `at_most` documents, or as many folders."""
+        documents, folders, pending = 0, 0, [folder]
+        while pending and documents < at_most and folders < at_most:
+            some, pending = pending[:_FOLDERS_AT_ONCE], pending[_FOLDERS_AT_ONCE:]
+            found = _KINDS.rows(connection, parents=some, count=at_most)
+            below = [node for node, is_folder in found if is_folder]
+            documents += len(found) - len(below)
+            folders += len(below)
+            pending += below
+        return documents
 
     def below(self, connection: Connection, folder: Node) -> Iterable[Sequence[Node]]:
         """Yield the children of each folder below `folder`, its own first."""

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from auth.rights import Principal
 from config.database import Syncable
 from providers.audit.events import Event
+from providers.drive import braking
 from providers.drive.places import Container
 from providers.drive.storage import Storage
 from providers.drive.transaction import Look, Refusal, Transaction, actor_of
@@ -55,18 +56,22 @@ class Session:
         """Run `work` in a transaction and return once it is durable. `paths` tell which spaces it may change."""
         spaces = self._spaces(paths)
         order = min(spaces, default=b"")
+        begun: list[Transaction] = []
 
         def operation(connection: Connection) -> T:
-            return work(Transaction(self.storage, connection, self.principal, spaces))
+            begun[:] = [Transaction(self.storage, connection, self.principal, spaces)]
+            return work(begun[0])
 
         try:
-            return self.storage.database.apply(operation, needs, order)
+            made = self.storage.database.apply(operation, needs, order)
         except Refusal as refusal:
             self._record(refusal)
             raise refusal.error from None
         except NotFound as absent:
             self._unseen(absent)
             raise
+        braking.note(self.storage, begun[0])
+        return made
 
     def _spaces(self, paths: Iterable[Path]) -> frozenset[bytes]:
         """Return the spaces to hold. On SQLite none need be: its writer is alone."""

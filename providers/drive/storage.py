@@ -14,6 +14,7 @@ from auth.keyring import Keyring
 from config.database import Database
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
+from providers.brake import Brake
 from providers.catalogue.nodes import Names, Tree
 from providers.drive.known import Known
 from providers.drive.listings import Listings
@@ -46,6 +47,7 @@ class Storage:
     zone: tzinfo
     #: For how long a name that was left stays with its document; 0: not at all.
     identity_window_us: int
+    brake: Brake
     known: Known = field(default_factory=Known)
 
     @cached_property

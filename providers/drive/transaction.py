@@ -6,17 +6,18 @@ locks, conditions and names are all checked again here, where nobody else can ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, union_all
 
 from auth.events import Actor
-from auth.rights import Principal
+from auth.rights import Kind, Principal
 from auth.roles import Action
 from config.ids import NOBODY, id_text
 from providers import tables
 from providers.audit.events import Event, Projection
+from providers.brake import COUNTED_MAX, YOUNG_US, Act, Harm
 from providers.catalogue.change import Author, Change, ChangeKind
 from providers.catalogue.nodes import Node
 from providers.drive.places import Container, Place, Resolver
@@ -44,6 +45,8 @@ _FIRST_CONTENT = select(tables.version.c.at).where(
     tables.version.c.node == bindparam("node"), tables.version.c.number == 1
 )
 
+#: Changes by which documents are lost from sight. Putting back and restoring are none.
+_COUNTED = frozenset({ChangeKind.PUT, ChangeKind.COPY, ChangeKind.MOVE, ChangeKind.DELETE})
 _SEALED = select(tables.head.c.sealed_bytes).where(tables.head.c.space == bindparam("space"))
 
 
@@ -262,6 +265,8 @@ class Transaction(Look):
             for space in sorted(spaces)
         }
         super().__init__(storage, connection, principal)
+        #: What the brake counts of it, once it is committed.
+        self.acts: list[Act] = []
 
     @property
     def author(self) -> Author:
@@ -289,6 +294,8 @@ class Transaction(Look):
     ) -> None:
         """End the change of the place's space, and record its one event for those who see the place."""
         change = self._changes.pop(place.space.id)
+        if kind in _COUNTED and self.principal.kind is Kind.PERSON and self.storage.brake.is_on:
+            self.acts += _acts(self, change)
         digest = change.finish(kind, self.author)
         event = self.event(
             told,
@@ -304,6 +311,19 @@ class Transaction(Look):
     def bump(self) -> None:
         """Let everybody's rights be asked anew."""
         self.storage.authenticator.bump(self.connection)
+
+
+def _acts(tx: Transaction, change: Change) -> Iterator[Act]:
+    """Yield what the brake counts of a change."""
+    for harm, node in change.harmed:
+        if node.created > change.at - YOUNG_US:
+            continue
+        weight = 1
+        if node.is_folder:
+            # Where it moves to, all in it stands as before; when it is deleted, that goes with it.
+            weight = 0 if harm is Harm.MOVED else tx.storage.tree.documents_below(tx.connection, node.id, COUNTED_MAX)
+        if weight:
+            yield Act(node.id, change.space, change.at, harm, weight)
 
 
 def node_facts(node: Node) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def document(desk: Desk, device: Device, person: Person) -> dict[str, Any]:
         "created": moment(device.created_at),
         "expires": moment(device.expires_at) or None,
         "revoked": moment(device.revoked_at) or None,
+        "paused": moment(device.paused_at) or None,
         "last_used": moment(desk.installation.authenticator.last_used(device.id)) or None,
     }
 
@@ -92,6 +93,8 @@ def state(shown: dict[str, Any]) -> str:
     """Return whether a device, as `document` shows it, is good."""
     if shown["revoked"]:
         return "revoked"
+    if shown["paused"]:
+        return "paused"
     return f"until {shown['expires']}" if shown["expires"] else "good"
 
 

@@ -213,19 +213,23 @@ def compare(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def put_back(desk: Desk, options: argparse.Namespace) -> Answer:
     """Put a space or a folder back."""
-    spot = find.spot(desk, options.path)
     at = find.moment(desk, options.moment, "mellanrum put-back")
-    done = spot.drive(desk, looks=options.dry_run).put_back(spot.path, at, dry_run=options.dry_run)
+    return put_spot_back(desk, find.spot(desk, options.path), at, dry_run=options.dry_run)
+
+
+def put_spot_back(desk: Desk, spot: find.Spot, at: int, *, dry_run: bool) -> Answer:
+    """Put a space or a folder back to a moment, in microseconds, and say what that undid."""
+    done = spot.drive(desk, looks=dry_run).put_back(spot.path, at, dry_run=dry_run)
     counts = {what.value: done.counts[what] for what in Differs if done.counts.get(what)}
     document = {
         "moment": iso_utc(at),
-        "changed": not options.dry_run and bool(counts),
+        "changed": not dry_run and bool(counts),
         "counts": counts,
         "left": done.left,
         "differences": [_difference(each) for each in done.differences],
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing"
-    verb = "Would undo" if options.dry_run else "Undone"
+    verb = "Would undo" if dry_run else "Undone"
     lines = [*_differences(done.differences), f"{verb}, of what came about since {moment(at)}: {told}."]
     if done.left:
         lines.append(f"{done.left} stay where they are now.")

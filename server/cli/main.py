@@ -13,6 +13,7 @@ import providers
 import server
 import webui
 from server.cli import (
+    alerts,
     apply,
     audit,
     demo,
@@ -41,7 +42,7 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
     nouns_of = (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, sshkeys, keys, audit)
-    for module in (*nouns_of, history, erasing):
+    for module in (*nouns_of, history, erasing, alerts):
         module.add_to(nouns)
     return made
 

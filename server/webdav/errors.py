@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from auth.errors import Revoked, SignInRefused, Throttled
+from auth.errors import Paused, Revoked, SignInRefused, Throttled
 from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageFull
 from providers import errors
 from server.webdav.exchange import Answer, xml_answer
@@ -48,6 +48,8 @@ _TABLE: dict[type[MellanrumError], Told] = {
     # No such moment: the installation is down, and whoever watches over it or balances its load must see that.
     DatabaseSilent: Told("503 Service Unavailable"),
     Revoked: Told("401 Unauthorized"),
+    # No 401, on which programs ask for a password, nor what they would try again: it takes a person to go on.
+    Paused: Told("403 Forbidden"),
     SignInRefused: Told("401 Unauthorized"),
     Throttled: Told("429 Too Many Requests"),
 }

@@ -13,6 +13,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _alert()
+    _alert_space()
+    _brake_baseline()
     _change()
     _checkpoint()
     _checksum()
@@ -45,6 +48,60 @@ def upgrade() -> None:
     _membership()
     _recovery_code()
     _ssh_key()
+
+
+def _alert() -> None:
+    op.create_table(
+        "alert",
+        sa.Column("id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "subject",
+            sa.LargeBinary(length=16),
+            nullable=False,
+            comment="the device, or the person by their own credentials",
+        ),
+        sa.Column("is_device", sa.Boolean(), nullable=False),
+        sa.Column("person", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("organisation", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("rewritten", sa.BigInteger(), nullable=False),
+        sa.Column("deleted", sa.BigInteger(), nullable=False),
+        sa.Column("moved", sa.BigInteger(), nullable=False),
+        sa.Column("limit", sa.BigInteger(), nullable=False, comment="what it might have come to"),
+        sa.Column("resumed_at", sa.BigInteger(), nullable=True, comment="NULL: open"),
+        sa.Column("mailed_at", sa.BigInteger(), nullable=True),
+        sa.Column("mail_tries", sa.Integer(), nullable=False),
+        sa.Column("mail_due_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("alert_pkey")),
+        comment="Devices that the brake has paused.",
+    )
+    op.create_index("alert_by_time", "alert", ["at"], unique=False)
+
+
+def _alert_space() -> None:
+    op.create_table(
+        "alert_space",
+        sa.Column("alert", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column(
+            "before", sa.BigInteger(), nullable=False, comment="the moment before the first act that was counted"
+        ),
+        sa.Column("documents", sa.BigInteger(), nullable=False),
+        sa.Column("put_back_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("alert", "space", name=op.f("alert_space_pkey")),
+        comment="What an alert is about in each space.",
+    )
+
+
+def _brake_baseline() -> None:
+    op.create_table(
+        "brake_baseline",
+        sa.Column("subject", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("most", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("brake_baseline_pkey")),
+        comment="The most documents that a device changed or deleted in one window, on earlier days.",
+        sqlite_with_rowid=False,
+    )
 
 
 def _change() -> None:
@@ -547,6 +604,12 @@ def _person() -> None:
         ),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "paused_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="since when its own credentials are refused, by the brake",
+        ),
         sa.ForeignKeyConstraint(["organisation"], ["organisation.id"], name=op.f("person_organisation_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("person_pkey")),
         sa.UniqueConstraint("login_lookup", name=op.f("person_one_login_lookup")),
@@ -583,6 +646,7 @@ def _device() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("paused_at", sa.BigInteger(), nullable=True, comment="since when it is refused, by the brake"),
         sa.ForeignKeyConstraint(["person"], ["person.id"], name=op.f("device_person_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("device_pkey")),
         sa.UniqueConstraint("secret_digest", name=op.f("device_one_secret_digest")),

@@ -13,12 +13,41 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _brake_act()
+    _brake_day()
     _last_used()
     _lease()
     _lock()
     _read_seen()
     _reservation()
     _throttle()
+
+
+def _brake_act() -> None:
+    op.create_table(
+        "brake_act",
+        sa.Column("subject", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("document", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False, comment="of the first change within a window"),
+        sa.Column("until", sa.BigInteger(), nullable=False, comment="a window later"),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("weight", sa.BigInteger(), nullable=False, comment="of a folder: how many documents were in it"),
+        sa.PrimaryKeyConstraint("subject", "document", name=op.f("brake_act_pkey")),
+        comment="Documents lately rewritten, deleted or moved, each once a window.",
+    )
+    op.create_index("brake_act_by_time", "brake_act", ["subject", "until"], unique=False)
+
+
+def _brake_day() -> None:
+    op.create_table(
+        "brake_day",
+        sa.Column("subject", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("day", sa.BigInteger(), nullable=False, comment="days since 1970, UTC"),
+        sa.Column("most", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "day", name=op.f("brake_day_pkey")),
+        comment="The most of one window of a day that goes on.",
+    )
 
 
 def _last_used() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from auth.errors import Revoked
+from auth.errors import Paused, Revoked
 from config.clock import now_us
 from providers.drive import Drive
 from providers.errors import DriveError, NotFound
@@ -132,8 +132,11 @@ class Document:
             if self.is_broken:
                 raise BrokenUpload
             made = edit.commit(modified=self.modified)
-        except Revoked:
-            edit.discard()
+        except Revoked as error:
+            if isinstance(error, Paused):
+                edit.keep()
+            else:
+                edit.discard()
             raise
         except BaseException:
             edit.keep()

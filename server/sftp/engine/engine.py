@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from auth.errors import Revoked
+from auth.errors import Paused, Revoked
 from config.errors import MellanrumError
 from config.logging import get_log
 from providers.drive import Drive
@@ -122,14 +122,14 @@ class Engine:
         self._is_held_up = False
 
     def fail(self, request: int, error: BaseException) -> None:
-        """Tell the client of an error."""
-        self.note(error)
+        """Tell the client of an error, before it may be the end of the channel."""
         self.send(told(request, error))
+        self.note(error)
 
     def note(self, error: BaseException) -> None:
         """Log an error that should not be; end the channel if it is that its rights are gone."""
         if isinstance(error, Revoked):
-            self.documents.drop_all = True
+            self.documents.drop_all = not isinstance(error, Paused)
             self._give_up()
         elif not isinstance(error, MellanrumError):
             log.error("request_failed", error)
@@ -238,7 +238,7 @@ class Engine:
         def done(lost: list[Document], error: BaseException | None) -> None:
             self._is_held_up = False
             if error is not None:
-                self.note(error)
+                self.fail(int.from_bytes(self._queue[0][1:5], "big"), error)
                 return
             self._valid_until = self._clock() + self.limits.valid_seconds
             for document in lost:
