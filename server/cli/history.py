@@ -85,17 +85,17 @@ def _split(desk: Desk, options: argparse.Namespace) -> Answer:
     return Answer({"document": id_text(item.id), "path": str(spot.inner)}, [said])
 
 
-def _deleted_at(drive: Drive, spot: Spot) -> Deleted | None:
-    """Return what was deleted last under the very name."""
+def _deleted_at(drive: Drive, spot: Spot, *, everything: bool = False) -> Deleted | None:
+    """Return what was deleted last under the very name; leftovers of programs only where `everything` counts."""
     try:
-        found, _ = drive.trash(spot.path.parent, named=spot.path.name)
+        found, _ = drive.trash(spot.path.parent, named=spot.path.name, everything=everything)
     except DriveError:
         return None
     return found[0] if found else None
 
 
 def _in_trash(drive: Drive, spot: Spot, text: str) -> DeletedThere | None:
-    found = _deleted_at(drive, spot)
+    found = _deleted_at(drive, spot, everything=True)
     if found is None:
         return None
     return DeletedThere(path=text, when=moment(found.at), by=found.by, command=_undelete(spot, found))
