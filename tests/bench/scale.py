@@ -30,6 +30,7 @@ from tests.worlds import World
 
 #: A measure may be so many times the one with few documents and one version.
 RATIO_MAX = 1.5
+_SAVES_A_CHANGE = 50
 PROBE = FilePath(scale_probe.__file__)
 ROOT = PROBE.parent.parent.parent
 
@@ -43,18 +44,19 @@ class Sizes:
     rounds: int
 
 
-def _sizes(few: int, many: int, versions: int, saves_a_change: int, times: int, rounds: int) -> Sizes:
-    """Return shapes of `few` documents, of as many with `versions`, and of `many`; 200 documents a folder."""
+def _sizes(few: int, many: int, versions: int, a_folder: int, times: int, rounds: int) -> Sizes:
+    """Return shapes of `few` documents, of as many with `versions`, and of `many`; as many documents in each folder."""
     shapes = {
-        f"{few:,} × 1": bulk.Shape(few // 200, 200, 1, saves_a_change),
-        f"{few:,} × {versions}": bulk.Shape(few // 200, 200, versions, saves_a_change),
-        f"{many:,} × 1": bulk.Shape(many // 200, 200, 1, saves_a_change),
+        f"{few:,} × 1": bulk.Shape(few // a_folder, a_folder, 1, _SAVES_A_CHANGE),
+        f"{few:,} × {versions}": bulk.Shape(few // a_folder, a_folder, versions, _SAVES_A_CHANGE),
+        f"{many:,} × 1": bulk.Shape(many // a_folder, a_folder, 1, _SAVES_A_CHANGE),
     }
     return Sizes(shapes, times, rounds)
 
 
-FULL = _sizes(20_000, 1_000_000, 50, 50, 100, 3)
-QUICK = _sizes(1_000, 10_000, 50, 50, 40, 2)
+#: No act comes to a folder twice: what was listed once is remembered.
+FULL = _sizes(20_000, 1_000_000, 50, 200, 100, 3)
+QUICK = _sizes(400, 4_000, 50, 20, 20, 1)
 
 
 @dataclass
