@@ -121,11 +121,6 @@ def own_number(connection: Connection, node: bytes, shown: int) -> tuple[bytes, 
     return parts[-1].node, shown - parts[-1].offset
 
 
-def shown_number(connection: Connection, node: bytes, own: int) -> int:
-    """Return the number by which the history of `node` shows its own version `own`."""
-    return own + _parts(connection, node)[-1].offset
-
-
 def carried_away(connection: Connection, nodes: Iterable[bytes]) -> dict[bytes, Link]:
     """Return those of `nodes` whose content went on in another document, with how it did: the newest link of each."""
     found: dict[bytes, Link] = {}

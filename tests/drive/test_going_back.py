@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
@@ -45,6 +46,19 @@ def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
 
 def numbers(drive: Drive, path: Path) -> list[int]:
     return [version.number for version in drive.versions(path)]
+
+
+def test_the_same_bytes_cut_in_another_way_are_no_version_again(world: World) -> None:
+    mia, content = world.drive("mia"), random.Random(5).randbytes(300_000)
+    store(mia, DOCUMENT, content)
+    store(mia, DOCUMENT, b"two")
+    aside = DOCUMENT.parent.joined("aside")
+    edit = mia.edit(aside, create=True, truncate=True)
+    edit.write(0, content)
+    edit.commit()
+    mia.move(aside, DOCUMENT, overwrite=True)
+    mia.restore(DOCUMENT, 1)
+    assert numbers(mia, DOCUMENT) == [1, 2, 3]
 
 
 def test_a_version_tells_where_it_comes_from_and_under_which_name(world: World) -> None:
