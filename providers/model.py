@@ -77,8 +77,7 @@ class Came(StrEnum):
     SPLIT = "split"
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One immutable content of a document. `sha256` is hexadecimal, of the whole content; empty once it is erased.
 
     `name` is the one the document had then. `origin` is the number of the version that this one repeats, if any.

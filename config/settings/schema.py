@@ -293,7 +293,9 @@ class MailSettings:
         None, "An authority of your own to trust instead, in PEM.", example="/etc/mellanrum/mail-ca.pem"
     )
     user: str = setting("", "Whom to sign in as; empty: nobody.", example="mellanrum")
-    password: str = setting("", "The password; better in the environment, or a file.", is_secret=True)
+    password: str = setting(
+        "", "The password; better in the environment, or a file.", example="a long one", is_secret=True
+    )
     password_file: Path | None = setting(
         None, "A file that holds the password, and nothing else.", example="/etc/mellanrum/mail-password"
     )

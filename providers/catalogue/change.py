@@ -151,6 +151,13 @@ _CLOSE_PROPERTY = Statement(
     )
     .values(to_change=bindparam("b_to_change"))
 )
+_FORGET_PROPERTY = Statement(
+    delete(tables.property).where(
+        tables.property.c.node == bindparam("b_node"),
+        tables.property.c.key == bindparam("b_key"),
+        tables.property.c.from_change == bindparam("b_from_change"),
+    )
+)
 _GRANT = Statement(insert(auth_tables.grants))
 _CLOSE_GRANT = Statement(
     update(auth_tables.grants)
@@ -435,13 +442,12 @@ class Change:
         self._rows.extend(map(rows.property_opened, opening))
 
     def _close_property(self, standing: Mapping[Any, Any]) -> None:
-        _CLOSE_PROPERTY.run(
-            self._connection,
-            b_node=standing["node"],
-            b_key=standing["key"],
-            b_from_change=standing["from_change"],
-            b_to_change=self.number,
-        )
+        key = {f"b_{name}": standing[name] for name in ("node", "key", "from_change")}
+        if standing["from_change"] == self.number:  # set by this very change: it never held
+            _FORGET_PROPERTY.run(self._connection, **key)
+            self._rows.remove(rows.property_opened(standing))
+            return
+        _CLOSE_PROPERTY.run(self._connection, **key, b_to_change=self.number)
         self._rows.append(rows.property_closed(standing))
 
     # --- grants

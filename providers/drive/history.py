@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -47,6 +49,7 @@ _STREAM = select(tables.log.c.id).where(
     tables.log.c.space == bindparam("space"), tables.log.c.party == bindparam("party")
 )
 _STREAM_HOURS = _hours_of(_EVENTS.at, _EVENTS.log == bindparam("log"))
+_DOORS = {int(via): via.name.lower() for via in Via}
 _CAME = {
     Lineage.CONTINUED: Came.CONTINUED,
     Lineage.SHARES: Came.SHARED,
@@ -99,23 +102,25 @@ def versions_of(look: Look, place: Place) -> list[Version]:
         for link in links_of(look.connection, node)
         if Lineage(link.kind) in _CAME
     }
+    author = lru_cache(partial(author_shown, look, place.space))
+    named = {node: _names_then(look, place, held) for node, held in stood.items()}
     return [
         Version(
-            number=each.number,
-            id=each.row["id"],
-            size=each.row["size"],
-            at=each.row["at"],
-            by=author_shown(look, place.space, each.row["principal"], each.row["organisation"]),
-            via=Via(each.row["via"]).name.lower(),
-            name=_name_then(look, place, stood[each.row["node"]], each.row["change"]),
-            comment=said.get(each.row["id"], ""),
-            came=_came(each.row, came, numbers),
-            origin=numbers.get(each.row["origin"]),
-            etag=storage.etag(each.row["id"]),
-            sha256=contents.sha256_of(storage.keyring, each.row).hex(),
-            erased=each.row["erased_in"] is not None,
+            number,
+            row["id"],
+            row["size"],
+            row["at"],
+            author(row["principal"], row["organisation"]),
+            _DOORS[row["via"]],
+            named[row["node"]](row["change"]),
+            said.get(row["id"], ""),
+            _came(row, came, numbers),
+            numbers.get(row["origin"]),
+            storage.etag(row["id"]),
+            contents.sha256_of(storage.keyring, row).hex(),
+            row["erased_in"] is not None,
         )
-        for each in shown
+        for number, row in shown
     ]
 
 
@@ -128,18 +133,27 @@ def _came(row: Mapping[Any, Any], linked: Mapping[tuple[bytes, int], Came], numb
     return Came.RESTORED if row["origin"] in numbers else Came.COPIED
 
 
-def _name_then(look: Look, place: Place, stood: Sequence[Standing], number: int) -> str:
-    """Return the name a document had when a change made a version of it; today's, if it stood where one may not look.
+def _names_then(look: Look, place: Place, stood: Sequence[Standing]) -> Callable[[int], str]:
+    """Return what tells a document's name when a change made a version of it: today's, if one may not look there.
 
     What was made while it stood nowhere bears the name it had last.
     """
-    held = next((each for each in reversed(stood) if each.from_change <= number), None)
-    if held is None or held.parent == place.node.parent:
-        return place.node.name if held is None else held.opened(look.storage.names)
-    then = PastTree(look.storage.names, number)
-    folder = then.by_id(look.connection, held.parent)
-    chain = () if folder is None else then.ancestry(look.connection, folder)
-    return held.opened(look.storage.names) if chain and look.resolver.seen_then(chain) else place.node.name
+    starts = [held.from_change for held in stood]
+    opened = cache(lambda index: stood[index].opened(look.storage.names))
+
+    def name(number: int) -> str:
+        index = bisect_right(starts, number) - 1
+        if index < 0:
+            return place.node.name
+        held = stood[index]
+        if held.parent == place.node.parent:
+            return str(opened(index))
+        then = PastTree(look.storage.names, number)
+        folder = then.by_id(look.connection, held.parent)
+        chain = () if folder is None else then.ancestry(look.connection, folder)
+        return str(opened(index)) if chain and look.resolver.seen_then(chain) else place.node.name
+
+    return name
 
 
 def author_shown(look: Look, space: SpaceInfo, person: bytes, organisation: bytes) -> str:

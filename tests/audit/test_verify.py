@@ -242,7 +242,7 @@ def test_an_erased_space_keeps_its_trees(grown: World) -> None:
         "the key of its space is not in the keystore: its events cannot be opened"
     }
     with grown.database.write() as connection:
-        values = {"id": grown.space, "name": b"", "is_open": False, "state": 2, "created_at": 1}
+        values = {"id": grown.space, "name": b"", "is_open": False, "state": 2, "is_held": False, "created_at": 1}
         connection.execute(tables.space.insert().values(**values, ended_at=2))
     assert findings(grown) == []
     set_entry_hash = set_entry(5, leaf_hash=b"h" * 32)

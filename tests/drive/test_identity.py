@@ -338,3 +338,12 @@ def test_moved_over_its_own_backup_with_what_that_holds_already(world, eva):
     assert stat(eva, BACKUP).id == before.id
     assert history(world, before) == [(1, 3)]
     sound(world)
+
+
+def test_a_time_that_comes_with_a_move_is_shown_instead_of_the_one_it_had(world, eva, age):
+    """Set twice by one change, a property had two rows of one key, and the move was an error of ours."""
+    first = is_old(world, eva, age)
+    store(eva, T, b"22", modified=1_500_000_000_000_000)
+    eva.move(parse(T), parse(X), overwrite=True, modified=1_600_000_000_000_000)
+    assert (stat(eva, X).id, stat(eva, X).modified) == (first.id, 1_600_000_000_000_000)
+    sound(world)

@@ -41,8 +41,8 @@ SPARED: dict[str, str] = {
     "places.py:parent_of:not found.node.is_folder": "who asks takes what lies below a document for absent either way",
     "trees.py:work:isinstance(place, Container)": "preparing the copy has refused it before",
     "places.py:_walked:root is None or not self._seen((root,), moment)": "a space in sight has its root in sight",
-    "trees.py:_prepare:isinstance(place, Container)": "the transaction refuses it again",
-    "trees.py:_prepare:look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)": (
+    "carrying.py:prepare:isinstance(place, Container)": "the transaction refuses it again",
+    "carrying.py:prepare:look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)": (
         "the transaction asks again; who may move may read"
     ),
     "trees.py:_ready_for_move:look.allow(Action.RENAME if same_folder else Action.MOVE, place)": (
