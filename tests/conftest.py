@@ -94,6 +94,16 @@ def database(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Data
     server.drop(name)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the PostgreSQL half of long tables to the proofs, where a module says `POSTGRESQL_IN_PROOF`."""
+    for item in items:
+        if not isinstance(item, pytest.Function) or not getattr(item.module, "POSTGRESQL_IN_PROOF", False):
+            continue
+        if hasattr(item, "callspec") and item.callspec.params.get("engine") == "postgresql":
+            item.add_marker(pytest.mark.proof)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest) -> dict[str, str]:
     """Settings that choose a database: once SQLite, once a PostgreSQL database of this test's own, without a table."""

@@ -25,6 +25,8 @@ from providers.model import Conditions
 from providers.paths import parse
 from tests.worlds import World, fetch, settings_for, store
 
+POSTGRESQL_IN_PROOF = True
+
 LIMIT = 20
 DAY = brake.DAY_US
 _ahead = [0]

@@ -27,6 +27,8 @@ from providers.model import Came, Conditions
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
 
+POSTGRESQL_IN_PROOF = True
+
 ROOM = "/Kund AB – Rum"
 DOCUMENT = parse(f"{ROOM}/Mapp/a.txt")
 

@@ -15,6 +15,8 @@ from providers.model import Conditions
 from providers.paths import parse
 from tests.worlds import World, fetch, store
 
+POSTGRESQL_IN_PROOF = True
+
 X, T, BACKUP = "/Rum/Avtal.txt", "/Rum/tmp1", "/Rum/gammal"
 
 

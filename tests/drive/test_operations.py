@@ -19,6 +19,8 @@ from providers.drive import Drive
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
 
+POSTGRESQL_IN_PROOF = True
+
 ROLES = ("viewer", "uploader", "contributor", "editor", "manager")
 DOCUMENT = "Avtal.txt"
 

@@ -15,6 +15,8 @@ from providers.model import Differs
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
 
+POSTGRESQL_IN_PROOF = True
+
 ROOM = parse("/Kund AB – Rum")
 FOLDER = ROOM.joined("Mapp")
 

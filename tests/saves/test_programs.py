@@ -28,6 +28,8 @@ from tests.ssh.doors import mounted
 from tests.tools import need
 from tests.worlds import fetch
 
+pytestmark = pytest.mark.proof
+
 SAVES = 5
 SETTLING_SECONDS_MAX = 20.0
 

@@ -18,6 +18,8 @@ from tests.serving import space_path
 from tests.ssh.doors import Door, serving_sftp
 from tests.worlds import fetch, store
 
+pytestmark = pytest.mark.proof
+
 LIMIT = 15
 WORKERS = 2
 #: Each worker may have a batch that it has not told the others of, and each client one request under way.
