@@ -74,7 +74,7 @@ class LocalPack:
                 fcntl.flock(self._fd, fcntl.LOCK_SH)
                 _write_all(self._fd, memoryview(head), 0)
                 # The lock outlives `close`: whoever may yet refer to a record of this pack holds this object.
-                weakref.finalize(self, os.close, os.dup(self._fd))
+                self._held = weakref.finalize(self, os.close, os.dup(self._fd))
             except OSError:
                 os.close(self._fd)
                 path.unlink(missing_ok=True)
@@ -117,6 +117,7 @@ class LocalPack:
             if not self._entries:
                 # Whoever tries again on a full disk would leave one of these each time, until the last block is gone.
                 self._path.unlink(missing_ok=True)
+                self._held()  # nobody can refer to a record of it, and what is open still takes room
         except OSError:
             pass  # a torn tail is known for what it is when read
         return self._full

@@ -6,6 +6,7 @@ On a real ext4 of a few megabytes, filled to levels that run out in the midst of
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     make_file_system(image)
     with mounted(image, tmp_path / "small") as folder:
         yield folder
+        gc.collect()  # a pack is held for as long as anything, such as an error's traceback, may refer to it
 
 
 @contextlib.contextmanager
