@@ -32,6 +32,8 @@ STATEMENTS_MORE_MAX = 2
 PUT_BACK = 500 if is_short() else 10_000
 PUT_BACK_CPU_SECONDS_MAX = 2.0 if is_short() else 10.0
 
+ROUNDS_MAX = 3
+
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]]:
@@ -74,7 +76,14 @@ def test_a_process_that_has_just_begun_is_as_fast(worlds: dict[str, World]) -> N
 
 
 def test_a_server_spends_as_little_on_each_request(worlds: dict[str, World]) -> None:
-    assert _over(scale.served(worlds, SIZES), "later") == {}
+    # A server's processor time is told by hundredths of a second, its own ticks among it: what is over by more than
+    # chance is over each time.
+    over = _over(scale.served(worlds, SIZES), "later")
+    for _ in range(ROUNDS_MAX - 1):
+        if over:
+            again = _over(scale.served(worlds, SIZES), "later")
+            over = {what: min(over[what], again[what]) for what in over.keys() & again.keys()}
+    assert over == {}
 
 
 def test_a_folder_is_put_back_to_yesterday_in_seconds(tmp_path: Path) -> None:
