@@ -106,6 +106,18 @@ class World:
             return [entry.event["kind"] for entry in audit.entries(connection, log, start)]
 
 
+def managed_room(folder: FilePath, engine: dict[str, str], folders: tuple[str, ...] = ()) -> World:
+    """Return a customer's space `Rum`, of which two of the supplier's people, mia and max, are managers; kim is its."""
+    made = World.create(folder, **engine)
+    for login in ("mia", "max"):
+        made.person(login, "Byrån AB")
+    made.person("kim", "Kund AB")
+    made.space("Rum", "Kund AB", folders)
+    for login in ("mia", "max"):
+        made.grant(login, "Rum", Role.MANAGER, history=True)
+    return made
+
+
 def store(drive: Drive, path: str | Path, content: bytes, **options: Any) -> Any:
     """Put a document, whole."""
     place = parse(path) if isinstance(path, str) else path

@@ -25,7 +25,7 @@ from providers.errors import (
 )
 from providers.model import Came, Conditions
 from providers.paths import Path, parse
-from tests.worlds import World, fetch, store
+from tests.worlds import World, fetch, managed_room, store
 
 POSTGRESQL_IN_PROOF = True
 
@@ -35,13 +35,7 @@ DOCUMENT = parse(f"{ROOM}/Mapp/a.txt")
 
 @pytest.fixture
 def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
-    made = World.create(data_folder, **engine)
-    for login in ("mia", "max"):
-        made.person(login, "Byrån AB")
-    made.person("kim", "Kund AB")
-    made.space("Rum", "Kund AB", ("/Mapp/Inre", "/Annan"))
-    for login in ("mia", "max"):
-        made.grant(login, "Rum", Role.MANAGER, history=True)
+    made = managed_room(data_folder, engine, ("/Mapp/Inre", "/Annan"))
     yield made
     made.installation.close()
 

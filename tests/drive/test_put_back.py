@@ -13,7 +13,7 @@ from providers.drive import Drive
 from providers.errors import DriveError, Forbidden, Locked, NotFound, QuotaExceeded
 from providers.model import Differs
 from providers.paths import Path, parse
-from tests.worlds import World, fetch, store
+from tests.worlds import World, fetch, managed_room, store
 
 POSTGRESQL_IN_PROOF = True
 
@@ -23,13 +23,7 @@ FOLDER = ROOM.joined("Mapp")
 
 @pytest.fixture
 def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
-    made = World.create(data_folder, **engine)
-    for login in ("mia", "max"):
-        made.person(login, "Byrån AB")
-    made.person("kim", "Kund AB")
-    made.space("Rum", "Kund AB", ("/Mapp/Inre", "/Annan"))
-    for login in ("mia", "max"):
-        made.grant(login, "Rum", Role.MANAGER, history=True)
+    made = managed_room(data_folder, engine, ("/Mapp/Inre", "/Annan"))
     yield made
     made.installation.close()
 

@@ -11,7 +11,7 @@ from auth.roles import Role
 from providers.drive import Drive
 from providers.errors import FolderGone, Forbidden, Locked, NameTaken, NotFound, TargetExists
 from providers.paths import Path, parse
-from tests.worlds import World, fetch, store
+from tests.worlds import World, fetch, managed_room, store
 
 ROOM = parse("/Kund AB – Rum")
 FOLDER = ROOM.joined("Mapp")
@@ -20,13 +20,7 @@ DOCUMENT = FOLDER.joined("a.txt")
 
 @pytest.fixture
 def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
-    made = World.create(data_folder, **engine)
-    for login in ("mia", "max"):
-        made.person(login, "Byrån AB")
-    made.person("kim", "Kund AB")
-    made.space("Rum", "Kund AB", ("/Mapp/Inre", "/Annan"))
-    for login in ("mia", "max"):
-        made.grant(login, "Rum", Role.MANAGER, history=True)
+    made = managed_room(data_folder, engine, ("/Mapp/Inre", "/Annan"))
     yield made
     made.installation.close()
 
