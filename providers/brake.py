@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from auth.rights import Principal
 from config.clock import SECOND_US
@@ -40,37 +40,33 @@ DAY_US = 24 * 3600 * SECOND_US
 _log = get_log("brake")
 
 _A, _DAY, _MOST = tables.brake_act.c, tables.brake_day.c, tables.brake_baseline.c
-_COUNT = Statement(
-    lambda insert: (
-        lambda fresh: fresh.on_conflict_do_update(
-            index_elements=["subject", "document"],
-            set_={name: fresh.excluded[name] for name in ("space", "at", "until", "kind", "weight")},
-            where=_A.until <= fresh.excluded.at,
+
+
+def _written_over(table: Table, key: Sequence[str], names: Sequence[str], where: Callable[[Any], Any]) -> Statement:
+    """Return an INSERT that lets `names` of a row of that key be anew, `where` what stands may give way."""
+
+    def made(insert: Callable[[Table], Any]) -> Any:
+        statement = insert(table)
+        fresh = statement.excluded
+        return statement.on_conflict_do_update(
+            index_elements=list(key), set_={name: fresh[name] for name in names}, where=where(fresh)
         )
-    )(insert(tables.brake_act))
+
+    return Statement(made)
+
+
+_COUNT = _written_over(
+    tables.brake_act,
+    ("subject", "document"),
+    ("space", "at", "until", "kind", "weight"),
+    lambda fresh: _A.until <= fresh.at,
 )
+_MOST_OF_DAY = _written_over(tables.brake_day, ("subject", "day"), ("most",), lambda fresh: _DAY.most < fresh.most)
+_RAISE = _written_over(tables.brake_baseline, ("subject",), ("most",), lambda fresh: _MOST.most < fresh.most)
 _SO_FAR = Query(
     select(func.coalesce(func.sum(_A.weight), 0).label("total")).where(
         _A.subject == bindparam("subject"), _A.until > bindparam("at")
     )
-)
-_MOST_OF_DAY = Statement(
-    lambda insert: (
-        lambda fresh: fresh.on_conflict_do_update(
-            index_elements=["subject", "day"],
-            set_={"most": fresh.excluded.most},
-            where=_DAY.most < fresh.excluded.most,
-        )
-    )(insert(tables.brake_day))
-)
-_RAISE = Statement(
-    lambda insert: (
-        lambda fresh: fresh.on_conflict_do_update(
-            index_elements=["subject"],
-            set_={"most": fresh.excluded.most},
-            where=_MOST.most < fresh.excluded.most,
-        )
-    )(insert(tables.brake_baseline))
 )
 _MOST_EVER = Query(select(_MOST.most).where(_MOST.subject == bindparam("subject")))
 _PAST_DAYS = select(tables.brake_day).where(_DAY.day < bindparam("today"))

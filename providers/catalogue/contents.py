@@ -11,10 +11,12 @@ from sqlalchemy import Connection, Table, bindparam, func, null, select, update
 
 from auth.keyring import Keyring
 from config.database import Database
+from config.ids import new_id
 from config.queries import Query
 from config.statements import Statement
 from providers import tables
-from providers.catalogue.change import version_mac
+from providers.catalogue.change import NewVersion, version_mac
+from providers.catalogue.nodes import Node
 from providers.errors import VersionErased
 from providers.vault.vault import ChunkRecord, Location
 
@@ -141,6 +143,21 @@ def sha256_of(keyring: Keyring, row: Mapping[Any, Any]) -> bytes:
     if row["erased_in"] is not None:
         return b""
     return keyring.space(row["space"]).names.open(b"sha256" + row["id"], row["digest"])
+
+
+def sum_of(connection: Connection, keyring: Keyring, node: Node) -> bytes | None:
+    """Return the SHA-256 of what a document holds, its MAC checked; None if it never had content.
+
+    By this contents are compared, not by their references: the same bytes may be cut in another way.
+    """
+    if not node.version:
+        return None
+    return sha256_of(keyring, version(connection, keyring, node.space, node.id, node.version))
+
+
+def repeated(keyring: Keyring, row: Mapping[Any, Any]) -> NewVersion:
+    """Return the content of a version as that of one about to be."""
+    return NewVersion(new_id(), bytes(row["content"]), row["size"], sha256_of(keyring, row), row["id"])
 
 
 Locate = Callable[[Sequence[bytes]], Mapping[bytes, Location]]

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, union_all
 
-from config.ids import NOBODY
+from config.ids import NOBODY, new_id
 from config.queries import Query
 from providers import tables
-from providers.catalogue.nodes import Names, Node
+from providers.catalogue.nodes import Names, Node, Tree
 from providers.catalogue.props import Property, properties_at, time_set
-from providers.catalogue.standing import standing_at
+from providers.catalogue.standing import Standing, standing_at
 from providers.paths import DEPTH_MAX
 
 _LIVE = tables.entry.c
@@ -66,6 +66,20 @@ def number_at(connection: Connection, space: bytes, at: int) -> int | None:
     """Return the number of the space's newest change at the moment `at` (µs), or None before its first."""
     row = _NUMBER_AT.first(connection, space=space, at=at)
     return None if row is None else row[0]
+
+
+def as_they_went(tree: Tree, connection: Connection, standings: Sequence[Standing]) -> list[Node]:
+    """Return nodes of one space as they were where they stood last, with all that they have come to since.
+
+    An empty document has an id for its entity tag, as every one that stands.
+    """
+    if not standings:
+        return []
+    newest = PastTree(tree.names, tree.number(connection, standings[0].space) or 0)
+    return [
+        node if node.is_folder or node.version else node._replace(version_id=new_id())
+        for node in newest.nodes_of(connection, standings)
+    ]
 
 
 class PastTree:

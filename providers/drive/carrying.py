@@ -16,7 +16,7 @@ from config.ids import new_id
 from providers.catalogue import contents
 from providers.catalogue.change import NewVersion
 from providers.catalogue.nodes import Node
-from providers.drive.identity import Backup, backup_of, continuing, is_fresh
+from providers.drive.identity import Backup, backup_of, continuing, is_fresh, left_record
 from providers.drive.places import Container, Place
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
@@ -49,12 +49,12 @@ class Prepared:
     needs: set[Syncable] = field(default_factory=set)
 
 
-def walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
+def _walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
     """Yield a place and, where `deep`, every place below it that the principal sees and may read, folders first."""
     yield place
     if deep and place.node.is_folder:
         for below in readable_below(look, place):
-            yield from walk(look, below, deep=True)
+            yield from _walk(look, below, deep=True)
 
 
 def readable_below(look: Look, place: Place) -> Iterator[Place]:
@@ -75,7 +75,7 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         ready.started = look.at
         found = arriving(look, goal, place, ready.started, moves=moves)
         look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
-        documents = [below for below in walk(look, place, deep=deep) if not below.node.is_folder]
+        documents = [below for below in _walk(look, place, deep=deep) if not below.node.is_folder]
         rows = {
             below.node.version_id: contents.version(
                 look.connection, session.storage.keyring, place.space.id, below.node.id, below.node.version
@@ -85,14 +85,12 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         }
         landing = lands_on(place, found)
         ready.is_fresh = moves and is_fresh(look, place.node, ready.started)
-        held = _held_by(look, landing)
+        held = None if landing is None else contents.sum_of(look.connection, session.storage.keyring, landing)
     ready.lands_on = landing.id if landing else None
     ready.backup = backup_of(session.storage, found.vacated)
-    staying = None if ready.backup is None else ready.backup.record
-    if staying is not None:
-        record, needs = session.storage.vault.version_record(found.space.id, staying)
-        ready.sealed_bytes += record.length
-        ready.needs |= set(needs)
+    length, needs = left_record(session.storage, ready.backup)
+    ready.sealed_bytes += length
+    ready.needs |= needs
     for below in documents:
         row = rows.get(below.node.version_id)
         if held is not None and row is not None and contents.sha256_of(session.storage.keyring, row) == held:
@@ -102,16 +100,6 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         if below.node.version or (landing is not None and landing.version):
             _prepare_one(session, ready, below, found, row, landing)
     return ready
-
-
-def _held_by(look: Look, landing: Node | None) -> bytes | None:
-    """Return the SHA-256 of what a document holds: the same bytes may be cut in another way."""
-    if landing is None or not landing.version:
-        return None
-    keyring = look.storage.keyring
-    return contents.sha256_of(
-        keyring, contents.version(look.connection, keyring, landing.space, landing.id, landing.version)
-    )
 
 
 def _prepare_one(
@@ -166,13 +154,9 @@ def arriving(look: Look, goal: Path, place: Place, started: int, *, moves: bool)
 
     A copy is fresh by itself; what moves and is older than the window keeps its own identity.
     """
-    found = target(look, goal, adding(place))
+    found = target(look, goal, Action.MAKE_FOLDER if place.node.is_folder else Action.ADD)
     if place.node.is_folder or found.node is not None or (moves and not is_fresh(look, place.node, started)):
         return found
     continued = continuing(look, found, started)
     itself = moves and continued.vacated is not None and continued.vacated.node.id == place.node.id
     return found if itself else continued
-
-
-def adding(place: Place) -> Action:
-    return Action.MAKE_FOLDER if place.node.is_folder else Action.ADD

@@ -114,7 +114,7 @@ class Telling:
         self._look = look
         self._trees = (before.tree, after.tree)
         self._place = place
-        self._root = Path(place.path.segments[: len(place.path.segments) - len(place.chain) + 1])
+        self._root = place.space_path
         me = look.principal
         self._lanes = None if me.is_supplier or place.space.is_open else {NOBODY, me.party}
         self.held = Held(look)
@@ -137,7 +137,7 @@ class Telling:
         return self._told(pair, before, after)
 
     def _alike(self, before: Node, after: Node) -> bool:
-        if _position(before) != _position(after) or before.modified != after.modified:
+        if position(before) != position(after) or before.modified != after.modified:
             return False
         if not self.held.are_same(before, after):
             return False
@@ -173,7 +173,7 @@ class Telling:
             return Differs.REMOVED
         if before.parent != after.parent:
             return Differs.MOVED
-        if _position(before) != _position(after):
+        if position(before) != position(after):
             return Differs.RENAMED
         return Differs.TOUCHED if self.held.are_same(before, after) else Differs.CHANGED
 
@@ -199,5 +199,6 @@ def _holds(found: Property, tree: Tree | PastTree) -> bool:
     return found.held_at(tree.number) if isinstance(tree, PastTree) else found.to_change is None
 
 
-def _position(node: Node) -> tuple[object, ...]:
+def position(node: Node) -> tuple[bytes, bytes, str]:
+    """Return where a node stands, and how it is spelt there."""
     return node.parent, node.lane, node.name

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from auth.rights import Grant
 from auth.roles import GRANTABLE, Action, GranteeKind, Role
 from config.ids import NOBODY, id_text, new_id
 from providers.audit.events import Projection
-from providers.catalogue.change import ChangeKind
+from providers.catalogue.change import Change, ChangeKind
+from providers.catalogue.nodes import Node
 from providers.drive.places import Place
 from providers.drive.rivals import require_walls
 from providers.drive.session import Session
@@ -91,6 +94,18 @@ def _tell(tx: Transaction, place: Place, made: Grant, told: str, before: dict[by
     personal = {"grantee": directory.grantee_name(tx.connection, made)} if made.grantee != NOBODY else {}
     kind = ChangeKind.REVOKE if told == "revoke" else ChangeKind.GRANT
     tx.finish(kind, place, told, facts=facts, personal=personal, audience=audience)
+
+
+def grant_alike(tx: Transaction, change: Change, node: Node, after: Node) -> bool:
+    """Let the same people see and do the same at a document made of another: what was kept from somebody stays so.
+
+    Return whether anything was granted; then everybody's rights must be asked anew.
+    """
+    granted = tx.storage.directory.grants_of_space(tx.connection, node.space)
+    own = [grant for grant in granted if grant.node == node.id]
+    for grant in own:
+        change.add_grant(replace(grant, id=new_id(), node=after.id))
+    return bool(own)
 
 
 def revoke(session: Session, path: Path, grant_id: bytes) -> None:

@@ -15,12 +15,16 @@ from sqlalchemy import bindparam, select
 
 from auth.roles import Action
 from config.clock import now_us
+from config.database import Syncable
 from config.ids import new_id
 from config.queries import Query
 from providers import tables
 from providers.catalogue import contents, lineage
 from providers.catalogue.change import MODIFIED, Change, Lineage, NewVersion
 from providers.catalogue.nodes import Node
+from providers.catalogue.past import as_they_went
+from providers.catalogue.standing import Standing
+from providers.drive.granting import grant_alike
 from providers.drive.guards import chain_slots, covering
 from providers.drive.properties import properties_of
 from providers.drive.rivals import require_walls
@@ -33,9 +37,7 @@ from providers.vault.vault import VersionRecord
 _CLOSED = tables.closed_entry.c
 _CHANGE = tables.change.c
 _LEFT = Query(
-    select(
-        _CLOSED.node, _CLOSED.is_folder, _CLOSED.created, _CLOSED.to_change, _CHANGE.at, _CHANGE.principal
-    )
+    select(*(_CLOSED[name] for name in Standing._fields), _CHANGE.at, _CHANGE.principal)
     .join(tables.change, (_CHANGE.space == _CLOSED.space) & (_CHANGE.number == _CLOSED.to_change))
     .where(
         _CLOSED.parent == bindparam("parent"),
@@ -44,15 +46,7 @@ _LEFT = Query(
     )
     .order_by(_CLOSED.from_change.desc())
     .limit(1)
-)  # fmt: skip
-_MAKER = Query(
-    select(_CHANGE.principal).where(_CHANGE.space == bindparam("space"), _CHANGE.number == bindparam("number"))
 )
-_V = tables.version.c
-_NEWEST = Query(select(_V.number).where(_V.node == bindparam("node")).order_by(_V.number.desc()).limit(1))
-_FIRST_AT = Query(select(_V.at).where(_V.node == bindparam("node"), _V.number == 1))
-_P = tables.property.c
-_HAS_PROPERTIES = Query(select(_P.key).where(_P.node == bindparam("node"), _P.to_change.is_(None)).limit(1))
 
 
 # --- who held the name
@@ -72,8 +66,8 @@ def continuing(look: Look, found: Target, started: int) -> Target:
     row = _LEFT.first(look.connection, parent=found.parent.node.id, lane=found.lane, folded=folded)
     if row is None:
         return found
-    node, is_folder, created, left, left_at, leaver = row
-    if is_folder or leaver != look.principal.id:
+    held, (left_at, leaver) = Standing(*row[:-2]), row[-2:]
+    if held.is_folder or leaver != look.principal.id:
         return found
     if placeholder is not None:
         if not _is_being_filled(look, found, placeholder, started):
@@ -81,11 +75,7 @@ def continuing(look: Look, found: Target, started: int) -> Target:
         started = placeholder.created
     if left_at < started - window:
         return found
-    held = Node(
-        found.space.id, found.parent.node.id, found.lane, folded, node, found.path.name, False,
-        0, 0, new_id(), 0, created, created, 0, False,
-    )  # fmt: skip
-    vacated = _as_left(look, held, left)
+    vacated = _as_left(look, held, found.path.name)
     if vacated is None or not look.may(Action.REPLACE, (*found.parent.chain, vacated.node)):
         return found
     return replace(found, vacated=vacated)
@@ -93,8 +83,7 @@ def continuing(look: Look, found: Target, started: int) -> Target:
 
 def _is_being_filled(look: Look, found: Target, placeholder: Node, started: int) -> bool:
     """Return whether the empty document is but a step of this principal's, on the way to its content."""
-    maker = _MAKER.first(look.connection, space=placeholder.space, number=placeholder.from_change)
-    if maker is None or maker[0] != look.principal.id:
+    if look.maker(placeholder.space, placeholder.from_change) != look.principal.id:
         return False
     if placeholder.created >= started - look.storage.identity_window_us:
         return True
@@ -102,35 +91,29 @@ def _is_being_filled(look: Look, found: Target, placeholder: Node, started: int)
     return any(lock.principal == look.principal.id for lock in covering(look, slots[-1:]))
 
 
-def _as_left(look: Look, held: Node, left: int) -> Vacated | None:
-    """Return the document as it continues at the name it had left with change `left`; None if it does not.
+def _as_left(look: Look, held: Standing, name: str) -> Vacated | None:
+    """Return the document as it continues at the name where `held` tells that it stood; None if it does not.
 
     It does not if it went on elsewhere, with a version since, or is another's by now; nor if there is nothing but
     another document's past in it.
     """
-    standing = look.storage.tree.by_id(look.connection, held.id)
-    newest = _NEWEST.first(look.connection, node=held.id)
-    row = None
-    if newest is not None:
-        row = contents.version(look.connection, look.storage.keyring, held.space, held.id, newest[0])
-        if row["change"] > left:
+    assert held.to_change is not None
+    (node,), row = as_they_went(look.storage.tree, look.connection, [held]), None
+    if node.version:
+        row = contents.version(look.connection, look.storage.keyring, node.space, node.id, node.version)
+        if row["change"] > held.to_change:
             return None
-        held = held._replace(version=newest[0], version_id=row["id"], size=row["size"], modified=row["at"])
+    standing = look.storage.tree.by_id(look.connection, node.id)
     if standing is not None and not _may_leave(look, standing):
         return None
-    if standing is None and held.version == 1 and _is_backup(look, held.id):
+    if standing is None and node.version == 1 and _is_backup(look, node.id):
         return None
-    if _HAS_PROPERTIES.first(look.connection, node=held.id) is not None:
-        held = held._replace(has_properties=True)
-        shown = properties_of(look, held).get(MODIFIED)
-        held = held if shown is None else held._replace(modified=int(shown))
-    return Vacated(held, row, standing)
+    return Vacated(node._replace(name=name), row, standing)
 
 
 def _may_leave(look: Look, standing: Node) -> bool:
     """Return whether a document may leave the name that this principal gave it, its bytes staying there."""
-    maker = _MAKER.first(look.connection, space=standing.space, number=standing.from_change)
-    if maker is None or maker[0] != look.principal.id:
+    if look.maker(standing.space, standing.from_change) != look.principal.id:
         return False
     chain = look.storage.tree.ancestry(look.connection, standing)
     if not chain:
@@ -152,8 +135,8 @@ def is_fresh(look: Look, node: Node, started: int) -> bool:
     window = look.storage.identity_window_us
     if not window or node.is_folder:
         return False
-    first = _FIRST_AT.first(look.connection, node=node.id)
-    return bool((node.created if first is None else first[0]) >= started - window)
+    first = look.first_content_at(node.id)
+    return (node.created if first is None else first) >= started - window
 
 
 def fills(look: Look, node: Node, started: int) -> bool:
@@ -194,12 +177,17 @@ def backup_of(storage: Storage, vacated: Vacated | None) -> Backup | None:
     """Plan the document that takes over where the continuing one stands now; None where it stands nowhere."""
     if vacated is None or vacated.standing is None:
         return None
-    row, new = vacated.row, None
-    if row is not None:
-        new = NewVersion(
-            new_id(), bytes(row["content"]), row["size"], contents.sha256_of(storage.keyring, row), row["id"]
-        )
+    new = None if vacated.row is None else contents.repeated(storage.keyring, vacated.row)
     return Backup(new_id(), vacated.standing, new)
+
+
+def left_record(storage: Storage, backup: Backup | None) -> tuple[int, frozenset[Syncable]]:
+    """Leave the record of a backup's version in a pack; return its length, and what must be synced."""
+    fields = None if backup is None else backup.record
+    if backup is None or fields is None:
+        return 0, frozenset()
+    record, needs = storage.vault.version_record(backup.standing.space, fields)
+    return record.length, frozenset(needs)
 
 
 # --- the return
@@ -257,6 +245,4 @@ def _stay(tx: Transaction, change: Change, vacated: Vacated, backup: Backup, *, 
     if made.modified != vacated.node.modified:
         change.set_modified(made, vacated.node.modified)
     if inner:
-        for grant in tx.storage.directory.grants_of_space(tx.connection, standing.space):
-            if grant.node == standing.id:
-                change.add_grant(replace(grant, id=new_id(), node=made.id))
+        grant_alike(tx, change, standing, made)

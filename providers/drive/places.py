@@ -65,6 +65,15 @@ class Place:
         return self.chain[-1]
 
     @property
+    def space_path(self) -> Path:
+        """The path at which its space stands."""
+        return Path(self.path.segments[: len(self.path.segments) - len(self.chain) + 1])
+
+    def bearing(self, node: Node) -> Place:
+        """Return the place of the live tree, with `node` standing there."""
+        return Place(self.path, self.space, (*self.chain[:-1], node), self.tree, None)
+
+    @property
     def is_noise(self) -> bool:
         """Whether this is noise: it came to stand by no change."""
         return self.node.from_change == 0

@@ -103,7 +103,7 @@ def change_properties(
             change.set_property(node, name, value)
         if modified is not None and modified != node.modified:
             node = change.set_modified(node, modified)
-        after = Place(path, place.space, (*place.chain[:-1], node), place.tree, None)
+        after = place.bearing(node)
         tx.finish(ChangeKind.PROPERTIES, after, "set_property", facts={"count": len(wanted)})
         return tx.item(after)
 

@@ -9,7 +9,6 @@ from typing import Any
 from auth.roles import Action
 from config.clock import now_us
 from config.database import Syncable
-from config.ids import new_id
 from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind, NewVersion
 from providers.catalogue.nodes import Node
@@ -52,7 +51,7 @@ def require_short(text: str) -> None:
 
 def again(storage: Storage, node: Node, row: Mapping[Any, Any]) -> Again:
     """Let the content of the version in `row` be the next one of `node`; leave its record in a pack."""
-    new = NewVersion(new_id(), row["content"], row["size"], contents.sha256_of(storage.keyring, row), row["id"])
+    new = contents.repeated(storage.keyring, row)
     fields = VersionRecord(node.id, new.id, node.version + 1, node.parent, node.name, new.content, new.size, now_us())
     record, needs = storage.vault.version_record(node.space, fields)
     return Again(node.id, fields.number, new, record.length, needs)
@@ -60,12 +59,10 @@ def again(storage: Storage, node: Node, row: Mapping[Any, Any]) -> Again:
 
 def holds(look: Look, node: Node, row: Mapping[Any, Any]) -> bool:
     """Return whether the document's newest version has the content of the version in `row`."""
-    if not node.version or node.size != row["size"]:
-        return False
     keyring = look.storage.keyring
-    newest = contents.version(look.connection, keyring, node.space, node.id, node.version)
-    # The same bytes may be cut in another way, if less was known of their length.
-    return contents.sha256_of(keyring, newest) == contents.sha256_of(keyring, row)
+    return node.size == row["size"] and contents.sum_of(look.connection, keyring, node) == contents.sha256_of(
+        keyring, row
+    )
 
 
 def restore(session: Session, path: Path, number: int, comment: str | None, conditions: Conditions) -> Item:
@@ -117,7 +114,7 @@ def brought_back(tx: Transaction, place: Place, ready: Again, comment: str) -> P
     standing = change.add_version(node, ready.new, tx.author)
     if comment:
         change.comment([ready.new.id], comment)
-    return Place(place.path, place.space, (*place.chain[:-1], standing), place.tree, None)
+    return place.bearing(standing)
 
 
 def comment(session: Session, path: Path, number: int, text: str) -> None:

@@ -11,7 +11,7 @@ from config.clock import iso_utc
 from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind
 from providers.catalogue.nodes import Node
-from providers.catalogue.past import PastTree
+from providers.catalogue.past import as_they_went
 from providers.catalogue.standing import last_standings
 from providers.drive.comparing import Held
 from providers.drive.guards import require_conditions
@@ -69,8 +69,7 @@ def come_back(
                 after = brought_back(tx, after, ready, f"as of {iso_utc(found.then.moment)}")
             wanted = found.then.node.modified if modified is None else modified
             if after.node.modified != wanted:
-                node = tx.change(after.space.id).set_modified(after.node, wanted)
-                after = Place(after.path, after.space, (*after.chain[:-1], node), after.tree, None)
+                after = after.bearing(tx.change(after.space.id).set_modified(after.node, wanted))
             tx.finish(ChangeKind.RESTORE, after, "restore", facts=node_facts(after.node))
             return tx.item(after)
 
@@ -95,8 +94,7 @@ def _asked(look: Look, source: Path, goal: Path) -> _Return | None:
     chain = found.parent.chain
     if not look.may(Action.RESTORE, chain) or not look.may(Action.HISTORY, chain):
         return None
-    newest = PastTree(look.storage.names, look.storage.tree.number(connection, node.space) or 0)
-    (now,) = newest.nodes_of(connection, list(last_standings(connection, [node.id]).values()))
+    (now,) = as_they_went(look.storage.tree, connection, list(last_standings(connection, [node.id]).values()))
     held = Held(look)
     row = None if held.are_same(node, now) else held.row(node)
     lane = now.lane if now.parent == found.parent.node.id else found.lane

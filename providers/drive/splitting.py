@@ -6,7 +6,7 @@ The document of before has its earlier content on top again, and goes to the tra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from auth.roles import Action
@@ -16,6 +16,7 @@ from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage, NewVersion
 from providers.catalogue.lineage import links_of, own_number
 from providers.catalogue.nodes import Node
+from providers.drive.granting import grant_alike
 from providers.drive.guards import chain_slots, require_unlocked
 from providers.drive.history import shown_at
 from providers.drive.places import Place
@@ -107,10 +108,7 @@ def _read(look: Look, row: Row) -> Row:
 
 def _prepared(session: Session, cut: _Cut) -> _Ready:
     storage, node, identity = session.storage, cut.place.node, new_id()
-    versions = tuple(
-        NewVersion(new_id(), row["content"], row["size"], contents.sha256_of(storage.keyring, row), row["id"])
-        for row in cut.taken
-    )
+    versions = tuple(contents.repeated(storage.keyring, row) for row in cut.taken)
     fields = [
         VersionRecord(identity, new.id, index, node.parent, node.name, new.content, new.size, row["at"])
         for index, (new, row) in enumerate(zip(versions, cut.taken, strict=True), start=1)
@@ -145,8 +143,9 @@ def _done(tx: Transaction, cut: _Cut, ready: _Ready, to: str | None) -> Place:
         change.set_property(after, name, value)
     if held:
         after = after._replace(has_properties=True)
-    _grant_alike(tx, change, node, after)
-    return Place(place.path, place.space, (*place.chain[:-1], after), place.tree, None)
+    if grant_alike(tx, change, node, after):
+        tx.bump()
+    return place.bearing(after)
 
 
 def _is_taken(tx: Transaction, node: Node, beside: Target) -> bool:
@@ -164,13 +163,3 @@ def _stands(tx: Transaction, change: Change, node: Node, ready: _Ready, cut: _Cu
     change.open_all([fresh])
     change.add_copies(fresh, list(zip(ready.versions, cut.taken, strict=True)))
     return fresh
-
-
-def _grant_alike(tx: Transaction, change: Change, node: Node, after: Node) -> None:
-    """Let the same people see and do the same at the new document: what was kept from somebody stays so."""
-    granted = tx.storage.directory.grants_of_space(tx.connection, node.space)
-    own = [grant for grant in granted if grant.node == node.id]
-    for grant in own:
-        change.add_grant(replace(grant, id=new_id(), node=after.id))
-    if own:
-        tx.bump()

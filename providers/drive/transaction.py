@@ -15,6 +15,7 @@ from auth.events import Actor
 from auth.rights import Kind, Principal
 from auth.roles import Action
 from config.ids import NOBODY, id_text
+from config.queries import Query
 from providers import tables
 from providers.audit.events import Event, Projection
 from providers.brake import COUNTED_MAX, YOUNG_US, Act, Harm
@@ -38,11 +39,13 @@ _FIRST = select(
         .c.number
     )
 )
-_MAKER = select(tables.change.c.principal).where(
-    tables.change.c.space == bindparam("space"), tables.change.c.number == bindparam("number")
+_MAKER = Query(
+    select(tables.change.c.principal).where(
+        tables.change.c.space == bindparam("space"), tables.change.c.number == bindparam("number")
+    )
 )
-_FIRST_CONTENT = select(tables.version.c.at).where(
-    tables.version.c.node == bindparam("node"), tables.version.c.number == 1
+_FIRST_CONTENT = Query(
+    select(tables.version.c.at).where(tables.version.c.node == bindparam("node"), tables.version.c.number == 1)
 )
 
 #: Changes by which documents are lost from sight. Putting back and restoring are none.
@@ -126,11 +129,19 @@ class Look:
             return False
         node = chain[-1]
         number = self.connection.execute(_FIRST, {"node": node.id}).scalar_one()
-        maker = self.connection.execute(_MAKER, {"space": node.space, "number": number}).scalar_one_or_none()
-        first = None
-        if not within_grace:
-            first = self.connection.execute(_FIRST_CONTENT, {"node": node.id}).scalar_one_or_none()
+        maker = self.maker(node.space, number)
+        first = None if within_grace else self.first_content_at(node.id)
         return self.sight.decide(action, chain, self.at, creator=maker, first_content_at=first).allowed
+
+    def maker(self, space: bytes, number: int) -> bytes | None:
+        """Return who made a change of a space; None if there is none of that number."""
+        row = _MAKER.first(self.connection, space=space, number=number)
+        return None if row is None else row[0]
+
+    def first_content_at(self, node: bytes) -> int | None:
+        """Return when (µs) a document got its first content, if it has any."""
+        row = _FIRST_CONTENT.first(self.connection, node=node)
+        return None if row is None else row[0]
 
     def allow(self, action: Action, place: Place) -> None:
         """Raise unless the action is permitted at `place`: NotFound if it is not seen, else what forbids it."""

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select, tuple_
 
 from auth.roles import Action
-from config.ids import NOBODY, new_id
+from config.ids import NOBODY
 from config.queries import Query
 from providers import tables
 from providers.catalogue import contents, noise
 from providers.catalogue.change import ChangeKind, Lineage
 from providers.catalogue.lineage import Link, carried_away, links_of
 from providers.catalogue.nodes import Node
-from providers.catalogue.past import PastTree
+from providers.catalogue.past import PastTree, as_they_went
 from providers.catalogue.standing import Standing, last_standings, standing_at, standings
 from providers.drive.comparing import folder_at
 from providers.drive.guards import chain_slots, free_slot, require_unlocked
@@ -92,7 +92,7 @@ class _Trash:
     def __init__(self, look: Look, place: Place) -> None:
         self._look = look
         self._place = place
-        self._root = Path(place.path.segments[: len(place.path.segments) - len(place.chain) + 1])
+        self._root = place.space_path
         self._chains: dict[tuple[bytes, int], tuple[Node, ...]] = {}
 
     def entries(self, after: bytes | None, *, everything: bool) -> Iterator[Deleted]:
@@ -237,8 +237,7 @@ def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item
             raise NotFound
         held, chain = found
         goal, standing = _goal(tx, chain, held) if to is None else _chosen(tx, to, held)
-        gone = PastTree(tx.storage.names, tx.storage.tree.number(tx.connection, held.space) or 0)
-        now = gone.nodes_of(tx.connection, [held])[0]
+        (now,) = as_they_went(tx.storage.tree, tx.connection, [held])
         after = reopened(tx, goal, now, standing)
         tx.finish(ChangeKind.RESTORE, after, "restore", facts={} if now.is_folder else node_facts(now))
         return tx.item(after)
@@ -253,8 +252,6 @@ def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions
     slot = free_slot(tx, goal, standing.name, standing.lane)
     require_unlocked(tx, [*chain_slots(goal.chain), slot], conditions, path, membership=True)
     after = now._replace(parent=goal.node.id, lane=standing.lane, folded=slot.folded, name=standing.name)
-    if not after.is_folder and not after.version:
-        after = after._replace(version_id=new_id())
     change = tx.change(goal.space.id)
     change.open_all([after])
     after = after._replace(from_change=change.number, revision=change.number)

@@ -14,15 +14,14 @@ from enum import Enum
 from typing import Any
 
 from auth.roles import Action
-from config.ids import new_id
 from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED
 from providers.catalogue.moments import Lies, Pair, Side, walk
 from providers.catalogue.nodes import Node
-from providers.catalogue.past import PastTree
+from providers.catalogue.past import PastTree, as_they_went
 from providers.catalogue.props import Property, properties_ever
 from providers.catalogue.standing import last_standings
-from providers.drive.comparing import Telling
+from providers.drive.comparing import Telling, position
 from providers.drive.places import Place
 from providers.drive.transaction import Look
 from providers.errors import VersionErased
@@ -86,11 +85,6 @@ class Undoing:
     def is_empty(self) -> bool:
         """Whether nothing is to be done."""
         return not (self.steps or self.going or self.homing)
-
-
-def position(node: Node) -> tuple[bytes, bytes, str]:
-    """Return where a node stands, and how it is spelt there."""
-    return node.parent, node.lane, node.name
 
 
 def undoing(look: Look, place: Place, before: Side, after: Side) -> Undoing:
@@ -174,19 +168,15 @@ class _Planner:
     def _from_nowhere(self) -> Iterator[Step]:
         """Yield the steps of what has no entry any more: as it was when it was taken away, with its newest version."""
         connection = self._look.connection
-        newest = PastTree(self._look.storage.names, self._plan.number)
         for start in range(0, len(self._gone), _BATCH):
             part = self._gone[start : start + _BATCH]
             held = last_standings(connection, [node.id for node in part])
-            found = {node.id: node for node in newest.nodes_of(connection, list(held.values()))}
+            found = {node.id: node for node in as_they_went(self._look.storage.tree, connection, list(held.values()))}
             erased = contents.erased_among(connection, [node.id for node in part])
             for then in part:
                 if then.id in erased:
                     continue  # it went for good, its name along with it
-                now = found[then.id]
-                if not then.is_folder and not now.version:
-                    now = now._replace(version_id=new_id())
-                yield self._step(then, now, stands=False)
+                yield self._step(then, found[then.id], stands=False)
 
     # --- what came since
 

@@ -14,11 +14,11 @@ from config.ids import NOBODY, new_id
 from providers.audit.events import Event, Projection
 from providers.catalogue import checksums
 from providers.catalogue.change import Change, ChangeKind, Lineage, NewVersion
-from providers.catalogue.contents import ChunkIndex, all_known, publish, sha256_of, version
+from providers.catalogue.contents import ChunkIndex, all_known, publish, sum_of, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import version_at, versioned
-from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills
+from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
 from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, give_way, require_room, target
@@ -310,11 +310,8 @@ class Arrival:
             fields = record_of(self._path.name, plan, sealed.content, sealed.size)
             record, more = self._storage.vault.version_record(self._space, fields)
             length, needs = record.length, sealed.needs | more
-        staying = None if plan.backup is None else plan.backup.record
-        if staying is not None:
-            record, more = self._storage.vault.version_record(self._space, staying)
-            length, needs = length + record.length, needs | more
-        return plan, length, needs
+        staying, more = left_record(self._storage, plan.backup)
+        return plan, length + staying, needs | more
 
     def _plan(self) -> Plan | None:
         """Tell which version this will be; None where it will be none: an empty new document."""
@@ -400,9 +397,7 @@ class Arrival:
             return self._sealed.size == 0
         if node.size != self._sealed.size:
             return False
-        row = version(tx.connection, self._storage.keyring, node.space, node.id, node.version)
-        # The same bytes may be cut in another way, if less was known of their length.
-        return sha256_of(self._storage.keyring, row) == self._sealed.sha256
+        return sum_of(tx.connection, self._storage.keyring, node) == self._sealed.sha256
 
     def _unchanged(self, tx: Transaction, found: Target, node: Node) -> Item:
         """The same bytes again are no version. A time that a client asked for is set all the same."""

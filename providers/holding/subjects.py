@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from config.ids import NOBODY
 from providers import tables
 from providers.audit.events import Projection
+from providers.catalogue.standing import last_standings, standings
 from providers.drive.storage import Storage
 from providers.errors import NotFound
 from providers.holding.errors import NotADocument
@@ -17,8 +18,6 @@ from providers.holding.model import Elsewhere
 from providers.model import SpaceInfo
 from providers.paths import DEPTH_MAX, Path, fold
 
-_LIVE = tables.entry.c
-_CLOSED = tables.closed_entry.c
 _V = tables.version.c
 _BATCH = 500
 
@@ -28,18 +27,9 @@ def told(info: SpaceInfo) -> dict[bytes, Projection]:
     return {} if info.customer is None else {info.customer: Projection.FULL}
 
 
-def _entry(connection: Connection, node: bytes) -> Any:
-    """Return where a node stands, or stood last; None for one that never stood."""
-    names = ("parent", "folded", "name", "space", "is_folder")
-    live = select(*(_LIVE[name] for name in names)).where(_LIVE.node == node)
-    closed = select(*(_CLOSED[name] for name in names)).where(_CLOSED.node == node)
-    found = connection.execute(live).first()
-    return found or connection.execute(closed.order_by(_CLOSED.to_change.desc()).limit(1)).first()
-
-
 def is_folder(connection: Connection, space: bytes, node: bytes) -> bool:
     """Return whether a node of the space is a folder. Raises NotFound for none of it."""
-    found = _entry(connection, node)
+    found = last_standings(connection, [node]).get(node)
     if found is None or found.space != space:
         raise NotFound
     return bool(found.is_folder)
@@ -66,21 +56,20 @@ def path_of(storage: Storage, connection: Connection, space: bytes, node: bytes)
     names: list[str] = []
     here = node
     while here != space and len(names) <= DEPTH_MAX:
-        found = _entry(connection, here)
+        found = last_standings(connection, [here]).get(here)
         if found is None:
             break
-        names.append(storage.names.opened(space, found.parent, found.folded, found.name))
+        names.append(found.opened(storage.names))
         here = found.parent
     return "/" + "/".join(reversed(names))
 
 
 def paths_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> tuple[str, ...]:
     """Return the paths within its space that a document stood at, the newest first."""
-    found = [path_of(storage, connection, space, node)]
-    stood = select(_CLOSED.parent, _CLOSED.folded, _CLOSED.name).where(_CLOSED.node == node)
-    for row in connection.execute(stood.order_by(_CLOSED.to_change.desc())):
-        above = path_of(storage, connection, space, row.parent)
-        found.append(f"{above.rstrip('/')}/{storage.names.opened(space, row.parent, row.folded, row.name)}")
+    found = []
+    for held in reversed(standings(connection, [node])[node]):
+        above = path_of(storage, connection, space, held.parent)
+        found.append(f"{above.rstrip('/')}/{held.opened(storage.names)}")
     return tuple(dict.fromkeys(found))
 
 

@@ -101,7 +101,7 @@ def document(desk: Desk, alert: Alert) -> dict[str, Any]:
     return {
         "id": id_text(alert.id),
         "at": iso_utc(alert.at),
-        "state": "open" if alert.resumed_at is None else f"resumed {moment(alert.resumed_at)}",
+        "state": "open" if alert.is_open else f"resumed {moment(alert.resumed_at)}",
         "login": login,
         "organisation": organisation,
         "device": label if alert.is_device else None,
