@@ -349,3 +349,73 @@ def test_a_time_that_comes_with_a_move_is_shown_instead_of_the_one_it_had(world,
     eva.move(parse(T), parse(X), overwrite=True, modified=1_600_000_000_000_000)
     assert (stat(eva, X).id, stat(eva, X).modified) == (first.id, 1_600_000_000_000_000)
     sound(world)
+
+
+def test_what_another_moved_on_stays_theirs(world, eva, age):
+    first = is_old(world, eva, age)
+    move(eva, X, BACKUP)
+    move(world.drive("ola"), BACKUP, "/Rum/Inre/theirs")
+    assert store(eva, X, b"22").id != first.id
+    assert stat(eva, "/Rum/Inre/theirs").id == first.id
+    sound(world)
+
+
+def test_who_may_replace_no_longer_continues_nothing(world, eva, age):
+    first = is_old(world, eva, age)
+    delete(eva, X)
+    operator, spaces, space = world.installation.operator(), world.installation.spaces, world.spaces["Rum"].id
+    for _, grant in spaces.grants(space):
+        if grant.grantee == world.people["eva"].id:
+            spaces.revoke(operator, space, grant.id)
+    world.grant("eva", "Rum", Role.CONTRIBUTOR, history=True)
+    made = store(world.drive("eva"), X, b"22")
+    assert (made.id != first.id, made.version) == (True, 1)
+    sound(world)
+
+
+def test_a_document_moved_to_the_name_of_a_mere_backup_stays_itself(world, eva):
+    """A backup has nothing of its own to continue: a young document that takes its name is not one of its versions."""
+    first = store(eva, X, b"1")
+    move(eva, X, BACKUP)
+    store(eva, X, b"22")
+    delete(eva, BACKUP)
+    move(eva, X, BACKUP)
+    assert stat(eva, BACKUP).id == first.id
+    assert history(world, first) == [(1, 1), (2, 2)]
+    sound(world)
+
+
+def test_the_backup_keeps_the_properties_and_the_time_that_the_document_had(world, eva, age):
+    store(eva, X, b"1", modified=1_500_000_000_000_000)
+    eva.change_properties(parse(X), [("{urn:x}colour", "<a/>")])
+    age(60)
+    move(eva, X, BACKUP)
+    store(eva, X, b"22")
+    assert eva.properties(parse(BACKUP)) == {"{urn:x}colour": "<a/>"}
+    assert stat(eva, BACKUP).modified == 1_500_000_000_000_000
+    sound(world)
+
+
+def test_a_lock_on_the_empty_beginning_holds_the_document_that_comes_back(world, eva, age):
+    first = is_old(world, eva, age)
+    delete(eva, X)
+    lock, _ = eva.lock(parse(X), is_deep=False, is_shared=False, owner="", seconds=60)
+    store(eva, X, b"22", conditions=Conditions(tokens=frozenset({lock.token})))
+    assert [held.node for held in world.installation.locks.all()] == [first.id]
+
+
+def test_there_and_back_again_is_no_save(world, eva):
+    first = store(eva, X, b"1")
+    move(eva, X, BACKUP)
+    move(eva, BACKUP, X)
+    assert stat(eva, X).id == first.id
+    assert [item.name for item in eva.listing(parse("/Rum"))[1]] == ["Avtal.txt", "Inre"]
+    assert history(world, first) == [(1, 1)]
+    sound(world)
+
+
+def test_what_another_emptied_is_shown_though_it_is_filled_at_once(world, eva, age):
+    first = is_old(world, eva, age)
+    store(world.drive("ola"), X, b"")
+    store(eva, X, b"22")
+    assert [size for _, size in history(world, first)] == [1, 0, 2]
