@@ -99,17 +99,15 @@ def test_scrub_finds_any_flipped_byte_of_a_pack(world: World, tmp_path: Path, cl
 
 
 def test_scrub_passes_a_broken_header_and_goes_on(world: World, tmp_path: Path) -> None:
+    # Of contents of this length some are cut in two: one header is broken, and all other records are found.
     sealed = [world.put(os.urandom(5000)) for _ in range(5)]
+    broken = sealed[2].records[0]
     (file,) = packs_of(tmp_path / "vault")
-    flip(file, sealed[2].records[0].offset + 3)
+    flip(file, broken.offset + 3)
     (damage,) = world.vault.scrub(SPACE)
-    assert damage.offset == sealed[2].records[0].offset
-    assert (
-        {each.cid for each in world.vault.rebuild(SPACE)}
-        == {  # type: ignore[union-attr]
-            found.cid for each in (*sealed[:2], *sealed[3:]) for found in each.records
-        }
-    )
+    assert damage.offset == broken.offset
+    every = {found.cid for each in sealed for found in each.records}
+    assert {each.cid for each in world.vault.rebuild(SPACE)} == every - {broken.cid}  # type: ignore[union-attr]
 
 
 def test_torn_tail_after_crash(world: World, tmp_path: Path) -> None:
