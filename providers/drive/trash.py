@@ -236,7 +236,9 @@ def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item
         if found is None:
             raise NotFound
         held, chain = found
-        goal, standing = _goal(tx, chain, held) if to is None else _chosen(tx, to, held)
+        home = _home(tx, held)
+        tx.allow(Action.RESTORE, home or Place(path, tx.sight.spaces[held.space], chain[:-1], tx.storage.tree, None))
+        goal, standing = _goal(tx, home, chain, held) if to is None else _chosen(tx, to, held)
         (now,) = as_they_went(tx.storage.tree, tx.connection, [held])
         after = reopened(tx, goal, now, standing)
         tx.finish(ChangeKind.RESTORE, after, "restore", facts={} if now.is_folder else node_facts(now))
@@ -263,20 +265,25 @@ def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions
     return Place(path, goal.space, (*goal.chain, after), goal.tree, None)
 
 
-def _goal(tx: Transaction, chain: tuple[Node, ...], held: Standing) -> tuple[Place, Node]:
-    """Return the folder it stood in, and how it stood there. Raises FolderGone, NameTaken, and what forbids."""
+def _home(tx: Transaction, held: Standing) -> Place | None:
+    """Return the folder it stood in, where that stands now; None if it is gone, or out of sight."""
     tree = tx.storage.tree
     folder = tree.by_id(tx.connection, held.parent)
     above = () if folder is None else tree.ancestry(tx.connection, folder)
     if not above or not tx.sight.sees(above, tx.at):
-        raise FolderGone
+        return None
     info = tx.sight.spaces[held.space]
     shown = (tx.sight.shown[info.id], *(tx.resolver.shown_name(each) for each in above[1:]))
-    goal = Place(Path(shown), info, above, tree, None)
-    tx.allow(Action.RESTORE, goal)
-    if tree.in_lane(tx.connection, goal.node, held.lane, chain[-1].name) is not None:
+    return Place(Path(shown), info, above, tree, None)
+
+
+def _goal(tx: Transaction, home: Place | None, chain: tuple[Node, ...], held: Standing) -> tuple[Place, Node]:
+    """Return the folder it stood in, and how it stood there. Raises FolderGone, NameTaken."""
+    if home is None:
+        raise FolderGone
+    if tx.storage.tree.in_lane(tx.connection, home.node, held.lane, chain[-1].name) is not None:
         raise NameTaken
-    return goal, chain[-1]
+    return home, chain[-1]
 
 
 def _chosen(tx: Transaction, to: Path, held: Standing) -> tuple[Place, Node]:

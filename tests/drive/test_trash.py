@@ -132,6 +132,23 @@ def test_who_sees_and_empties_what(world: World) -> None:
     assert kim.undelete(parse("/Rum/Mapp"), item.id).id == item.id
 
 
+def test_the_folder_it_returns_to_decides(world: World) -> None:
+    mia, max_ = world.drive("mia"), world.drive("max")
+    path = FOLDER.joined("Inre").joined("b.txt")
+    item = store(mia, path, b"b")
+    max_.delete(path)
+    installation, operator = world.installation, world.installation.operator()
+    installation.spaces.break_inheritance(operator, world.spaces["Rum"].id, parse("/Mapp/Inre"))
+    world.grant("max", "Rum", Role.VIEWER, "/Mapp/Inre", history=True)
+    assert names(max_, ROOM) == ["b.txt"]
+    # Who may restore in the space, but only look in the folder, brings nothing back to it, and takes it nowhere else.
+    for to in (None, path, ROOM.joined("Annan").joined("b.txt")):
+        with pytest.raises(Forbidden):
+            max_.undelete(ROOM, item.id, to=to)
+    world.grant("max", "Rum", Role.MANAGER, "/Mapp/Inre", history=True)
+    assert max_.undelete(ROOM, item.id).path == path
+
+
 def test_a_lock_on_the_free_name_is_respected(world: World) -> None:
     mia, max_ = world.drive("mia"), world.drive("max")
     item = store(mia, DOCUMENT, b"one")
