@@ -187,3 +187,18 @@ def test_a_name_that_is_hidden_twice_over_is_refused(world: World) -> None:
     assert names(world, "alba", "/Delat") == []
     with pytest.raises(Forbidden):
         alba.make_folder(parse("/Delat/hemligt"))
+
+
+def test_a_document_that_continues_brings_no_grant_in_among_rivals(world: World) -> None:
+    space, mia = world.space("Delat", "Säljaren AB").id, world.drive("mia")
+    world.grant("mia", "Delat", Role.MANAGER, history=True)
+    document = parse("/Säljaren AB – Delat/x.txt")
+    store(mia, document, b"one")
+    world.grant("alba", "Delat", Role.EDITOR, "/x.txt")
+    mia.delete(document)
+    granted = world.grant("kenji", "Delat", Role.VIEWER)
+    with pytest.raises(RivalsWouldMeet):
+        store(mia, document, b"two")
+    assert names(world, "kenji", "/Delat") == []
+    world.installation.spaces.revoke(world.installation.operator(), space, granted.id)
+    assert store(mia, document, b"two").version == 2
