@@ -121,6 +121,19 @@ def test_to_see_a_document_is_not_to_read_it(world: World) -> None:
         rival.copy(DOCUMENT, FOLDER.joined("b.txt"), overwrite=False)
 
 
+def test_no_draft_but_ones_own_is_forgotten(world: World) -> None:
+    eva, olle, path = world.drive("eva"), world.drive("olle"), parse("/Rum/Mapp/halv")
+    draft = eva.edit(path, create=True, truncate=False)
+    draft.write(0, b"half")
+    draft.keep()
+    for drive, name in ((olle, path), (eva, path.parent.joined("annan"))):
+        with pytest.raises(NotFound):
+            drive.drop_draft(name)
+    assert [item.name for item in eva.drafts(path.parent)] == ["halv"]
+    eva.drop_draft(path)
+    assert eva.drafts(path.parent) == []
+
+
 def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:
     with pytest.raises(NotFound):
         world.drive("eva").edit(FOLDER.joined("ny"), create=False, truncate=False)
