@@ -33,7 +33,7 @@ from providers.audit.log import AuditLog
 from providers.brake import Brake
 from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive, braking
-from providers.drive.kept import drop_stale
+from providers.drive.kept import drop_abandoned, drop_stale
 from providers.drive.locking import release_lost
 from providers.drive.rivals import require_walls_around
 from providers.drive.sight import Audiences, Sights
@@ -89,6 +89,7 @@ class Installation:
             audiences=Audiences(self.directory),
             zone=settings.zone,
             identity_window_us=settings.history.identity_window_seconds * SECOND_US,
+            kept_us=settings.history.draft_seconds_max * SECOND_US,
             brake=Brake(self.database, settings.brake),
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)
@@ -213,13 +214,16 @@ class Installation:
             self._tidying.start()
 
     def tidy(self) -> None:
-        """Thin the spaces for which that is settled, and let what was erased leave the packs once its grace is over."""
+        """Thin the spaces for which that is settled, let what was erased leave the packs once its grace is over, and
+        remove the drafts that processes left which were killed.
+        """
         lease = Lease(self.database, b"tidy", seconds=int(TIDY_SECONDS))
         if not lease.held():
             return
         try:
             self.erasures.thin_all(self.operator(), self.settings.zone)
             self.erasures.sweep()
+            drop_abandoned(self.storage)
         except MellanrumError as error:
             log.error("tidy_failed", error)
         finally:

@@ -6,6 +6,7 @@ sealed becomes the base of a draft, which takes bytes at any place and is cut an
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,8 @@ from providers.vault.vault import ContentReader, ContentWriter, Draft, Location,
 _COPY_BYTES = 1 << 20
 #: A worker that is killed loses at most so much of an upload under a new name, and what was cut last.
 CHECKPOINT_BYTES = 64 << 20
+#: Pieces that were written beyond a gap.
+_PIECES_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,33 @@ class Beginning:
         return self.found.space.id
 
 
+class Written:
+    """How far a document was written from its beginning without a gap: `whole` bytes.
+
+    What lies beyond is remembered until the gap is filled, up to a number of pieces; what is not counts as a gap.
+    """
+
+    def __init__(self, whole: int) -> None:
+        self.whole = whole
+        self._beyond: list[tuple[int, int]] = []
+
+    def add(self, start: int, stop: int) -> None:
+        """Count what was written."""
+        if start > self.whole:
+            if len(self._beyond) < _PIECES_MAX:
+                heapq.heappush(self._beyond, (start, stop))
+            return
+        self.whole = max(self.whole, stop)
+        while self._beyond and self._beyond[0][0] <= self.whole:
+            self.whole = max(self.whole, heapq.heappop(self._beyond)[1])
+
+    def cut(self, size: int) -> None:
+        """Count what is left. Zeros that a document grew by were not written."""
+        self.whole = min(self.whole, size)
+        self._beyond = [(start, min(stop, size)) for start, stop in self._beyond if start < size]
+        heapq.heapify(self._beyond)
+
+
 class Edit:
     """What is written of one document. Nobody else sees any of it before `commit` returns.
 
@@ -74,6 +104,9 @@ class Edit:
         self._draft = draft
         self._writer: ContentWriter | None = None
         self._streamed = 0
+        #: How much was written to the draft since it was last made durable.
+        self._drafted = 0
+        self._written = Written(self.size)
         #: What was sealed before the draft took over, and by what it is counted once it is known to the catalogue.
         self._lead: Sealed | None = None
         self._is_published = False
@@ -108,10 +141,16 @@ class Edit:
         """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded."""
         self._require_room(offset + len(data))
         self.is_changed = True
+        self._written.add(offset, offset + len(data))
         if self._draft is None and self._lead is None and offset == self._streamed:
             self._stream(data)
-        else:
-            self._as_draft().write(offset, data)
+            return
+        self._as_draft().write(offset, data)
+        self._drafted += len(data)
+        is_due = self._drafted >= CHECKPOINT_BYTES and self._written.whole >= self.size
+        if is_due and self.is_new and not self._is_nameless:
+            self._keep()
+            self._drafted = 0
 
     def truncate(self, size: int) -> None:
         """Cut off at `size`, or grow to it with zeros. Raises QuotaExceeded."""
@@ -119,6 +158,7 @@ class Edit:
             return
         self._require_room(size)
         self.is_changed = True
+        self._written.cut(size)
         if size == 0 and self._draft is None:
             self._forget_stream()
         else:
@@ -132,6 +172,7 @@ class Edit:
             self._lead = self._content_of(reader.item)
             if self._lead is not None:
                 self._is_published, self._streamed, self.is_changed = True, reader.item.size, True
+                self._written.add(0, reader.item.size)
                 return
         stop = min(start + length, reader.item.size)
         while start < stop:
@@ -166,11 +207,17 @@ class Edit:
         return made
 
     def keep(self) -> None:
-        """Let go without a version: what was written is its maker's to resume, for 7 days."""
-        if not self.is_changed or self._is_torn or not self.size:
+        """Let go without a version: what was written is its maker's to resume, for 7 days.
+
+        Whoever resumes a document that is new goes on at its end. So what lies behind a gap is let go.
+        """
+        size = min(self.size, self._written.whole) if self.is_new else self.size
+        if not self.is_changed or self._is_torn or not size:
             self.discard()
             return
         try:
+            if size < self.size:
+                self._as_draft().truncate(size)
             self._keep()
         except BaseException:
             self.discard()

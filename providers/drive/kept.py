@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select
 
-from config.clock import SECOND_US, now_us
+from config.clock import now_us
 from providers import tables
 from providers.catalogue.contents import ChunkIndex, all_known, publish
 from providers.drive.places import Container
@@ -25,9 +26,6 @@ from providers.paths import Path, fold
 from providers.vault.errors import DraftInUse
 from providers.vault.vault import ChunkRecord, Draft, Sealed
 
-#: Counted from when the draft was last written to.
-KEPT_US: Final = 7 * 24 * 3600 * SECOND_US
-
 _D = tables.draft.c
 _HERE = select(tables.draft).where(
     _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.expires_at > bindparam("now")
@@ -37,6 +35,8 @@ _OLDER = select(_D.id).where(
     _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.folded == bindparam("folded")
 )
 _STALE = select(_D.id, _D.space).where(_D.expires_at <= bindparam("now"))
+_KNOWN = select(_D.id).where(_D.id == bindparam("id"))
+_SPACES = select(tables.space.c.id).where(tables.space.c.ended_at.is_(None))
 _DROP = delete(tables.draft).where(_D.id == bindparam("b_id"))
 
 
@@ -110,7 +110,7 @@ def keep(session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed
         "size": draft.size,
         "modified": now,
         "sealed_bytes": sealed_bytes,
-        "expires_at": now + KEPT_US,
+        "expires_at": now + storage.kept_us,
     }
     records: Sequence[ChunkRecord] = () if lead is None else lead.records
 
@@ -169,3 +169,24 @@ def drop_stale(storage: Storage) -> int:
     for row in stale:
         drop(storage, row.space, row.id)
     return len(stale)
+
+
+def drop_abandoned(storage: Storage) -> int:
+    """Remove drafts that a process that was killed left, and that no row tells of: nobody will; return how many.
+
+    Whoever writes to a draft holds it, and holds it until its row stands.
+    """
+    with storage.database.read() as connection:
+        spaces = list(connection.execute(_SPACES).scalars())
+        known = set(connection.execute(select(_D.id)).scalars())
+    count = 0
+    for space in spaces:
+        for draft in storage.vault.drafts(space):
+            if draft not in known:
+                count += storage.vault.remove_abandoned(space, draft, partial(_is_known, storage, draft))
+    return count
+
+
+def _is_known(storage: Storage, draft: bytes) -> bool:
+    with storage.database.read() as connection:
+        return connection.execute(_KNOWN, {"id": draft}).first() is not None

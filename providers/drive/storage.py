@@ -47,6 +47,8 @@ class Storage:
     zone: tzinfo
     #: For how long a name that was left stays with its document; 0: not at all.
     identity_window_us: int
+    #: How long an interrupted upload is kept, counted from when it was last written to.
+    kept_us: int
     brake: Brake
     known: Known = field(default_factory=Known)
 

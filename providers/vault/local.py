@@ -201,12 +201,19 @@ class LocalDraft:
     def __init__(self, path: Path, flags: int) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, _FILE_MODE)
         self._lost: MellanrumError | None = None
+        # Of a new one nobody knows but who clears away what was abandoned, and that takes no time.
+        waits = 0 if flags & os.O_CREAT else fcntl.LOCK_NB
         try:
             # It goes with the process, however that ends.
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | waits)
         except BlockingIOError:
             self.close()
             raise DraftInUse from None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has its name: what was made a moment ago may have been cleared away before it was locked."""
+        return os.fstat(self._fd).st_nlink > 0
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes there."""
@@ -328,6 +335,9 @@ class LocalStore:
         with translated():
             _make_folders(path.parent)
             made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
+            while not made.is_there:
+                made.close()
+                made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
             for folder in (path.parent, path.parent.parent, self._folder, self._folder.parent):
                 _sync_folder(folder)
         return made

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from config.database import Syncable
 from providers.vault.aside import Aside
 from providers.vault.chunker import chunker_for
 from providers.vault.drafts import Draft
+from providers.vault.errors import DraftInUse
 from providers.vault.garbage import Doomed, Leftover, cids_of, copy_kept, leftover
 from providers.vault.manifests import chunker_of
 from providers.vault.memory import MemoryStore
@@ -145,6 +146,20 @@ class Vault:
     def remove_draft(self, space: bytes, draft: bytes) -> None:
         """Remove a draft that nobody has open."""
         self._store.remove_draft(space, draft)
+
+    def remove_abandoned(self, space: bytes, draft: bytes, is_known: Callable[[], bool]) -> bool:
+        """Remove a draft that nobody has open, unless `is_known` while nobody can open it; return whether it was."""
+        try:
+            file = self._store.open_draft(space, draft)
+        except (FileNotFoundError, DraftInUse):
+            return False
+        try:
+            if is_known():
+                return False
+            self._store.remove_draft(space, draft)
+            return True
+        finally:
+            file.close()
 
     def draft_bases(self, space: bytes) -> Iterator[bytes]:
         """Yield the contents that the space's drafts were begun over, also of those that somebody has open."""

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
 from auth.errors import Paused, Revoked
@@ -56,13 +57,14 @@ class Engine:
         self._is_held_up = False
         self._is_paused = False
         self._has_ended = False
+        self._is_lost = False
         self._is_over = False
 
     # --- what the door calls
 
     def receive(self, data: Buffer) -> None:
         """Take what the client sent. `data` must not change afterwards."""
-        if self._is_over:
+        if self._is_over or self._is_lost:
             return
         try:
             for packet in self._framing.packets(data):
@@ -83,11 +85,15 @@ class Engine:
         self._advance()
 
     def lost(self) -> None:
-        """Forget the client. What it uploaded without a close is put aside, never committed."""
-        if not self._is_over:
-            self._is_over = True
-            self._queue.clear()
-            self._put_aside()
+        """The client is gone. What it uploaded without a close is put aside, never committed.
+
+        What it had written, and nobody has looked at yet, goes to its drafts before: it need not come again. Nothing
+        else that it asked for is begun.
+        """
+        if not self._is_over and not self._is_lost:
+            self._is_lost = True
+            self._queue = deque(takewhile(_is_write, self._queue))
+            self._advance()
 
     @property
     def is_idle(self) -> bool:
@@ -98,7 +104,7 @@ class Engine:
 
     def send(self, parts: Sequence[Buffer] | bytes) -> None:
         """Answer the client."""
-        if not self._is_over:
+        if not self._is_over and not self._is_lost:
             self._door.send((parts,) if isinstance(parts, bytes) else parts)
 
     def hop(self, request: int, job: Job, then: Then, *, anyway: Callable[[], None] | None = None) -> None:
@@ -138,7 +144,7 @@ class Engine:
 
     def _advance(self) -> None:
         while self._queue and not self._is_held_up and not self._is_over:
-            if self._door.unsent() > self.limits.unsent_bytes_max:
+            if not self._may_send():
                 break
             packet = self._queue[0]
             kind = packet[0] if len(packet) else 0
@@ -152,9 +158,12 @@ class Engine:
             self._queued_bytes -= len(packet) + PACKET_COST_BYTES
             self._begin(kind, packet)
         if not self._is_over:
-            self.documents.flush(self, reads=self._door.unsent() <= self.limits.unsent_bytes_max)
+            self.documents.flush(self, reads=self._may_send())
             self._regulate()
             self._end_if_done()
+
+    def _may_send(self) -> bool:
+        return self._is_lost or self._door.unsent() <= self.limits.unsent_bytes_max
 
     def _begin(self, kind: int, packet: memoryview) -> None:
         if kind == Type.INIT:
@@ -259,14 +268,17 @@ class Engine:
             self._door.resume_reading()
 
     def _end_if_done(self) -> None:
-        if self._has_ended and not self._queue and self._jobs == 0 and not self.documents.are_busy:
+        has_ended = self._has_ended or self._is_lost
+        if has_ended and not self._queue and self._jobs == 0 and not self.documents.are_busy:
             self._give_up()
 
     def _give_up(self) -> None:
         """End the channel from this side."""
         if not self._is_over:
             self._door.end()
-            self.lost()
+            self._is_over = True
+            self._queue.clear()
+            self._put_aside()
 
     def _put_aside(self) -> None:
         """Once nothing is under way any more, let go of everything that is open."""
@@ -274,6 +286,10 @@ class Engine:
             return
         for job in self.documents.take_all():
             self._submit(job, _logged)
+
+
+def _is_write(packet: memoryview) -> bool:
+    return len(packet) > 0 and packet[0] == Type.WRITE
 
 
 def _logged(_: Any, error: BaseException | None) -> None:
