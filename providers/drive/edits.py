@@ -187,10 +187,11 @@ class Edit:
         elif self.is_changed:
             self._keep()
 
-    def commit(self, *, modified: int | None = None) -> tuple[Item, bool] | None:
+    def commit(self, *, modified: int | None = None, written: int | None = None) -> tuple[Item, bool] | None:
         """Make it the newest version; return the item, and whether it is new. None if nothing was changed.
 
-        `modified` is shown as its time of modification, in microseconds. If it is refused, the edit may be kept.
+        `modified` is shown as its time of modification, in microseconds, or else when it was last `written` to. If it
+        is refused, the edit may be kept.
         """
         if not self.is_changed:
             self.discard()
@@ -200,7 +201,15 @@ class Edit:
         begun = self._begun
         sealed = self._sealed()
         arrival = Arrival(
-            self._session, begun.path, begun.space, sealed, begun.conditions, modified, begun.found, started=begun.at
+            self._session,
+            begun.path,
+            begun.space,
+            sealed,
+            begun.conditions,
+            modified,
+            begun.found,
+            started=begun.at,
+            written=written,
         )
         made = arrival.commit()
         self.discard()

@@ -117,18 +117,18 @@ class NoiseEdit:
         elif self._is_changed and self._keep_noise(None) is None:
             self._put_aside()
 
-    def commit(self, *, modified: int | None = None) -> tuple[Item, bool] | None:
+    def commit(self, *, modified: int | None = None, written: int | None = None) -> tuple[Item, bool] | None:
         """Keep the noise, or make the document's newest version; None if nothing was changed."""
         if not self.is_changed:
             self.discard()
             return None
         if self._document is None:
-            kept = self._keep_noise(modified)
+            kept = self._keep_noise(written if modified is None else modified)
             if kept is not None:
                 return kept
             self._become_document()
         assert self._document is not None
-        return self._document.commit(modified=modified)
+        return self._document.commit(modified=modified, written=written)
 
     def keep(self) -> None:
         """Let go without a close: noise is noise, anything else is its maker's to resume, for 7 days."""

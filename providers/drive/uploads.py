@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from auth.roles import Action
-from config.clock import now_us
+from config.clock import SECOND_US, now_us
 from config.database import Syncable
 from config.ids import NOBODY, new_id
 from providers.audit.events import Event, Projection
@@ -268,11 +268,14 @@ class Arrival:
         seen: Target | None,
         *,
         started: int,
+        written: int | None = None,
         sums: Checksums | None = None,
         plan: Plan | None = None,
     ) -> None:
         self._session = session
         self._started = started
+        #: When its last byte came, where that was told to whoever wrote it.
+        self._written = written
         self._seen = seen
         self._sums = sums
         self._first = plan
@@ -345,8 +348,9 @@ class Arrival:
             standing = node or change.add(found.parent.node, found.lane, self._path.name, is_folder=False)
         else:
             standing = self._arrived(tx, change, found, plan, record_bytes)
-        if self._modified is not None:
-            standing = change.set_modified(standing, self._modified)
+        modified = self._time_of(node, standing)
+        if modified != standing.modified:
+            standing = change.set_modified(standing, modified)
         if node is None:
             give_way(tx, found)
         place = found.placed(standing)
@@ -399,12 +403,26 @@ class Arrival:
             return False
         return sum_of(tx.connection, self._storage.keyring, node) == self._sealed.sha256
 
+    def _time_of(self, before: Node | None, standing: Node) -> int:
+        """Return the time of modification to be shown: the one asked for, or that of the last byte.
+
+        Who wrote it was told that one while it was open, to the second, and takes any other for a change of somebody's
+        since. It never goes back behind what was shown before.
+        """
+        if self._modified is not None:
+            return self._modified
+        written, shown = self._written, standing.modified
+        if written is None or written // SECOND_US == shown // SECOND_US:
+            return shown
+        return shown if before is not None and before.modified > written else written
+
     def _unchanged(self, tx: Transaction, found: Target, node: Node) -> Item:
-        """The same bytes again are no version. A time that a client asked for is set all the same."""
-        if self._modified is None or self._modified == node.modified:
+        """The same bytes again are no version. A time that a client asked for, or was told, is set all the same."""
+        modified = self._time_of(node, node)
+        if modified == node.modified:
             return tx.item(found.place)
         change = tx.change(self._space)
-        standing = change.set_modified(node, self._modified)
+        standing = change.set_modified(node, modified)
         place = found.placed(standing)
         tx.finish(ChangeKind.PROPERTIES, place, "set_property")
         return tx.item(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from providers.drive.uploads import Reader
 from providers.paths import parse
 from server.sftp.engine import Limits
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
+from tests.proofs.history_doors import telling_time
 from tests.sftp.client import U32, Client, Refused, sized, stat_of, take, timed
 from tests.worlds import World, fetch, store
 
@@ -166,6 +168,65 @@ def test_scp_shrinks_with_fsetstat_in_one_version(world: World, connect: Connect
     assert client.get("/Rum/a.bin") == BIG[::-1][:50_000]
     assert client.stat("/Rum/a.bin").modified == 1000
     assert versions(world, "/Rum/a.bin") == 2
+
+
+def test_a_write_after_a_time_was_set_shows_that_it_came_later(connect: Connect) -> None:
+    """As in a folder on a disk: at once, to whoever has it open, and for good once it is closed."""
+    client, before = connect(), int(time.time()) - 1
+    client.put("/Rum/a.bin", b"as it was")
+    for change in (
+        lambda handle: client.write(handle, 0, b"changed"),
+        lambda handle: client.fsetstat(handle, sized(3)),
+        lambda handle: client.close(client.open("/Rum/a.bin", WRITE | TRUNC)),
+    ):
+        client.setstat("/Rum/a.bin", timed(1000))
+        handle = client.open("/Rum/a.bin", WRITE)
+        client.fsetstat(handle, timed(2000))
+        assert client.stat("/Rum/a.bin").modified == 2000
+        change(handle)
+        assert client.fstat(handle).modified >= before
+        client.close(handle)
+        assert client.stat("/Rum/a.bin").modified >= before
+
+
+def test_a_time_given_at_the_opening_outlives_what_is_written_then(connect: Connect) -> None:
+    """S5: it tells of the file that is sent."""
+    client = connect()
+    handle = client.open("/Rum/a.bin", WRITE | CREAT | TRUNC, timed(1000))
+    client.write(handle, 0, b"sent")
+    client.close(handle)
+    assert client.stat("/Rum/a.bin").modified == 1000
+
+
+def test_a_close_leaves_the_time_that_was_told_while_it_was_open(world: World, connect: Connect) -> None:
+    """git and make remember it; any other they take for a change of somebody's since (`git merge`: "stash failed")."""
+    client, told = connect(), []
+    with telling_time() as clock:
+        for name, content in (("new", b"first"), ("new", b"second"), ("new", b"second"), ("empty", b"")):
+            clock.wait(60)
+            handle = client.open(f"/Rum/{name}.txt", NEW)
+            if content:
+                client.write(handle, 0, content)
+            told.append(client.fstat(handle).modified)
+            clock.wait(3)
+            client.close(handle)
+            assert client.stat(f"/Rum/{name}.txt").modified == told[-1]
+    assert told == sorted(set(told))
+    assert versions(world, "/Rum/new.txt") == 2
+
+
+def test_a_late_close_does_not_put_a_time_back_behind_what_others_wrote(world: World, connect: Connect) -> None:
+    client, other = connect(), connect()
+    with telling_time() as clock:
+        client.put("/Rum/a.bin", b"as it was")
+        handle = client.open("/Rum/a.bin", WRITE)
+        client.write(handle, 0, b"mine")
+        clock.wait(60)
+        other.put("/Rum/a.bin", b"theirs")
+        theirs = other.stat("/Rum/a.bin").modified
+        clock.wait(60)
+        client.close(handle)
+        assert client.stat("/Rum/a.bin").modified > theirs
 
 
 def test_append_ignores_where_a_write_is_said_to_go(connect: Connect) -> None:

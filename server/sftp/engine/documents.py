@@ -62,6 +62,10 @@ class Document:
         self.opened_at = now_us()
         #: A time of modification that the client asked for, in microseconds, until it is committed.
         self.modified: int | None = None
+        #: Whether it was asked for at the opening: then whatever is written after that is older than it.
+        self.is_time_given = False
+        #: When it was last written to, until that is committed.
+        self._written_at: int | None = None
         self.handles = 0
         self.editors = 0
         self.readers = 0
@@ -85,11 +89,17 @@ class Document:
 
     def shown(self) -> Item:
         """Return the document as this client sees it: with what it wrote."""
-        modified = self.modified
+        modified = self._written_at if self.modified is None else self.modified
         if self.item is None:
             at = self.opened_at
             return Item(self.path, self.path.name, False, self.size, at, modified or at, "", b"", b"", 0, False, False)
         return self.item._replace(size=self.size, modified=self.item.modified if modified is None else modified)
+
+    def written(self) -> None:
+        """Take note that its bytes change now: a time that was set before counts no longer, as on a disk."""
+        self._written_at = now_us()
+        if not self.is_time_given:
+            self.modified = None
 
     # --- run elsewhere
 
@@ -122,6 +132,7 @@ class Document:
     def commit(self, drive: Drive) -> None:
         """Make what was written a version. If that fails, the draft is put aside and the error raised."""
         edit, self.edit = self.edit, None
+        written, self._written_at = self._written_at, None
         self.blocks = None
         if edit is None:
             return
@@ -131,7 +142,7 @@ class Document:
         try:
             if self.is_broken:
                 raise BrokenUpload
-            made = edit.commit(modified=self.modified)
+            made = edit.commit(modified=self.modified, written=written)
         except Revoked as error:
             if isinstance(error, Paused):
                 edit.keep()
@@ -145,7 +156,7 @@ class Document:
             self.item = made[0]
         elif self.modified is not None:
             self.item = drive.change_properties(self.path, [], modified=self.modified)
-        self.modified = None
+        self.modified, self.is_time_given = None, False
 
     def lose_name(self, drive: Drive) -> None:
         """Take hold of what is open before its name goes: whoever has it open goes on reading and writing it."""
@@ -285,6 +296,8 @@ class Documents:
     def gather(self, document: Document, step: Step) -> None:
         """Let a read or write wait for the next hop of its document."""
         document.steps.append(step)
+        if step.data is not None:
+            document.written()
         self._busy.add(document)
         self.gathered_bytes += _COST_BYTES + (0 if step.data is None else len(step.data))
 

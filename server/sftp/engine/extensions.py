@@ -115,6 +115,7 @@ def _copied(drive: Drive, source: Document, goal: Document, start: int, length: 
     """Copy. The whole of a document into an empty one costs nothing. Run elsewhere."""
     goal.begin_again(drive)
     assert goal.edit is not None
+    goal.written()
     if source.edit is not None:
         stop = source.size if not length else min(start + length, source.size)
         _pump(source.edit.read, goal.edit.write, start, stop, at)

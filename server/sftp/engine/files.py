@@ -109,7 +109,10 @@ def _begin_edit(drive: Drive, document: Document, mode: Mode) -> None:
         conditions = _NOTHING_THERE if mode.is_exclusive else NO_CONDITIONS
         edit = drive.edit(document.path, create=mode.creates, truncate=mode.truncates, conditions=conditions)
         document.edit, document.item = edit, edit.item
-    elif mode.truncates:
+        if edit.is_changed:
+            document.written()
+    elif mode.truncates and document.edit.size:
+        document.written()
         document.edit.truncate(0)
 
 
@@ -120,7 +123,7 @@ def _handed_out(engine: Engine, request: int, mode: Mode, attributes: Attributes
     document.editors += handle.edits
     document.readers += handle.readable
     if handle.edits and attributes.modified is not None:
-        document.modified = attributes.modified * SECOND_US
+        document.modified, document.is_time_given = attributes.modified * SECOND_US, True
     engine.documents.add(document)
     if document.blocks is not None:
         engine.documents.warm(document.blocks, engine.limits.cached_bytes_max)
@@ -287,6 +290,8 @@ def set_open(engine: Engine, request: int, document: Document, attributes: Attri
         if size is not None:
             document.begin_again(drive)
             assert document.edit is not None
+            if size != document.edit.size:
+                document.written()
             document.edit.truncate(size)
         if modified is not None and document.edit is None and not document.is_unlinked:
             document.item = drive.change_properties(document.path, [], modified=modified)
