@@ -24,6 +24,7 @@ from providers.audit.leaf import ACTOR_PERSON
 from providers.audit.verify import verify_logs
 from providers.catalogue import contents, replay, rows
 from providers.catalogue.change import MODIFIED, ChangeKind, version_mac
+from providers.drive.bringing import ALONG
 from providers.drive.storage import Storage
 
 Progress = Callable[[str, int], None]
@@ -47,6 +48,7 @@ class _Told:
     organisation: str
     via: str
     principal: str | None
+    brought_past: bool
 
     @property
     def is_settings(self) -> bool:
@@ -164,9 +166,10 @@ class _Replay:
             where = f"{self._where} document {id_text(row['node'])} version {row['number']}"
             if row["number"] != number + 1:
                 yield Finding(where, f"the version before it is missing (found {number})")
-            elif row["erased_in"] is not None:
-                if not _erases(logged.get(row["erased_in"])):
-                    yield Finding(where, "its content was taken away, and no event tells that it was erased")
+            elif row["erased_in"] is not None and not _accounts_for(row, logged.get(row["erased_in"])):
+                yield Finding(where, "its content was taken away, and no event tells that it was erased")
+            elif row["erased_in"] not in (None, row["change"]):
+                pass  # its MAC covers what is gone
             elif version_mac(key, row, mac) != row["mac"]:
                 yield Finding(where, "it does not carry the MAC that was given to it: swapped, changed or rolled back")
             previous[row["node"]] = (row["number"], row["mac"])
@@ -231,6 +234,7 @@ class _Replay:
                             organisation=event["actor"]["organisation"],
                             via=event["actor"]["via"],
                             principal=None if person is None else person.value,
+                            brought_past=event["facts"].get("history") == ALONG["history"],
                         )
             except EntryDamaged:
                 start += 1
@@ -288,6 +292,13 @@ class _Replay:
 
 def _erases(told: _Told | None) -> bool:
     return told is not None and told.kind in ERASING
+
+
+def _accounts_for(row: Any, told: _Told | None) -> bool:
+    """Return whether an event tells why a version is a tombstone: it was erased, or had been where it came from."""
+    if row["erased_in"] == row["change"]:
+        return told is not None and told.brought_past
+    return _erases(told)
 
 
 def _shows(row: Any, version: Any) -> bool:

@@ -57,7 +57,9 @@ class Lineage(IntEnum):
     SHARES: version 1 of `node` is version `other_number` of `other`, and so it has all of its past.
     REPLACED: `other`, which has a past of its own, was moved over the document.
     SPLIT: the versions of `other` from `other_number` on are `node`'s, from its version 1 on.
-    FILLED: the version followed an empty one of the same document, which was but a step on the way.
+    FILLED: the version followed one of the same document that its history passes over: an empty one, which was but a
+    step on the way; in a document that came from another space also one that had been set apart there.
+    MOVED: the document was `other` in another space, and came with its past: versions up to this bear the same numbers.
     """
 
     CONTINUED = 1
@@ -65,6 +67,7 @@ class Lineage(IntEnum):
     REPLACED = 3
     SPLIT = 4
     FILLED = 5
+    MOVED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +145,13 @@ _OPEN_PROPERTY = Query(
         tables.property.c.to_change.is_(None),
     )
 )
-_CLOSE_PROPERTY = Statement(
-    update(tables.property)
-    .where(
-        tables.property.c.node == bindparam("b_node"),
-        tables.property.c.key == bindparam("b_key"),
-        tables.property.c.from_change == bindparam("b_from_change"),
-    )
-    .values(to_change=bindparam("b_to_change"))
+_PROPERTY_ROW = (
+    tables.property.c.node == bindparam("b_node"),
+    tables.property.c.key == bindparam("b_key"),
+    tables.property.c.from_change == bindparam("b_from_change"),
 )
-_FORGET_PROPERTY = Statement(
-    delete(tables.property).where(
-        tables.property.c.node == bindparam("b_node"),
-        tables.property.c.key == bindparam("b_key"),
-        tables.property.c.from_change == bindparam("b_from_change"),
-    )
-)
+_CLOSE_PROPERTY = Statement(update(tables.property).where(*_PROPERTY_ROW).values(to_change=bindparam("b_to_change")))
+_FORGET_PROPERTY = Statement(delete(tables.property).where(*_PROPERTY_ROW))
 _GRANT = Statement(insert(auth_tables.grants))
 _CLOSE_GRANT = Statement(
     update(auth_tables.grants)
@@ -349,14 +343,20 @@ class Change:
         self._rows.extend(map(rows.version_added, found))
 
     def add_copies(self, node: Node, made: Sequence[tuple[NewVersion, Mapping[Any, Any]]]) -> None:
-        """Give a new document, whose entry shows the last of them, versions made when and by whom other rows say."""
+        """Give a new document, whose entry shows the last of them, versions made when and by whom other rows say.
+
+        Where those were erased, so are these.
+        """
         found: list[dict[str, Any]] = []
         for number, (new, row) in enumerate(made, start=1):
             author = Author(row["principal"], row["organisation"], Via(row["via"]))
-            previous = found[-1]["mac"] if found else b""
-            found.append(self._version(node.id, number, previous, new, author) | {"at": row["at"]})
+            mac = found[-1]["mac"] if found else b""
+            found.append(self._version(node.id, number, mac, new, author) | {"at": row["at"]})
+            if row["erased_in"] is not None:
+                found[-1] |= {"digest": b"", "erased_in": self.number}
         _VERSION.run_many(self._connection, found)
         self._rows.extend(map(rows.version_added, found))
+        self._rows.extend(rows.version_erased(row) for row in found if row["erased_in"] is not None)
 
     def _record_version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> None:
         row = self._version(node, number, previous, new, author)

@@ -133,6 +133,19 @@ def versions(connection: Connection, node: bytes) -> Sequence[Mapping[str, Any]]
     return _ALL.mappings(connection, node=node)
 
 
+def require_whole(keyring: Keyring, space: bytes, found: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ForgedVersion unless the versions of a document, from its first on, each carry their MAC.
+
+    That of an erased one covers content that is gone, and counts for the version after it.
+    """
+    key, before = keyring.space(space).manifest_key, b""
+    for number, row in enumerate(found, start=1):
+        is_sound = row["erased_in"] is not None or hmac.compare_digest(version_mac(key, row, before), row["mac"])
+        if row["space"] != space or row["number"] != number or not is_sound:
+            raise ForgedVersion(row["node"], number)
+        before = row["mac"]
+
+
 def erased_among(connection: Connection, nodes: Sequence[bytes]) -> set[bytes]:
     """Return those of some documents that were erased, with every version they had."""
     return {node for (node,) in _ERASED.rows(connection, nodes=list(nodes))}

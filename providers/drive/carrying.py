@@ -16,15 +16,17 @@ from config.ids import new_id
 from providers.catalogue import contents
 from providers.catalogue.change import NewVersion
 from providers.catalogue.nodes import Node
+from providers.drive.bringing import Past, bring, comes_along
 from providers.drive.identity import Backup, backup_of, continuing, is_fresh, left_record
 from providers.drive.places import Container, Place
+from providers.drive.resealing import Resealing
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look
-from providers.drive.uploads import reader_of, sealed_again, writer_for
+from providers.drive.uploads import writer_for
 from providers.errors import Forbidden
 from providers.paths import Path
-from providers.vault.vault import ChunkRecord, VersionRecord
+from providers.vault.vault import VersionRecord
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Prepared:
     `lands_on` is the document that takes the content of the one that is copied, as a version of its own; `backup`
     what is made of bytes that stay where it comes from. `started` is when all this began, in microseconds. `is_fresh`
     tells of what moves that it has no past of its own, `is_same` that the document holds this very content already.
+    `pasts` has, by their ids in the space that they leave, the documents whose history comes along.
     """
 
     lands_on: bytes | None = None
@@ -44,7 +47,8 @@ class Prepared:
     is_same: bool = False
     versions: dict[bytes, NewVersion] = field(default_factory=dict)
     nodes: dict[bytes, bytes] = field(default_factory=dict)
-    records: dict[bytes, tuple[ChunkRecord, ...]] = field(default_factory=dict)
+    pasts: dict[bytes, Past] = field(default_factory=dict)
+    resealing: Resealing | None = None
     sealed_bytes: int = 0
     needs: set[Syncable] = field(default_factory=set)
 
@@ -76,22 +80,29 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         found = arriving(look, goal, place, ready.started, moves=moves)
         look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
         documents = [below for below in _walk(look, place, deep=deep) if not below.node.is_folder]
+        landing = lands_on(place, found)
+        along = {b.node.id for b in documents if moves and landing is None and comes_along(look, b, found)}
         rows = {
             below.node.version_id: contents.version(
                 look.connection, session.storage.keyring, place.space.id, below.node.id, below.node.version
             )
             for below in documents
-            if below.node.version
+            if below.node.version and below.node.id not in along
         }
-        landing = lands_on(place, found)
         ready.is_fresh = moves and is_fresh(look, place.node, ready.started)
         held = None if landing is None else contents.sum_of(look.connection, session.storage.keyring, landing)
+        if place.space.id != found.space.id:
+            used = look.sealed_bytes(found.space.id)
+            ready.resealing = Resealing(session, place.space.id, found.space, used)
     ready.lands_on = landing.id if landing else None
     ready.backup = backup_of(session.storage, found.vacated)
     length, needs = left_record(session.storage, ready.backup)
     ready.sealed_bytes += length
     ready.needs |= needs
     for below in documents:
+        if below.node.id in along and ready.resealing is not None:
+            ready.pasts[below.node.id] = bring(session, below, found.parent.node.id, ready.resealing)
+            continue
         row = rows.get(below.node.version_id)
         if held is not None and row is not None and contents.sha256_of(session.storage.keyring, row) == held:
             ready.is_same = True
@@ -99,6 +110,9 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         # Nothing over nothing is no version; but nothing over something is one.
         if below.node.version or (landing is not None and landing.version):
             _prepare_one(session, ready, below, found, row, landing)
+    if ready.resealing is not None:
+        ready.sealed_bytes += ready.resealing.sealed_bytes
+        ready.needs |= ready.resealing.needs
     return ready
 
 
@@ -116,12 +130,8 @@ def _prepare_one(
         content, sha256, origin = nothing.content, nothing.sha256, None
     else:
         content, sha256, origin = row["content"], contents.sha256_of(storage.keyring, row), node.version_id
-    if row is not None and source.space.id != space:
-        sealed = sealed_again(session, reader_of(session, source.space.id, content), space)
-        content = sealed.content
-        ready.records[node.version_id] = sealed.records
-        ready.sealed_bytes += sealed.sealed_bytes
-        ready.needs |= sealed.needs
+    if row is not None and ready.resealing is not None:
+        content = ready.resealing.content(row, sha256, None)
     new = NewVersion(new_id(), content, node.size, sha256, origin)
     identity = new_id() if landing is None else landing.id
     record, needs = storage.vault.version_record(

@@ -212,8 +212,10 @@ class _Trash:
             return self._is_brief(held, first, made) and not tree.children(connection, node)
         if not node.version or (link is not None and link.kind == Lineage.CONTINUED):
             return True
-        shares = any(each.kind == Lineage.SHARES for each in links_of(self._look.connection, node.id))
-        return (shares and node.version == 1) or self._is_brief(held, first, made)
+        kinds = {each.kind for each in links_of(self._look.connection, node.id)}
+        if Lineage.MOVED in kinds:
+            return False  # it came with a past of its own
+        return (Lineage.SHARES in kinds and node.version == 1) or self._is_brief(held, first, made)
 
     def _is_brief(self, held: Standing, first: Standing, made: dict[int, _Made]) -> bool:
         """Return whether one principal made it and took it away, all within the window."""

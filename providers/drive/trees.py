@@ -1,20 +1,21 @@
 """Delete, move and copy: what happens to whole nodes, with all that lies in them, as one change each.
 
-DELETE and MOVE take along what the principal cannot see; COPY takes what it sees. Content that crosses from one space
-to another is sealed anew before the transaction begins.
+DELETE and MOVE take along what the principal cannot see; COPY takes what it sees, each document in its newest version.
+Content that crosses from one space to another is sealed anew before the transaction begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from auth.roles import Action
 from config.ids import NOBODY
 from providers.audit.events import Projection
-from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage
 from providers.catalogue.lineage import is_linked
 from providers.catalogue.nodes import Node
+from providers.drive.bringing import ALONG, comes_along, stands
 from providers.drive.carrying import Prepared, arriving, lands_on, prepare, readable_below
 from providers.drive.guards import (
     chain_slots,
@@ -164,40 +165,47 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
     return gone
 
 
+class _Name(NamedTuple):
+    """Where something new comes to stand."""
+
+    parent: Node
+    lane: bytes
+    name: str
+
+
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
     replaced = lands_on(place, found)
     if ready.lands_on != (replaced.id if replaced else None):
         raise Replan
-    for records in ready.records.values():
-        contents.publish(tx.connection, found.space.id, records)
+    if ready.resealing is not None:
+        ready.resealing.publish(tx.connection)
     require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
     change.sealed_bytes += ready.sealed_bytes
     if found.vacated is not None:
         replaced = carry_on(tx, change, found, ready.backup)
     if replaced is not None:
         return _fill(tx, change, place.node, replaced, ready)
-    return _copy_below(tx, change, place, found.parent.node, found.lane, found.path.name, ready, deep=deep)
+    return _copy_below(
+        tx, change, place, found, _Name(found.parent.node, found.lane, found.path.name), ready, deep=deep
+    )
 
 
 def _copy_below(
-    tx: Transaction,
-    change: Change,
-    place: Place,
-    parent: Node,
-    lane: bytes,
-    name: str,
-    ready: Prepared,
-    *,
-    deep: bool,
+    tx: Transaction, change: Change, place: Place, found: Target, name: _Name, ready: Prepared, *, deep: bool
 ) -> Node:
     node = place.node
-    fresh = change.add(parent, lane, name, is_folder=node.is_folder, node=ready.nodes.get(node.version_id))
+    past = ready.pasts.get(node.id)
+    if (past is not None) != (ready.moves and comes_along(tx, place, found)):
+        raise Replan
+    if past is not None:
+        return _take_over(tx, change, node, stands(tx, change, node, *name, past), ready)
+    fresh = change.add(*name, is_folder=node.is_folder, node=ready.nodes.get(node.version_id))
     if not node.is_folder:
         return _fill(tx, change, node, fresh, ready)
     _copy_properties(tx, change, node, fresh)
     if deep:
         for below in readable_below(tx, place):
-            _copy_below(tx, change, below, fresh, NOBODY, below.path.name, ready, deep=True)
+            _copy_below(tx, change, below, found, _Name(fresh, NOBODY, below.path.name), ready, deep=True)
     return fresh
 
 
@@ -208,6 +216,11 @@ def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: 
         if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
+    return _take_over(tx, change, source, standing, ready)
+
+
+def _take_over(tx: Transaction, change: Change, source: Node, standing: Node, ready: Prepared) -> Node:
+    """Give a document the properties of another, and what moves its time of modification."""
     if ready.moves and ready.is_fresh:
         return fill_up(tx, change, standing, properties_of(tx, source))
     _copy_properties(tx, change, source, standing)
@@ -229,10 +242,11 @@ def _told(
     told: str,
     personal: dict[str, str],
     before: Mapping[bytes, Projection] | None = None,
+    also: Mapping[str, str] | None = None,
 ) -> tuple[Item, bool]:
     """Tell of what came to stand at `found`: those who see it there, and those who saw it `before`, elsewhere."""
     place = found.placed(standing)
-    facts = {} if standing.is_folder else node_facts(standing)
+    facts = {**({} if standing.is_folder else node_facts(standing)), **(also or {})}
     audience = {**(before or {}), **tx.audience(place.space, place.chain)}
     tx.finish(kind, place, told, facts=facts, personal=personal, audience=audience)
     return tx.item(place), found.node is None
@@ -255,7 +269,8 @@ def move(
 
     `plainly`: as POSIX renames, only a document takes the place of a document, a folder that of an empty one. Over a
     standing document it becomes a new version of that document, and the source goes to the trash. Into another space
-    it is sealed anew under a new identity, and the source goes to the trash of its own space.
+    it is sealed anew under a new identity, with its history for those who manage both, and the source goes to the trash
+    of its own space.
     """
     for _ in range(REPLANS_MAX):
         ready = _ready_for_move(session, source, goal)
@@ -350,6 +365,7 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modi
     change = tx.change(found.space.id)
     standing = _dated(change, _copied(tx, change, place, found, ready, deep=True), modified)
     number, source = standing.version, place.node
+    along = ALONG if ready.pasts else {}
     # What it holds already may have come from that very document before, and then no version was added.
     if lands_on(place, found) is not None and not is_linked(tx.connection, standing.id, number, source.id):
         kind = Lineage.CONTINUED if ready.is_fresh else Lineage.REPLACED
@@ -360,6 +376,6 @@ def _carried(tx: Transaction, place: Place, found: Target, ready: Prepared, modi
     if crosses:
         if has_inner_rights(tx, place.space.id):
             tx.bump()
-        tx.finish(ChangeKind.MOVE, place, "move", audience=audience)
+        tx.finish(ChangeKind.MOVE, place, "move", facts=along, audience=audience)
     personal = {"from": str(place.path)}
-    return _told(tx, found, standing, ChangeKind.MOVE, "move", personal, None if crosses else audience)
+    return _told(tx, found, standing, ChangeKind.MOVE, "move", personal, None if crosses else audience, along)

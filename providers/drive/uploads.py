@@ -473,15 +473,3 @@ def reader_of(session: Session, space: bytes, content: bytes) -> ContentReader:
     """Return a reader of content that the vault keeps for a space."""
     index = ChunkIndex(session.storage.database, space)
     return session.storage.vault.reader(space, content, index.locate)
-
-
-def sealed_again(session: Session, source: ContentReader, space: bytes) -> Sealed:
-    """Seal content of one space for another, as a stream."""
-    writer = writer_for(session, space, source.size)
-    try:
-        for piece in source.chunks():
-            writer.write(piece)
-        return writer.finish()
-    except BaseException:
-        writer.discard()
-        raise

@@ -18,7 +18,7 @@ from providers.paths import Path as DrivePath
 from tests.proofs.history_doors import Dav, Reply
 from tests.proofs.history_model import Space
 from tests.proofs.history_nodes import Document, Folder, Node, Path, Person, Reasons, Snapshot, Stood
-from tests.proofs.history_stage import FOLDERS, OPERATOR, PEOPLE, WINDOW_SECONDS, Stage, seen_as
+from tests.proofs.history_stage import ANNEX, FOLDERS, OPERATOR, PEOPLE, WINDOW_SECONDS, Stage, seen_as
 from tests.sftp.client import Refused
 
 MIRA = PEOPLE[1]
@@ -55,6 +55,8 @@ class Hands:
         self.clock = stage.clock
         self.name = stage.next_space()
         self.space = Space(WINDOW_SECONDS * 1_000_000)
+        #: A folder of another space, which is all of that space to these hands.
+        self.annex = Space(WINDOW_SECONDS * 1_000_000)
         for path in FOLDERS:
             self.space.make_folder(OPERATOR, path, set(), self.clock.us)
         self.eyes: Drive = stage.drive(MIRA)
@@ -73,6 +75,10 @@ class Hands:
     def seen_path(self, who: Person, path: Path, space: str | None = None) -> Path:
         """Return a path of the space as somebody sees it from the root."""
         return (seen_as(who, space or self.name), *path)
+
+    def annex_path(self, who: Person, path: Path) -> Path:
+        """Return a path of the other space as somebody sees it from the root."""
+        return (seen_as(who, ANNEX), self.name, *path)
 
     # --- one act, in both worlds
 
@@ -155,15 +161,18 @@ class Hands:
 
     def compare(self) -> None:
         """Compare the tree, and note how it stands now."""
-        found = self.tree(DrivePath(self.seen_path(MIRA, ())), ())
-        expected = dict(self.space.walk())
-        assert set(found) == set(expected), (sorted(found), sorted(expected))
-        for path, node in expected.items():
-            self._compare_one(path, node, found[path])
+        self._compare_tree(self.space, self.seen_path(MIRA, ()))
         snapshot = self.space.snapshot()
         if snapshot != self.moments[-1].tree:
             self.clock.us += 1
             self.moments.append(Moment(self.clock.us, snapshot, self.space.standing()))
+
+    def _compare_tree(self, space: Space, root: Path) -> None:
+        found = self.tree(DrivePath(root), ())
+        expected = dict(space.walk())
+        assert set(found) == set(expected), (sorted(found), sorted(expected))
+        for path, node in expected.items():
+            self._compare_one(path, node, found[path])
 
     def tree(self, at: DrivePath, path: Path) -> dict[Path, Item]:
         """Return all that stands, as the manager's drive tells."""
@@ -227,6 +236,27 @@ class Hands:
             asked = "posix_rename" if replaces else "rename"
             self.sftp(act, who, asked, path, model, self.seen_path(who, goal))
 
+    def move_across(
+        self, act: str, who: Person, via: str, path: Path, goal: Path, *, inward: bool, replaces: bool
+    ) -> None:
+        """Move something into the other space, or from there into this one."""
+        at, ours, theirs = self.clock.us, self.seen_path, self.annex_path
+        source, target = (theirs(who, path), ours(who, goal)) if inward else (ours(who, path), theirs(who, goal))
+        space, other = (self.space, self.annex) if inward else (self.annex, self.space)
+
+        def model(tokens: set[str]) -> Reasons:
+            return space.move_in(who, other, path, goal, tokens, at, replaces=replaces, plainly=via == SFTP)
+
+        if via == DAV:
+            headers = {"Destination": Dav.href(target), "Overwrite": "FT"[replaces]}
+            self.dav(act, who, "MOVE", path, model, source=source, **headers)
+        else:
+            client, asked = self.stage.doors.sftp(who.login, self.count % 2), "posix_rename" if replaces else "rename"
+            outcome = client.outcome(asked, source, target)
+            note(f"{who.login}: sftp {asked} {'/'.join(source)} {'/'.join(target)}: {outcome}")
+            self.settle(act, who, via, outcome, model(set()), client.told)
+        self._compare_tree(self.annex, theirs(MIRA, ()))
+
     def fetched(self, who: Person, via: str, path: Path) -> bytes | None:
         """Return what a document holds, None where nothing is found. The path is from the root."""
         if via == DAV:
@@ -254,7 +284,8 @@ class Hands:
                 for who in PEOPLE[2:]:
                     way = (".history", written(then.at), *self.seen_path(who, path))
                     assert self.fetched(who, DAV, way) is None, f"{who.login} looks back"
-        self._check_histories()
+        self._check_histories(self.space, self.seen_path(MIRA, ()))
+        self._check_histories(self.annex, self.annex_path(MIRA, ()))
         self._check_trash()
 
     def _read_then(self, who: Person, via: str, then: Moment, path: Path) -> None:
@@ -271,15 +302,27 @@ class Hands:
         expected = {node.id: node.name for node in self.space.missed()}
         assert shown == expected, (shown, expected)
 
-    def _check_histories(self) -> None:
-        """Compare what the history of each document lists, and its properties."""
-        for path, node in self.space.walk():
+    def _check_histories(self, space: Space, root: Path) -> None:
+        """Compare what the history of each document lists, and its properties; read what came from another space."""
+        for path, node in space.walk():
             if not isinstance(node, Document):
                 continue
-            where = DrivePath(self.seen_path(MIRA, path))
-            listed = [(each.size, each.sha256) for each in self.eyes.versions(where)]
-            expected = [(len(each.content), hashlib.sha256(each.content).hexdigest()) for each in node.history]
+            where = DrivePath((*root, *path))
+            shown = self.eyes.versions(where)
+            listed = [(each.size, each.sha256, each.by) for each in shown]
+            expected = [
+                (len(each.content), hashlib.sha256(each.content).hexdigest(), f"{each.author.title()} Lund")
+                for each in node.history
+            ]
             assert listed == expected, (path, listed, [each.content[:20] for each in node.history])
+            if node.came_whole:
+                self._read_all(where, [each.number for each in shown], [each.content for each in node.history])
             held = {name.rpartition("}")[2]: text for name, text in self.eyes.properties(where).items()}
             assert held.keys() == node.properties.keys(), (path, held, node.properties)
             assert all(f">{text}<" in held[name] for name, text in node.properties.items()), (path, held)
+
+    def _read_all(self, where: DrivePath, numbers: list[int], contents: list[bytes]) -> None:
+        for number, content in zip(numbers, contents, strict=True):
+            with self.eyes.read_version(where, number) as reader:
+                assert b"".join(bytes(piece) for piece in reader.chunks()) == content, (where, number)
+        self.stage.read_back += len(numbers)

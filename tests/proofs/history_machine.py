@@ -141,6 +141,18 @@ class Acts:
         goal = (*((), *FOLDERS)[pick.two % 4], ("D", "A", "B")[pick.kind % 3])
         self.hands.move("move a folder", *self.who(pick), self.folder(pick.one), goal, replaces=True)
 
+    def move_across(self, pick: Pick) -> None:
+        """Anything into the other space, or from there to anywhere; perhaps over what stands."""
+        who, via = self.who(pick, (MIRA, EVA, MIRA, OLLE))
+        standing = [path for path, _ in self.hands.annex.walk()]
+        inward, replaces = bool((pick.kind + self.hands.count) % 2 and standing), bool(pick.kind % 3)
+        if inward:
+            source, goal = standing[pick.one % len(standing)], self.any_path(pick.two)
+        else:
+            source, goal = self.any_path(pick.one), (("x.txt",), ("y.txt",), ("A",))[pick.two % 3]
+        act = "move back" if inward else "move away"
+        self.hands.move_across(act, who, via, source, goal, inward=inward, replaces=replaces)
+
     def copy(self, pick: Pick) -> None:
         """Anything to anywhere, by WebDAV."""
         (who, _), at = self.who(pick), self.hands.clock.us
@@ -310,7 +322,8 @@ _PLANTED = ((EVA, DAV, ("x.txt",)), (EVA, SFTP, ("A", "y.txt")), (OLLE, DAV, ("A
 #: How often each act comes.
 WEIGHTS = {
     Acts.put: 3, Acts.put_anywhere: 3, Acts.put_empty: 1, Acts.put_identical: 1, Acts.edit: 3, Acts.read: 1,
-    Acts.move: 2, Acts.rename: 3, Acts.move_folder: 1, Acts.copy: 2, Acts.delete: 2, Acts.delete_folder: 1,
+    Acts.move: 2, Acts.move_across: 3, Acts.rename: 3, Acts.move_folder: 2, Acts.copy: 2, Acts.delete: 2,
+    Acts.delete_folder: 1,
     Acts.make_folder: 2, Acts.lock: 1, Acts.unlock: 1, Acts.change: 2, Acts.wait: 2, Acts.copy_from_history: 1,
     Acts.restore: 2, Acts.put_back: 1, Acts.undelete: 2, Acts.save: 4,
 }  # fmt: skip

@@ -5,6 +5,8 @@ Each act returns why it may be refused, an empty set if it must be done; then th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.proofs.history_nodes import RIGHTS, Document, Folder, Lock, Node, Path, Person, Reasons, Slot, Stood, Version
 from tests.proofs.history_rules import Rules
 
@@ -177,6 +179,8 @@ class Space(Rules):
         if not isinstance(node, Document):
             assert isinstance(node, Folder)
             return is_brief and not node.children
+        if node.came_whole:
+            return False
         if not node.versions or node.was_carried or (node.is_backup and len(node.versions) == 1):
             return True
         return is_brief
@@ -369,6 +373,69 @@ class Space(Rules):
         node.was_carried |= fresh
         if not fresh:
             self.trash.append(node)
+
+    def move_in(
+        self, who: Person, other: Space, source: Path, goal: Path, tokens: set[str], at: int, *,
+        replaces: bool, plainly: bool,
+    ) -> Reasons:  # fmt: skip
+        """Move something here that stands in another space: a new identity, and the old one's past stays there.
+
+        The past comes along where nothing continues under the name, for those who take it along.
+        """
+        node, reasons = other._source(who, source)
+        slot, others = self._goal(who, goal)
+        if node is None or slot is None:
+            return reasons | others
+        standing = slot.node
+        reasons = other._taking(who, node, tokens, "move", at)
+        if plainly and replaces and standing is not None:
+            reasons |= self._unlike(node, standing)
+        reasons |= self._making_way(who, node, slot, tokens, replaces, at)
+        if reasons:
+            return reasons
+        self.serial += 1
+        other.serial += 1
+        self._land_from_elsewhere(who, node, slot, at)
+        other._unlock_all(node)
+        other._leave(who, node, at)
+        other.trash.append(node)
+        return reasons
+
+    def _land_from_elsewhere(self, who: Person, node: Node, slot: Slot, at: int) -> None:
+        standing, fresh = slot.node, self.is_fresh(node, at)
+        landed: Document | None = None
+        if isinstance(node, Document) and isinstance(standing, Document):
+            landed = standing
+        elif isinstance(node, Document) and standing is None and fresh:
+            landed = self.continuing(who, slot, at)
+            if landed is not None:
+                self._carry_on(who, slot, landed, at)
+        if landed is None:
+            if standing is not None:
+                self._trash(who, standing, at)
+            self._bring(who, node, slot, at)
+            return
+        assert isinstance(node, Document)
+        self._take_content(who, landed, node, at)
+        landed.properties = node.properties | landed.properties if fresh else landed.properties | node.properties
+        landed.modified, landed.stamp = None, ("moved", self.serial)
+        node.was_carried |= fresh
+
+    def _bring(self, who: Person, node: Node, slot: Slot, at: int) -> None:
+        """Let something stand here under a new identity, each document in it with its past or without."""
+        if isinstance(node, Folder):
+            made = self._new_folder(who, slot, at)
+            for child in node.children.values():
+                self._bring(who, child, Slot(made, child.name), at)
+            return
+        assert isinstance(node, Document)
+        fresh = self._new_document(who, slot, at)
+        fresh.properties, fresh.stamp = dict(node.properties), ("moved", self.serial)
+        if node.versions and who.takes_the_past_along:
+            fresh.came_whole = True
+            fresh.versions = [replace(each, serial=self.serial) for each in (*node.shared, *node.versions)]
+        else:
+            self._take_content(who, fresh, node, at)
 
     # --- locks and properties
 

@@ -38,6 +38,11 @@ class Person(NamedTuple):
     is_supplier: bool = False
 
     @property
+    def takes_the_past_along(self) -> bool:
+        """Whether what they move into another space comes with its history; everybody is in both what they are here."""
+        return self.role == "manager" and self.looks_back
+
+    @property
     def sees(self) -> bool:
         """Whether they were let in at all."""
         return self.role != "nobody"
@@ -84,7 +89,8 @@ class Left(NamedTuple):
 class Document(Node):
     """`shared` is the past it has of another document. `modified`: the time that was asked for, if one was.
 
-    `stamp` tells times of modification apart that nobody asked for. `was_carried` is true of what a name took up.
+    `stamp` tells times of modification apart that nobody asked for. `was_carried` is true of what a name took up,
+    `came_whole` of what came from another space with its past.
     """
 
     versions: list[Version] = field(default_factory=list)
@@ -94,6 +100,7 @@ class Document(Node):
     stamp: object = None
     is_backup: bool = False
     was_carried: bool = False
+    came_whole: bool = False
 
     @property
     def content(self) -> bytes:

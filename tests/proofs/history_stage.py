@@ -31,6 +31,8 @@ SPACES_EACH = 40
 WINDOW_SECONDS = 15
 #: The folders that each space begins with.
 FOLDERS = (("A",), ("A", "C"), ("B",))
+#: The space beside them, in which each of them has a folder of its own.
+ANNEX = "Annex"
 OPERATOR = Person("operator", "manager", looks_back=False)
 #: What the drive's errors are called in the model.
 _WORDS: dict[type[errors.DriveError], str] = {
@@ -60,11 +62,13 @@ def _build(folder: FilePath, overrides: dict[str, Any]) -> tuple[World, dict[str
         person = made.person(who.login, organisation)
         second = made.installation.directory.add_device(person.id, "phone")[1]
         passwords[who.login] = (made.passwords[who.login], second)
-    for number in range(SPACES_EACH):
-        made.space(space_name(number), "Kund AB", tuple("/" + "/".join(path) for path in FOLDERS))
+    names = [space_name(number) for number in range(SPACES_EACH)]
+    inside = {name: tuple("/" + "/".join(path) for path in FOLDERS) for name in names}
+    for name, folders in {**inside, ANNEX: tuple(f"/{name}" for name in names)}.items():
+        made.space(name, "Kund AB", folders)
         for who in PEOPLE:
             if who.sees:
-                made.grant(who.login, space_name(number), Role[who.role.upper()], history=who.looks_back)
+                made.grant(who.login, name, Role[who.role.upper()], history=who.looks_back)
     made.installation.close()
     return made, passwords
 

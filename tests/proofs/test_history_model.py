@@ -38,8 +38,8 @@ ONE_WAY = {
     "undelete": DRIVE,
 }  # fmt: skip
 BOTH_WAYS = (
-    "put", "put anywhere", "put empty", "put identical", "read", "move", "rename", "move a folder", "delete",
-    "delete a folder", "make a folder", "set a time", "save: put", "save: move", "save: delete",
+    "put", "put anywhere", "put empty", "put identical", "read", "move", "rename", "move a folder", "move away",
+    "move back", "delete", "delete a folder", "make a folder", "set a time", "save: put", "save: move", "save: delete",
 )  # fmt: skip
 ACTS = {*ONE_WAY.items(), *((act, via) for act in BOTH_WAYS for via in (DAV, SFTP))}
 
