@@ -138,7 +138,8 @@ class Acts:
 
     def move_folder(self, pick: Pick) -> None:
         """A folder elsewhere."""
-        goal = (*((), *FOLDERS)[pick.two % 4], ("D", "A", "B")[pick.kind % 3])
+        above = FOLDERS[pick.two // 2 % 3] if pick.two % 2 else ()
+        goal = (*above, ("D", "A", "B")[(pick.kind + self.hands.count) % 3])
         self.hands.move("move a folder", *self.who(pick), self.folder(pick.one), goal, replaces=True)
 
     def move_across(self, pick: Pick) -> None:
@@ -147,7 +148,7 @@ class Acts:
         standing = [path for path, _ in self.hands.annex.walk()]
         inward, replaces = bool((pick.kind + self.hands.count) % 2 and standing), bool(pick.kind % 3)
         if inward:
-            source, goal = standing[pick.one % len(standing)], self.any_path(pick.two)
+            source, goal = standing[pick.one % len(standing)], UNIVERSE[pick.two % len(UNIVERSE)]
         else:
             source, goal = self.any_path(pick.one), (("x.txt",), ("y.txt",), ("A",))[pick.two % 3]
         act = "move back" if inward else "move away"
