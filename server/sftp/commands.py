@@ -72,10 +72,11 @@ def refusal(line: str) -> str:
 
 def start(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:
     """Run a command in a thread of its own; then `done(status, what to say)` in the loop."""
-    threading.Thread(target=_run, args=(command, drive, pipe, done), name="command", daemon=True).start()
+    threading.Thread(target=run, args=(command, drive, pipe, done), name="command", daemon=True).start()
 
 
-def _run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:
+def run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:
+    """Run a command to its end; then `done(status, what to say)`, by the pipe's loop. Not where the client is gone."""
     status, says = 1, ""
     try:
         if isinstance(command, Hash):
@@ -94,6 +95,16 @@ def _run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], 
 
 
 def _hash(command: Hash, drive: Drive, pipe: Pipe) -> None:
+    known = None if command.path is None else drive.checksums(scp.place(command.path))
+    if known is not None:
+        told = (known.md5 if command.algorithm == "md5" else known.sha1).hex()
+    else:
+        told = _summed(command, drive, pipe)
+    pipe.write(f"{told}  {command.path or '-'}\n".encode())
+
+
+def _summed(command: Hash, drive: Drive, pipe: Pipe) -> str:
+    """Return the hash of what the client sends, or of what is read: the past has none that are kept."""
     made = hashlib.new(command.algorithm, usedforsecurity=False)
     if command.path is None:
         while data := pipe.read(_READ_BYTES):
@@ -102,4 +113,4 @@ def _hash(command: Hash, drive: Drive, pipe: Pipe) -> None:
         with drive.read(scp.place(command.path)) as reader:
             for piece in reader.chunks():
                 made.update(piece)
-    pipe.write(f"{made.hexdigest()}  {command.path or '-'}\n".encode())
+    return made.hexdigest()

@@ -1,88 +1,149 @@
-"""One drive behind two doors: each act has the same outcome, class of error and events over WebDAV and over SFTP."""
+"""One drive behind two doors, over real sockets: a share of the table of docs/PROTOCOLS.md, by four people.
+
+Each way that needs no command is tried on a folder of its own. What is expected is what `tests/same` expects of the
+same ways without sockets, by every role.
+"""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Iterator
+from contextlib import closing
 
 import paramiko
 import pytest
 
-from tests.serving import space_path
+from auth.roles import Role, Via
+from providers.paths import parse
+from tests.drive.stage import DOCUMENT, TABLE, Subject
+from tests.proofs.history_doors import Reply
+from tests.same.expected import OTHERWISE, expected_of, kinds_of, lines
+from tests.same.hands import Hands
+from tests.serving import Dav, space_path
+from tests.sftp.client import U32, Client
 from tests.ssh.doors import Door
+from tests.worlds import store
 
 #: A read is in the log within a second; on a busy machine later.
 NUMBERED_SECONDS_MAX = 20.0
-WHO = ["anna", "vera", "ulla", "nils"]
+#: Who has which role; nils has none, so that nothing is there for him.
+WHO = {"anna": "editor", "vera": "viewer", "ulla": "uploader", "nils": None}
 _numbers = itertools.count()
 
-#: SFTP v3 has few words; what a refusal becomes in each.
-CLASSES = {403: "forbidden", 404: "absent", 409: "absent", 201: "ok", 204: "ok", 200: "ok", 207: "ok"}
+
+class WireClient(Client):
+    """A client of SFTP on a channel of a connection."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self.channel = transport.open_session()
+        self.channel.settimeout(30)
+        self.channel.invoke_subsystem("sftp")
+        self.awaited = 0
+        super().__init__(None, begin=False)  # type: ignore[arg-type]
+        self.send_raw(b"\1" + U32.pack(3))
+        self.collect()
+
+    def send_raw(self, packet: bytes) -> None:
+        """Send one packet."""
+        self.awaited += 1
+        self.channel.sendall(U32.pack(len(packet)) + packet)
+
+    def collect(self) -> None:
+        """Read until all that was asked is answered."""
+        while self.awaited:
+            head = self._exactly(4)
+            self.door.out.append(head + self._exactly(U32.unpack(head)[0]))
+            self.awaited -= 1
+        self.sort()
+
+    def _exactly(self, count: int) -> bytes:
+        held = b""
+        while len(held) < count:
+            piece = self.channel.recv(count - len(held))
+            assert piece, "the session ended"
+            held += piece
+        return held
+
+    def lose(self) -> None:
+        """Close the channel without a word, and give the server a moment."""
+        self.channel.close()
+        time.sleep(0.5)
 
 
-def over_sftp(act: Callable[[], Any]) -> str:
-    try:
-        act()
-    except FileNotFoundError:
-        return "absent"
-    except PermissionError:
-        return "forbidden"
-    return "ok"
+class WireWebdav:
+    """A client of WebDAV as `tests.same.ways` uses one."""
+
+    def __init__(self, dav: Dav) -> None:
+        self.dav = dav
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
+        """Make a request."""
+        status, received, content = self.dav.request(method, path, body, **headers)
+        return Reply(f"{status} ", received, content)
+
+    def goal(self, path: str) -> str:
+        """Return a path as a Destination header names it."""
+        return f"{self.dav.origin}{self.dav.href(path)}"
 
 
-def acts(dav: Any, sftp: Any, home: str, there: str) -> dict[str, tuple[Callable[[], str], Callable[[], str]]]:
-    """Return each act over both. `home` is the folder in the drive's words; `there` a name of one protocol's own."""
+class WireHands(Hands):
+    """One person at both doors."""
 
-    def web(method: str, path: str, body: bytes | None = None, **headers: str) -> Callable[[], str]:
-        return lambda: CLASSES.get(dav.request(method, path, body, **headers).status, "other")
+    def __init__(self, door: Door, login: str, transport: paramiko.Transport) -> None:
+        super().__init__(WireWebdav(door.server.dav(login)), None, may_add=login in ("anna", "ulla"))  # type: ignore[arg-type]
+        self._transport = transport
 
-    goal = f"{dav.prefix}{quote(f'{home}/{there}-moved.txt')}"
-    old, new = f"{home}/{there}.txt", f"{home}/{there}-new.txt"
-    return {
-        "read": (web("GET", old), lambda: over_sftp(lambda: sftp.open(old, "rb").read())),
-        "list": (web("PROPFIND", home, Depth="1"), lambda: over_sftp(lambda: sftp.listdir(home))),
-        "make folder": (web("MKCOL", f"{new}-d"), lambda: over_sftp(lambda: sftp.mkdir(f"{new}-d"))),
-        "replace": (web("PUT", old, b"other"), lambda: over_sftp(lambda: _put(sftp, old, b"other"))),
-        "rename": (
-            web("MOVE", old, Destination=goal, Overwrite="F"),
-            lambda: over_sftp(lambda: sftp.rename(old, f"{home}/{there}-moved.txt")),
-        ),
-        "delete absent": (web("DELETE", f"{home}/none"), lambda: over_sftp(lambda: sftp.remove(f"{home}/none"))),
-        "read absent": (web("GET", f"{home}/none"), lambda: over_sftp(lambda: sftp.open(f"{home}/none", "rb"))),
-    }
+    def sftp(self) -> Client:
+        """Begin a session."""
+        return WireClient(self._transport)
 
 
-def _put(sftp: Any, path: str, content: bytes) -> None:
-    with sftp.open(path, "wb") as file:
-        file.write(content)
+def folder(door: Door, login: str, name: str) -> str:
+    """Make a folder with a document that somebody sees, with another folder in it; return it as they write it."""
+    anna, above = door.world.drive("anna"), space_path("anna")
+    for each in (f"{above}/{name}", f"{above}/{name}/Bort"):
+        anna.make_folder(parse(each))
+    if login == "ulla":
+        for each in ("ulla", "vera"):  # what one has just made oneself, one may do more with
+            door.world.grant(each, "Sandbox", Role.UPLOADER, f"/{name}")
+        store(door.world.drive("vera"), f"{space_path(login)}/{name}/{DOCUMENT}", b"text")
+    else:
+        store(anna, f"{above}/{name}/{DOCUMENT}", b"text")
+        if not name.startswith("checksums"):
+            color = [("{urn:x}color", '<x:color xmlns:x="urn:x">grön</x:color>')]
+            anna.change_properties(parse(f"{above}/{name}/{DOCUMENT}"), color)
+    return f"{space_path(login)}/{name}"
+
+
+@pytest.fixture
+def transport(door: Door, request: pytest.FixtureRequest) -> Iterator[paramiko.Transport]:
+    """A connection of somebody's."""
+    login = request.getfixturevalue("login")
+    with closing(paramiko.Transport((door.host, door.port))) as made:
+        made.connect(username=login, password=door.password(login))
+        yield made
 
 
 @pytest.mark.parametrize("login", WHO)
-def test_the_same_over_both(door: Door, login: str) -> None:
-    owner = door.server.dav("anna")
-    name = f"same {next(_numbers)}"
-    assert owner.request("MKCOL", f"{space_path('anna')}/{name}").status == 201
-    for there in ("dav", "sftp"):
-        assert owner.put(f"{space_path('anna')}/{name}/{there}.txt", b"text").status == 201
-    home = f"{space_path(login)}/{name}"
-    wrong = []
-    with paramiko.Transport((door.host, door.port)) as transport:
-        transport.connect(username=login, password=door.password(login))
-        sftp = paramiko.SFTPClient.from_transport(transport)
-        dav = door.server.dav(login)
-        both = acts(dav, sftp, home, "dav"), acts(dav, sftp, home, "sftp")
-        for act in both[0]:
-            before = len(door.world.kinds("Sandbox"))
-            web = both[0][act][0]()
-            told = _told(door, before, reads=(act, web) == ("read", "ok"))
-            before += len(told)
-            ssh = both[1][act][1]()
-            told_of_ssh = _told(door, before, reads=(act, ssh) == ("read", "ok"))
-            if (web, told) != (ssh, told_of_ssh):
-                wrong.append((act, web, told, ssh, told_of_ssh))
+def test_the_same_over_both(
+    door: Door, login: str, transport: paramiko.Transport, request: pytest.FixtureRequest
+) -> None:
+    hands, role, wrong = WireHands(door, login, transport), WHO[login], []
+    doors = {Via.SFTP} if "stock" in request.node.name else {Via.SFTP, Via.WEBDAV}
+    for name, via, asked, way in lines():
+        if asked.startswith(("scp", "md5sum", "sha1sum")) or via not in doors:
+            continue
+        place = parse(folder(door, login, f"{name} {next(_numbers)}"))
+        subject = Subject(None, place, place.joined("Bort"), door.world, b"")  # type: ignore[arg-type]
+        before = len(door.world.kinds("Sandbox"))
+        told = way(hands, subject)
+        answer = TABLE[name].absent if role is None else TABLE[name].answers[role]
+        answer = OTHERWISE.get((name, asked, role or ""), answer)
+        kinds = [] if role is None else kinds_of(name, answer)
+        found = _told(door, before, reads=kinds == ["read"])
+        if told not in expected_of(answer, via, asked) or found != kinds:
+            wrong.append((name, via is Via.SFTP, asked, told, found, "expected", answer, kinds))
     assert wrong == []
 
 
