@@ -70,7 +70,8 @@ def continuing(look: Look, found: Target, started: int) -> Target:
     if held.is_folder or leaver != look.principal.id:
         return found
     if placeholder is not None:
-        if not _is_being_filled(look, found, placeholder, started):
+        # What came back by itself, still empty, is no other document's placeholder.
+        if held.node == placeholder.id or not _is_being_filled(look, found, placeholder, started):
             return found
         started = placeholder.created
     if left_at < started - window:

@@ -6,8 +6,6 @@ One document before and after, one version for each save, and nothing left lying
 from __future__ import annotations
 
 import os
-import pty
-import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from tests.clients.conftest import Desk
 from tests.clients.test_davfs import mounted as davfs_mounted
 from tests.clients.test_gio import session
 from tests.clients.test_libreoffice import flat_text, save
+from tests.saves.editors import SETTLING_SECONDS_MAX, nano, vim
 from tests.saves.stage import Document, Stage, text
 from tests.ssh.doors import mounted
 from tests.tools import need
@@ -31,7 +30,6 @@ from tests.worlds import fetch
 pytestmark = pytest.mark.proof
 
 SAVES = 5
-SETTLING_SECONDS_MAX = 20.0
 
 
 @dataclass
@@ -96,17 +94,7 @@ Saves = Callable[[Bench, bytes], None]
 
 
 def _vim(*commands: str) -> Saves:
-    def saves(bench: Bench, content: bytes) -> None:
-        read = f"read {bench.local(content)}"
-        # Below /tmp it makes no backup unless it is told to.
-        told = [
-            word
-            for each in ("set backupskip=", *commands, "%delete _", read, "1delete _", "wq")
-            for word in ("-c", each)
-        ]
-        bench.run(need("vim"), "-u", "NONE", "-i", "NONE", "-es", *told, bench.file, stdin=subprocess.DEVNULL)
-
-    return saves
+    return lambda bench, content: bench.run(*vim(bench.file, bench.local(content), *commands))
 
 
 def _command(*words: str) -> Saves:
@@ -134,31 +122,7 @@ def _changed(*words: str) -> Saves:
 
 
 def _nano(bench: Bench, content: bytes) -> None:
-    """Type into nano, save by Ctrl-O, leave by Ctrl-X."""
-    environ = {**bench.desk.environ(), "TERM": "xterm"}
-    nano = str(need("nano"))
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(nano, [nano, "--ignorercfiles", str(bench.file)], environ)
-    try:
-        _until_quiet(terminal)
-        for typed in (f"save of {len(content)} bytes ".encode(), b"\x0f", b"\r", b"\x18"):
-            os.write(terminal, typed)
-            _until_quiet(terminal)
-    finally:
-        os.close(terminal)
-        assert os.waitpid(child, 0)[1] == 0
-
-
-def _until_quiet(terminal: int) -> None:
-    """Read what a program draws until it has stopped."""
-    until = time.monotonic() + SETTLING_SECONDS_MAX
-    while time.monotonic() < until and select.select([terminal], [], [], 0.4)[0]:
-        try:
-            if not os.read(terminal, 65536):
-                return
-        except OSError:
-            return
+    nano(bench.file, f"save of {len(content)} bytes ".encode(), bench.desk.environ())
 
 
 #: How to save, and what stays beside the document with what it held before.

@@ -121,7 +121,7 @@ class Client:
         self.sort()
 
     def sort(self) -> None:
-        data = self._rest + self.door.taken()
+        data = self._rest + self.received()
         at = 0
         while len(data) - at >= 4 and len(data) - at - 4 >= U32.unpack_from(data, at)[0]:
             (length,) = U32.unpack_from(data, at)
@@ -134,6 +134,10 @@ class Client:
             assert request not in self.answers, "answered twice"
             self.answers[request] = (packet[0], packet[5:])
         self._rest = data[at:]
+
+    def received(self) -> bytes:
+        """Return what came since it was last asked for."""
+        return self.door.taken()
 
     def _greeted(self, packet: bytes) -> None:
         at = 5

@@ -229,6 +229,19 @@ def test_a_late_close_does_not_put_a_time_back_behind_what_others_wrote(world: W
         assert client.stat("/Rum/a.bin").modified > theirs
 
 
+def test_an_empty_document_that_went_and_came_back_is_filled(world: World, connect: Connect) -> None:
+    """It had held the name itself: there is no other document to continue."""
+    client = connect()
+    client.close(client.open("/Rum/new.txt", NEW))
+    before = world.drive("anna").stat(parse("/Rum/new.txt")).id
+    for source, goal in (("new", "away"), ("away", "new")):
+        client.path_request(Type.RENAME, f"/Rum/{source}.txt", f"/Rum/{goal}.txt")
+    client.put("/Rum/new.txt", b"filled", WRITE)
+    assert client.get("/Rum/new.txt") == b"filled"
+    assert world.drive("anna").stat(parse("/Rum/new.txt")).id == before
+    assert versions(world, "/Rum/new.txt") == 1
+
+
 def test_append_ignores_where_a_write_is_said_to_go(connect: Connect) -> None:
     client = connect()
     client.put("/Rum/log.txt", b"one\n")

@@ -64,6 +64,15 @@ class Door:
             pid for pid in self.server.workers() if b"server.ssh.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
+    def memory_bytes(self) -> int:
+        """Return the private bytes of all workers of SFTP."""
+        total = 0
+        for pid in self.workers():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith(("Private_Clean", "Private_Dirty")):
+                    total += int(line.split()[1]) * 1024
+        return total
+
     # --- asyncssh as a client
 
     def connect(self, login: str, **options: Any) -> Any:
