@@ -78,7 +78,8 @@ class Came(StrEnum):
 
 
 class Version(NamedTuple):
-    """One immutable content of a document. `sha256` is hexadecimal, of the whole content; empty once it is erased.
+    """One immutable content of a document. `sha256` is hexadecimal, of the whole content; empty once it is
+    erased, and where it was not asked for.
 
     `name` is the one the document had then. `origin` is the number of the version that this one repeats, if any.
     """
@@ -93,7 +94,6 @@ class Version(NamedTuple):
     comment: str
     came: Came
     origin: int | None
-    etag: str
     sha256: str
     erased: bool = False
 

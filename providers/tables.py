@@ -128,6 +128,8 @@ version = Table(
     sqlite_with_rowid=False,
 )
 Index("version_by_change", version.c.space, version.c.change)
+#: What a document held as of a change, in one step; and which of its versions bears an id, without their rows.
+Index("version_by_node", version.c.node, version.c.change, version.c.number, version.c.id)
 
 lineage = Table(
     "lineage",
@@ -142,7 +144,7 @@ lineage = Table(
     sqlite_with_rowid=False,
     comment="How documents came by one another's versions: what the rule of names joined, shared or replaced.",
 )
-Index("lineage_by_other", lineage.c.other)
+Index("lineage_by_other", lineage.c.other, lineage.c.kind)
 Index("lineage_by_space", lineage.c.space, lineage.c.change)
 
 comment = Table(

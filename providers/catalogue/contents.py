@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, null, select, update
+from sqlalchemy import Connection, Table, bindparam, exists, null, select, update
 
 from auth.keyring import Keyring
 from config.database import Database
@@ -56,11 +56,14 @@ _PAIR = Query(
         _VERSION.c.node == bindparam("node"), _VERSION.c.number.between(bindparam("before"), bindparam("number"))
     )
 )
+_KEPT = tables.version.alias().c
+#: Numbers begin with 1, and rows stay: the first that was not erased tells.
 _ERASED = Query(
-    select(_VERSION.c.node)
-    .where(_VERSION.c.node.in_(bindparam("nodes", expanding=True)))
-    .group_by(_VERSION.c.node)
-    .having(func.count(_VERSION.c.erased_in) == func.count())
+    select(_VERSION.c.node).where(
+        _VERSION.c.node.in_(bindparam("nodes", expanding=True)),
+        _VERSION.c.number == 1,
+        ~exists().where(_KEPT.node == _VERSION.c.node, _KEPT.erased_in.is_(None)),
+    )
 )
 _ALL = Query(select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number))
 
@@ -153,9 +156,12 @@ def erased_among(connection: Connection, nodes: Sequence[bytes]) -> set[bytes]:
 
 def sha256_of(keyring: Keyring, row: Mapping[Any, Any]) -> bytes:
     """Open the SHA-256 of a version's content; nothing, if it was erased."""
-    if row["erased_in"] is not None:
-        return b""
-    return keyring.space(row["space"]).names.open(b"sha256" + row["id"], row["digest"])
+    return b"" if row["erased_in"] is not None else opened_sum(keyring, row["space"], row["id"], row["digest"])
+
+
+def opened_sum(keyring: Keyring, space: bytes, version_id: bytes, digest: bytes) -> bytes:
+    """Open the sealed SHA-256 of the content of a version that was not erased."""
+    return keyring.space(space).names.open(b"sha256" + version_id, digest)
 
 
 def sum_of(connection: Connection, keyring: Keyring, node: Node) -> bytes | None:

@@ -6,25 +6,48 @@ taken into account where versions are shown and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from config.queries import Query
 from providers import tables
-from providers.catalogue import contents
 from providers.catalogue.change import Lineage
 
 #: Of how many documents one may go back through another.
 GENERATIONS_MAX = 100
+#: How many versions are read at once where all are wanted.
+_BATCH = 500
+_EVERY = (1 << 63) - 1
 
 _L = tables.lineage.c
 _COLUMNS = (_L.node, _L.number, _L.kind, _L.other, _L.other_number, _L.change)
-_OF = Query(select(*_COLUMNS).where(_L.node == bindparam("node")).order_by(_L.number))
-_TO = Query(select(*_COLUMNS).where(_L.other == bindparam("other")).order_by(_L.change))
+_OF = Query(
+    select(*_COLUMNS)
+    .where(_L.node == bindparam("node"), _L.number.between(bindparam("low"), bindparam("high")))
+    .order_by(_L.number)
+)
+_TO = Query(
+    select(*_COLUMNS)
+    .where(_L.other == bindparam("other"), _L.kind.in_(bindparam("kinds", expanding=True)))
+    .order_by(_L.change)
+)
+_V = tables.version.c
+_LINES = Query(
+    select(
+        _V.node, _V.number, _V.id, _V.space, _V.change, _V.size, _V.digest, _V.at, _V.principal, _V.organisation,
+        _V.via, _V.origin, _V.erased_in,
+    )
+    .where(_V.node == bindparam("node"), _V.number <= bindparam("top"))
+    .order_by(_V.number.desc())
+    .limit(bindparam("count", type_=BigInteger))
+)  # fmt: skip
+_NUMBERS = Query(
+    select(_V.id, _V.number).where(_V.node == bindparam("node"), _V.id.in_(bindparam("ids", expanding=True)))
+)
 
 
 class Link(NamedTuple):
@@ -38,26 +61,57 @@ class Link(NamedTuple):
     change: int
 
 
+class Line(NamedTuple):
+    """What a history tells of a version: its row, but for what only the vault and the MAC need."""
+
+    node: bytes
+    number: int
+    id: bytes
+    space: bytes
+    change: int
+    size: int
+    digest: bytes
+    at: int
+    principal: bytes
+    organisation: bytes
+    via: int
+    origin: bytes | None
+    erased_in: int | None
+
+
 class Shown(NamedTuple):
-    """A version under the number by which the document's history shows it; `row` is that of `version`."""
+    """A version under the number by which the document's history shows it; `row` bears its own."""
 
     number: int
-    row: Mapping[Any, Any]
+    row: Line
 
 
-def links_of(connection: Connection, node: bytes) -> list[Link]:
-    """Return how versions of `node` came from others, by number."""
-    return [Link(*row) for row in _OF.rows(connection, node=node)]
+class Page(NamedTuple):
+    """Some versions of a past, newest first, how they came from others, and whether older ones follow."""
+
+    shown: list[Shown]
+    links: list[Link]
+    more: bool
 
 
-def links_to(connection: Connection, other: bytes) -> list[Link]:
-    """Return how versions of others came from `other`, oldest first."""
-    return [Link(*row) for row in _TO.rows(connection, other=other)]
+def links_of(connection: Connection, node: bytes, low: int = 0, high: int = _EVERY) -> list[Link]:
+    """Return how versions of `node` from `low` to `high` came from others, by number."""
+    return [Link(*row) for row in _OF.rows(connection, node=node, low=low, high=high)]
+
+
+def links_to(connection: Connection, other: bytes, *kinds: Lineage) -> list[Link]:
+    """Return how versions of others came from `other`, in those ways, oldest first."""
+    return [Link(*row) for row in _TO.rows(connection, other=other, kinds=[int(kind) for kind in kinds])]
 
 
 def is_linked(connection: Connection, node: bytes, number: int, other: bytes) -> bool:
     """Return whether it is told already how version `number` of `node` came from `other`."""
-    return any((link.number, link.other) == (number, other) for link in links_of(connection, node))
+    return any(link.other == other for link in links_of(connection, node, number, number))
+
+
+def shares_of(connection: Connection, node: bytes) -> Link | None:
+    """Return from which version of which document on `node` has a past of its own; None if it has one all along."""
+    return next((link for link in links_of(connection, node, 1, 1) if link.kind == Lineage.SHARES), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,57 +120,95 @@ class _Part:
 
     node: bytes
     offset: int
-    last: int | None
+    last: int
+
+
+class Past:
+    """The past of one document as its history shows it: in pages, newest first, each a few steps of an index."""
+
+    def __init__(self, connection: Connection, node: bytes) -> None:
+        self._connection = connection
+        self._parts = _parts(connection, node)
+
+    def page(self, count: int, before: int | None = None) -> Page:
+        """Return the newest `count` of the versions shown under lower numbers than `before`."""
+        found, links = list[Shown](), list[Link]()
+        for part in reversed(self._parts):
+            top = part.last if before is None else min(part.last, before - 1 - part.offset)
+            while top > 0 and len(found) <= count:
+                wanted = count + 1 - len(found)
+                some, told, top = self._some(part, top, wanted)
+                found += some
+                links += told
+        return Page(found[:count], links, len(found) > count)
+
+    def all(self) -> Iterator[Shown]:
+        """Yield all versions, newest first."""
+        before: int | None = None
+        while True:
+            page = self.page(_BATCH, before)
+            yield from page.shown
+            if not page.more:
+                return
+            before = page.shown[-1].number
+
+    def at(self, number: int) -> Shown | None:
+        """Return the version shown under `number`; None if there is none."""
+        page = self.page(1, number + 1)
+        return page.shown[0] if page.shown and page.shown[0].number == number else None
+
+    def numbers(self, ids: Iterable[bytes]) -> dict[bytes, int]:
+        """Return the numbers under which those of some versions are shown that this past has."""
+        wanted, found = list(ids), dict[bytes, int]()
+        for part in self._parts if wanted else ():
+            rows = _NUMBERS.rows(self._connection, node=part.node, ids=wanted)
+            found.update((version, number + part.offset) for version, number in rows if number <= part.last)
+        return found
+
+    def _some(self, part: _Part, top: int, count: int) -> tuple[list[Shown], list[Link], int]:
+        """Return up to `count` shown versions of a part from `top` down, how they came, and where to go on."""
+        rows = [*map(Line._make, _LINES.rows(self._connection, node=part.node, top=top, count=count))]
+        if not rows:
+            return [], [], 0
+        links = links_of(self._connection, part.node, rows[-1].number, rows[0].number + 1)
+        hidden = {link.other_number for link in links if link.kind == Lineage.FILLED}
+        cuts = links_to(self._connection, part.node, Lineage.SPLIT)
+        shown = [
+            Shown(row.number + part.offset, row)
+            for row in rows
+            if row.number not in hidden and not (cuts and _is_cut(row, cuts))
+        ]
+        return shown, links, rows[-1].number - 1
+
+
+def _is_cut(row: Line, cuts: Sequence[Link]) -> bool:
+    """Return whether a version went with another document when that was set apart."""
+    return any(row.number >= cut.other_number and row.change < cut.change for cut in cuts)
 
 
 def _parts(connection: Connection, node: bytes) -> list[_Part]:
     """Return whose versions make up the past of `node`, its own last."""
     parts: list[_Part] = []
-    last: int | None = None
+    last = _EVERY
     for _ in range(GENERATIONS_MAX):
-        shares = next((link for link in links_of(connection, node) if link.kind == Lineage.SHARES), None)
         parts.append(_Part(node, 0, last))
+        shares = shares_of(connection, node)
         if shares is None:
             break
         node, last = shares.other, shares.other_number - 1
     parts.reverse()
     placed, offset = [parts[0]], 0
     for before, part in pairwise(parts):
-        offset += before.last or 0
+        offset += before.last
         placed.append(_Part(part.node, offset, part.last))
     return placed
-
-
-def _hidden(connection: Connection, node: bytes, rows: Sequence[Mapping[Any, Any]]) -> set[int]:
-    """Return the own versions of `node` that its history passes over: steps on the way, and what was set apart."""
-    filled = {link.other_number for link in links_of(connection, node) if link.kind == Lineage.FILLED}
-    for link in links_to(connection, node):
-        if link.kind == Lineage.SPLIT:
-            filled.update(
-                row["number"] for row in rows if row["number"] >= link.other_number and row["change"] < link.change
-            )
-    return filled
-
-
-def shown_versions(connection: Connection, node: bytes) -> list[Shown]:
-    """Return the versions that the history of `node` shows, oldest first, those of a shared past included."""
-    found: list[Shown] = []
-    for part in _parts(connection, node):
-        rows = contents.versions(connection, part.node)
-        hidden = _hidden(connection, part.node, rows)
-        found.extend(
-            Shown(row["number"] + part.offset, row)
-            for row in rows
-            if row["number"] not in hidden and (part.last is None or row["number"] <= part.last)
-        )
-    return found
 
 
 def own_number(connection: Connection, node: bytes, shown: int) -> tuple[bytes, int]:
     """Return the document and its own number of the version that the history of `node` shows as `shown`."""
     parts = _parts(connection, node)
     for part in parts[:-1]:
-        if part.last is not None and shown <= part.offset + part.last:
+        if shown <= part.offset + part.last:
             return part.node, shown - part.offset
     return parts[-1].node, shown - parts[-1].offset
 
@@ -125,7 +217,6 @@ def carried_away(connection: Connection, nodes: Iterable[bytes]) -> dict[bytes, 
     """Return those of `nodes` whose content went on in another document, with how it did: the newest link of each."""
     found: dict[bytes, Link] = {}
     for node in nodes:
-        for link in links_to(connection, node):
-            if link.kind in (Lineage.CONTINUED, Lineage.REPLACED):
-                found[node] = link
+        for link in links_to(connection, node, Lineage.CONTINUED, Lineage.REPLACED):
+            found[node] = link
     return found

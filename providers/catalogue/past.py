@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, union_all
+from sqlalchemy import Connection, bindparam, select, union_all
 
 from config.ids import NOBODY, new_id
 from config.queries import Query
@@ -51,15 +51,24 @@ _NUMBER_AT = Query(
     .limit(1)
 )
 _V = tables.version.c
-_newest = (
-    select(_V.node, func.max(_V.number).label("number"))
-    .where(_V.node.in_(bindparam("nodes", expanding=True)), _V.change <= bindparam("number"))
-    .group_by(_V.node)
-    .subquery()
-)
-_VERSIONS = select(_V.node, _V.number, _V.id, _V.size, _V.at).join(
-    _newest, (_V.node == _newest.c.node) & (_V.number == _newest.c.number)
-)
+
+
+def _held(entries: Any) -> Any:
+    """Return a query for what the documents of some entries held as of a change: for each a step of an index."""
+    nodes = select(entries.node).distinct().where(entries.node.in_(bindparam("nodes", expanding=True))).subquery().c
+    inner = tables.version.alias().c
+    newest = (
+        select(inner.number)
+        .where(inner.node == nodes.node, inner.change <= bindparam("number"))
+        .order_by(inner.change.desc(), inner.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(_V.node, _V.number, _V.id, _V.size, _V.at).where(_V.node == nodes.node, _V.number == newest)
+
+
+#: A document stands still, or stood: what is found by the first is not asked of the second.
+_HELD = (_held(_LIVE), _held(_CLOSED))
 
 
 def number_at(connection: Connection, space: bytes, at: int) -> int | None:
@@ -137,10 +146,12 @@ class PastTree:
         """Return the nodes that entries tell of, each with the version and the properties it had."""
         documents = [row.node for row in rows if not row.is_folder]
         held: dict[bytes, Any] = {}
-        for start in range(0, len(documents), _BATCH):
-            part = documents[start : start + _BATCH]
-            for version in connection.execute(_VERSIONS, {"nodes": part, "number": self.number}):
-                held[version.node] = version
+        for query in _HELD:
+            missing = [node for node in documents if node not in held]
+            for start in range(0, len(missing), _BATCH):
+                part = missing[start : start + _BATCH]
+                for version in connection.execute(query, {"nodes": part, "number": self.number}):
+                    held[version.node] = version
         bearing = properties_at(connection, [row.node for row in rows], self.number)
         return [self._node(row, held.get(row.node), bearing.get(row.node, {})) for row in rows]
 

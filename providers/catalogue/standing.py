@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from config.queries import Query
 from providers import tables
@@ -13,6 +13,7 @@ from providers.catalogue.nodes import Names
 
 _LIVE = tables.entry.c
 _CLOSED = tables.closed_entry.c
+_OTHER = tables.closed_entry.alias().c
 _COLUMNS = ("node", "parent", "lane", "folded", "name", "space", "is_folder", "created", "from_change")
 #: How many nodes are asked for at once: half of what one statement of SQLite takes.
 BATCH = 400
@@ -21,6 +22,30 @@ _OF_CLOSED = Query(
     select(*(_CLOSED[name] for name in _COLUMNS), _CLOSED.to_change).where(
         _CLOSED.node.in_(bindparam("nodes", expanding=True))
     )
+)
+_LIVE_AT = select(*(_LIVE[name] for name in _COLUMNS)).where(_LIVE.node == bindparam("node"))
+_CLOSED_AT = (
+    select(*(_CLOSED[name] for name in _COLUMNS), _CLOSED.to_change)
+    .where(_CLOSED.node == bindparam("node"), _CLOSED.from_change <= bindparam("number"))
+    .order_by(_CLOSED.from_change.desc())
+    .limit(1)
+)
+_STOOD, _STANDS = Query(_CLOSED_AT), Query(_LIVE_AT.where(_LIVE.from_change <= bindparam("number")))
+#: Those that reach into some changes, and the one before, under whose name the earliest of them may have been made.
+_BETWEEN = Query(
+    select(*(_CLOSED[name] for name in _COLUMNS), _CLOSED.to_change)
+    .where(
+        _CLOSED.node == bindparam("node"),
+        _CLOSED.from_change <= bindparam("high"),
+        _CLOSED.from_change
+        >= func.coalesce(
+            select(func.max(_OTHER.from_change))
+            .where(_OTHER.node == bindparam("node"), _OTHER.from_change <= bindparam("low"))
+            .scalar_subquery(),
+            0,
+        ),
+    )
+    .order_by(_CLOSED.from_change)
 )
 
 
@@ -63,9 +88,17 @@ def standings(connection: Connection, nodes: Iterable[bytes]) -> Mapping[bytes, 
     return found
 
 
+def standings_between(connection: Connection, node: bytes, low: int, high: int) -> list[Standing]:
+    """Return where a node stood, oldest first, as of the changes from `low` to `high`, or last before."""
+    held = [Standing(*row) for row in _BETWEEN.rows(connection, node=node, low=low, high=high)]
+    return [*held, *(Standing(*row) for row in _STANDS.rows(connection, node=node, number=high))]
+
+
 def standing_at(connection: Connection, node: bytes, number: int) -> Standing | None:
     """Return where a node stood as of a change, whether or not the folders above it stood."""
-    return next((held for held in standings(connection, [node])[node] if held.held_at(number)), None)
+    row = _STANDS.first(connection, node=node, number=number) or _STOOD.first(connection, node=node, number=number)
+    held = None if row is None else Standing(*row)
+    return held if held is not None and held.held_at(number) else None
 
 
 def last_standings(connection: Connection, nodes: Iterable[bytes]) -> dict[bytes, Standing]:

@@ -33,10 +33,9 @@ def whole_past(connection: Connection, node: bytes) -> list[list[Held]]:
     for _ in range(GENERATIONS_MAX):
         rows, links = contents.versions(connection, node)[:last], links_of(connection, node)
         hidden = {link.other_number for link in links if link.kind == Lineage.FILLED}
-        for cut in links_to(connection, node):
-            if cut.kind == Lineage.SPLIT:
-                after = (row for row in rows if row["number"] >= cut.other_number)
-                hidden.update(row["number"] for row in after if row["change"] < cut.change)
+        for cut in links_to(connection, node, Lineage.SPLIT):
+            after = (row for row in rows if row["number"] >= cut.other_number)
+            hidden.update(row["number"] for row in after if row["change"] < cut.change)
         came = {link.number: Lineage(link.kind) for link in links if link.kind in _TOLD}
         parts.append([Held(row, came.get(row["number"]), row["number"] not in hidden) for row in rows])
         shares = next((link for link in links if link.kind == Lineage.SHARES), None)

@@ -25,7 +25,7 @@ from providers.drive import (
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
-from providers.drive.history import days_seen, versions_of
+from providers.drive.history import HISTORY_PAGE, days_seen, page_of, versions_of
 from providers.drive.noise import NoiseUpload
 from providers.drive.noise_edits import NoiseEdit
 from providers.drive.operations import Effect, operation
@@ -197,11 +197,19 @@ class Drive:
 
     @operation(Action.HISTORY, Effect.NONE)
     def versions(self, path: Path) -> list[Version]:
-        """Return the versions of a document, oldest first."""
+        """Return all versions of a document, oldest first."""
         with self._session.look() as look:
-            place = look.document(path)
-            look.allow(Action.HISTORY, place)
-            return versions_of(look, place)
+            return versions_of(look, path)
+
+    @operation(Action.HISTORY, Effect.NONE)
+    def history(
+        self, path: Path, *, limit: int = HISTORY_PAGE, before: int | None = None, sums: bool = False
+    ) -> tuple[list[Version], int | None]:
+        """Return at most `limit` versions, newest first, of those with lower numbers than `before`; and the number to
+        go on before, None at the end. Without `sums`, `sha256` is left empty. More versions make it no dearer.
+        """
+        with self._session.look() as look:
+            return page_of(look, path, limit, before, sums=sums)
 
     # --- going back
 
@@ -483,9 +491,8 @@ def _contained(look: Look, container: Container) -> list[Item]:
     for space, name in shown:
         if (look.sight.spaces[space].state == ARCHIVED) != archived:
             continue
-        path = container.path.joined(name)
         try:
-            items.append(look.item(look.find(path)))
+            items.append(look.item(look.find(container.path.joined(name))))
         except DriveError:
             continue  # it did not stand at that moment
     if container.kind == "root" and container.moment is None and look.resolver.archive_seen():

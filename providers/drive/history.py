@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -17,14 +17,16 @@ from providers import tables
 from providers.catalogue import contents
 from providers.catalogue.change import Lineage
 from providers.catalogue.comments import comments
-from providers.catalogue.lineage import Shown, links_of, shown_versions
+from providers.catalogue.contents import opened_sum
+from providers.catalogue.lineage import Line, Page, Past, Shown
 from providers.catalogue.nodes import Node
 from providers.catalogue.past import PastTree
-from providers.catalogue.standing import Standing, standings
+from providers.catalogue.standing import standing_at, standings_between
 from providers.drive.places import Place
 from providers.drive.transaction import Look
 from providers.errors import NotFound
 from providers.model import Came, SpaceInfo, Version
+from providers.paths import Path
 
 _HOUR_US = 3600 * SECOND_US
 _CHANGES = tables.change.c
@@ -50,7 +52,12 @@ _STREAM = select(tables.log.c.id).where(
 )
 _STREAM_HOURS = _hours_of(_EVENTS.at, _EVENTS.log == bindparam("log"))
 _DOORS = {int(via): via.name.lower() for via in Via}
-_CAME = {
+#: How many versions a page of a history tells of, where nobody says otherwise.
+HISTORY_PAGE = 20
+#: How many are read at once where all are wanted.
+_BATCH = 500
+_EVERY = (1 << 63) - 1
+_CAME: dict[int, Came] = {
     Lineage.CONTINUED: Came.CONTINUED,
     Lineage.SHARES: Came.SHARED,
     Lineage.REPLACED: Came.REPLACED,
@@ -69,91 +76,140 @@ def versioned(node: Node, row: Mapping[Any, Any]) -> Node:
     )
 
 
-def shown_at(look: Look, place: Place) -> list[Shown]:
-    """Return the versions that the history of a document shows, oldest first, up to the moment it is looked at."""
-    shown = shown_versions(look.connection, place.node.id)
-    if isinstance(place.tree, PastTree):
-        return [each for each in shown if each.row["change"] <= place.tree.number]
-    return shown
-
-
 def version_at(look: Look, place: Place, number: int) -> Mapping[str, Any]:
     """Return the row of the version that the document's history shows under `number`, its MAC checked.
 
     Raises NotFound.
     """
-    found = next((each.row for each in shown_at(look, place) if each.number == number), None)
+    found = Past(look.connection, place.node.id).at(number)
     if found is None:
         raise NotFound
     keyring = look.storage.keyring
-    return contents.version(look.connection, keyring, place.node.space, found["node"], found["number"])
+    return contents.version(look.connection, keyring, place.node.space, found.row.node, found.row.number)
 
 
-def versions_of(look: Look, place: Place) -> list[Version]:
-    """Return the versions of the document at `place`, oldest first, up to the moment it is looked at."""
-    storage = look.storage
-    shown = shown_at(look, place)
-    said = comments(look.connection, storage.keyring, [each.row["id"] for each in shown])
-    stood = standings(look.connection, {each.row["node"] for each in shown})
-    numbers = {each.row["id"]: each.number for each in shown}
-    came = {
-        (link.node, link.number): _CAME[Lineage(link.kind)]
-        for node in stood
-        for link in links_of(look.connection, node)
-        if Lineage(link.kind) in _CAME
-    }
-    author = lru_cache(partial(author_shown, look, place.space))
-    named = {node: _names_then(look, place, held) for node, held in stood.items()}
+def page_of(look: Look, path: Path, limit: int, before: int | None, *, sums: bool) -> tuple[list[Version], int | None]:
+    """Return the newest `limit` versions of the document at `path`, newest first, of those with lower numbers than
+    `before`; and the number to go on before, None at the end. Sums stay sealed unless `sums` asks for them.
+    """
+    place = look.document(path)
+    look.allow(Action.HISTORY, place)
+    past = Past(look.connection, place.node.id)
+    page = past.page(max(limit, 1), before)
+    return _told(look, place, past, page, sums=sums), page.shown[-1].number if page.more else None
+
+
+def versions_of(look: Look, path: Path) -> list[Version]:
+    """Return all versions of the document at `path`, oldest first."""
+    found, before = page_of(look, path, _BATCH, None, sums=True)
+    while before is not None:
+        some, before = page_of(look, path, _BATCH, before, sums=True)
+        found += some
+    return found[::-1]
+
+
+def _told(look: Look, place: Place, past: Past, page: Page, *, sums: bool) -> list[Version]:
+    """Return what there is to say of the versions of a page: a few statements, however many they are."""
+    keyring, shown = look.storage.keyring, page.shown
+    said = comments(look.connection, keyring, [row.id for _, row in shown])
+    numbers = _numbers(past, shown)
+    came = {(link.node, link.number): _CAME[link.kind] for link in page.links if link.kind in _CAME}
+    author = cache(partial(author_shown, look, place.space))
+    names = {node: _names_then(look, place, node, rows) for node, rows in _by_node(shown).items()}
     return [
         Version(
             number,
-            row["id"],
-            row["size"],
-            row["at"],
-            author(row["principal"], row["organisation"]),
-            _DOORS[row["via"]],
-            named[row["node"]](row["change"]),
-            said.get(row["id"], ""),
+            row.id,
+            row.size,
+            row.at,
+            author(row.principal, row.organisation),
+            _DOORS[row.via],
+            names[row.node](row.change),
+            said.get(row.id, ""),
             _came(row, came, numbers),
-            numbers.get(row["origin"]),
-            storage.etag(row["id"]),
-            contents.sha256_of(storage.keyring, row).hex(),
-            row["erased_in"] is not None,
+            None if row.origin is None else numbers.get(row.origin),
+            opened_sum(keyring, row.space, row.id, row.digest).hex() if sums and row.erased_in is None else "",
+            row.erased_in is not None,
         )
         for number, row in shown
     ]
 
 
-def _came(row: Mapping[Any, Any], linked: Mapping[tuple[bytes, int], Came], numbers: Mapping[bytes, int]) -> Came:
-    found = linked.get((row["node"], row["number"]))
+def _numbers(past: Past, shown: Sequence[Shown]) -> dict[bytes, int]:
+    """Return the numbers under which the versions are shown that those of a page repeat, if they are of this past."""
+    origins = {row.origin for _, row in shown if row.origin is not None}
+    if not origins:
+        return {}
+    found = {row.id: number for number, row in shown if row.id in origins}
+    return found | past.numbers(origins - found.keys())
+
+
+def _by_node(shown: Sequence[Shown]) -> dict[bytes, list[Line]]:
+    found: dict[bytes, list[Line]] = {}
+    for _, row in shown:
+        found.setdefault(row.node, []).append(row)
+    return found
+
+
+def _came(row: Line, linked: Mapping[tuple[bytes, int], Came], numbers: Mapping[bytes, int]) -> Came:
+    found = linked.get((row.node, row.number)) if linked else None
     if found is not None:
         return found
-    if row["origin"] is None:
+    if row.origin is None:
         return Came.WRITTEN
-    return Came.RESTORED if row["origin"] in numbers else Came.COPIED
+    return Came.RESTORED if row.origin in numbers else Came.COPIED
 
 
-def _names_then(look: Look, place: Place, stood: Sequence[Standing]) -> Callable[[int], str]:
-    """Return what tells a document's name when a change made a version of it: today's, if one may not look there.
-
-    What was made while it stood nowhere bears the name it had last.
+def _names_then(look: Look, place: Place, node: bytes, rows: Sequence[Line]) -> Callable[[int], str]:
+    """Return what tells a document's name when a change made one of `rows`, which are its versions, newest first:
+    today's, if one may not look there. What was made while it stood nowhere bears the name it had last.
     """
+    standing = place.node
+    if node == standing.id and rows[-1].change >= standing.from_change:
+        return lambda number: standing.name
+    stood = standings_between(look.connection, node, rows[-1].change, rows[0].change)
     starts = [held.from_change for held in stood]
     opened = cache(lambda index: stood[index].opened(look.storage.names))
+
+    seen = cache(lambda parent: _Way(look, parent))
 
     def name(number: int) -> str:
         index = bisect_right(starts, number) - 1
         if index < 0:
-            return place.node.name
-        held = stood[index]
-        if held.parent == place.node.parent:
-            return str(opened(index))
-        then = PastTree(look.storage.names, number)
-        folder = then.by_id(look.connection, held.parent)
-        chain = () if folder is None else then.ancestry(look.connection, folder)
-        return str(opened(index)) if chain and look.resolver.seen_then(chain) else place.node.name
+            return standing.name
+        parent = stood[index].parent
+        return str(opened(index)) if parent == standing.parent or seen(parent).at(number) else standing.name
 
     return name
+
+
+class _Way:
+    """Tells whether one may look into a folder as of changes. It is asked once for as long as all above it stayed."""
+
+    def __init__(self, look: Look, folder: bytes) -> None:
+        self._look = look
+        self._folder = folder
+        self._known: list[tuple[int, int, bool]] = []
+
+    def at(self, number: int) -> bool:
+        """Return whether the folder stood then, and is seen as of that change."""
+        found = next((seen for low, high, seen in self._known if low <= number < high), None)
+        if found is None:
+            then = PastTree(self._look.storage.names, number)
+            folder = then.by_id(self._look.connection, self._folder)
+            chain = () if folder is None else then.ancestry(self._look.connection, folder)
+            found = bool(chain) and self._look.resolver.seen_then(chain)
+            self._known.append((*self._stayed(chain, number), found))
+        return found
+
+    def _stayed(self, chain: Sequence[Node], number: int) -> tuple[int, int]:
+        """Return from which change on, and until which, all folders of `chain` stood as they did as of `number`."""
+        stood = [standing_at(self._look.connection, node.id, number) for node in chain]
+        held = [each for each in stood if each is not None]
+        if not held:
+            return number, number + 1
+        ends = [each.to_change for each in held if each.to_change is not None]
+        return max(each.from_change for each in held), min(ends, default=_EVERY)
 
 
 def author_shown(look: Look, space: SpaceInfo, person: bytes, organisation: bytes) -> str:

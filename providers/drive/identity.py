@@ -124,8 +124,7 @@ def _may_leave(look: Look, standing: Node) -> bool:
 
 
 def _is_backup(look: Look, node: bytes) -> bool:
-    links = lineage.links_of(look.connection, node)
-    return any(link.kind == Lineage.SHARES for link in links)
+    return lineage.shares_of(look.connection, node) is not None
 
 
 def is_fresh(look: Look, node: Node, started: int) -> bool:

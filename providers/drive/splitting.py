@@ -14,11 +14,10 @@ from config.database import Syncable
 from config.ids import new_id
 from providers.catalogue import contents
 from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage, NewVersion
-from providers.catalogue.lineage import links_of, own_number
+from providers.catalogue.lineage import Line, Past, links_of, own_number
 from providers.catalogue.nodes import Node
 from providers.drive.granting import grant_alike
 from providers.drive.guards import chain_slots, require_unlocked
-from providers.drive.history import shown_at
 from providers.drive.places import Place
 from providers.drive.properties import properties_of
 from providers.drive.restoring import Again, again
@@ -85,25 +84,22 @@ def _cut(look: Look, path: Path, number: int) -> _Cut:
     look.allow(Action.HISTORY, place)
     if place.node.is_folder:
         raise IsAFolder
-    shown = shown_at(look, place)
-    readable = [each for each in shown if each.row["erased_in"] is None]
+    shown = [*Past(look.connection, place.node.id).all()][::-1]
+    readable = [each for each in shown if each.row.erased_in is None]
     taken = [each.row for each in readable if each.number >= number]
     kept = [each.row for each in readable if each.number < number]
     if not any(each.number == number for each in shown):
         raise NotFound
     node, own = own_number(look.connection, place.node.id, number)
-    links = links_of(look.connection, node)
-    joined = any(link.kind == Lineage.CONTINUED and link.number == own for link in links)
+    joined = any(link.kind == Lineage.CONTINUED for link in links_of(look.connection, node, own, own))
     if node != place.node.id or not joined or not (kept and taken):
         raise NotJoined
-    taken = [_read(look, row) for row in taken]
-    return _Cut(place, own, taken, _read(look, kept[-1]))
+    return _Cut(place, own, [_read(look, row) for row in taken], _read(look, kept[-1]))
 
 
-def _read(look: Look, row: Row) -> Row:
+def _read(look: Look, row: Line) -> Row:
     """Return a version's row, its MAC checked."""
-    keyring = look.storage.keyring
-    return contents.version(look.connection, keyring, row["space"], row["node"], row["number"])
+    return contents.version(look.connection, look.storage.keyring, row.space, row.node, row.number)
 
 
 def _prepared(session: Session, cut: _Cut) -> _Ready:

@@ -148,7 +148,7 @@ def restore(desk: Desk, options: argparse.Namespace) -> Answer:
     number = _number(options.number, "mellanrum restore")
     before = drive.stat(spot.path)
     after = drive.restore(spot.path, number, options.comment)
-    newest = drive.versions(spot.path)[-1]
+    (newest,), _ = drive.history(spot.path, limit=1, sums=True)
     if before.version == after.version:
         said = f"{options.path} holds what version {number} holds already. Nothing was changed."
     else:

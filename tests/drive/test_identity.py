@@ -9,7 +9,8 @@ import pytest
 
 from auth.roles import GranteeKind, Role, Via
 from config.clock import SECOND_US
-from providers.catalogue.lineage import links_to, shown_versions
+from providers.catalogue.change import Lineage
+from providers.catalogue.lineage import Past, links_to
 from providers.errors import Locked, NotFound
 from providers.model import Conditions
 from providers.paths import parse
@@ -67,7 +68,7 @@ def stat(drive, path):
 def history(world, item):
     """Return the contents' sizes that the history shows, oldest first."""
     with world.installation.database.read() as connection:
-        return [(shown.number, shown.row["size"]) for shown in shown_versions(connection, item.id)]
+        return [(number, row.size) for number, row in Past(connection, item.id).all()][::-1]
 
 
 def sound(world):
@@ -246,7 +247,7 @@ def test_an_older_document_moved_over_another_is_remembered_by_it(world, eva, ag
     move(eva, T, X, overwrite=True)
     assert stat(eva, X).id == first.id
     with world.installation.database.read() as connection:
-        (link,) = links_to(connection, old.id)
+        (link,) = links_to(connection, old.id, Lineage.REPLACED)
     assert (link.node, link.number, link.other_number, link.kind) == (first.id, 2, 1, 3)
     sound(world)
 

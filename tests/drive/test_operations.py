@@ -66,6 +66,7 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "read": lambda s: fetch(s.drive, s.document),
     "read_version": lambda s: s.drive.read_version(s.document, 1).close(),
     "versions": lambda s: s.drive.versions(s.document),
+    "history": lambda s: s.drive.history(s.document),
     "restore": lambda s: s.drive.restore(s.document, 1),
     "comment": lambda s: s.drive.comment(s.document, 1, "som skickades"),
     "compare": lambda s: list(s.drive.compare(s.folder, _moment(s))),

@@ -360,7 +360,7 @@ def _lineage() -> None:
         comment="How documents came by one another's versions: what the rule of names joined, shared or replaced.",
         sqlite_with_rowid=False,
     )
-    op.create_index("lineage_by_other", "lineage", ["other"], unique=False)
+    op.create_index("lineage_by_other", "lineage", ["other", "kind"], unique=False)
     op.create_index("lineage_by_space", "lineage", ["space", "change"], unique=False)
 
 
@@ -585,6 +585,7 @@ def _version() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("version_by_change", "version", ["space", "change"], unique=False)
+    op.create_index("version_by_node", "version", ["node", "change", "number", "id"], unique=False)
 
 
 def _person() -> None:
