@@ -254,6 +254,7 @@ class Keyring:
         self._spaces: dict[bytes, SpaceKeys] = {}
         self._organisations: dict[bytes, OrganisationKeys] = {}
         self._installation: InstallationKeys | None = None
+        self._looked_at: int | None = None
 
     @property
     def root_id(self) -> str:
@@ -298,14 +299,16 @@ class Keyring:
             self._organisations.pop(identity, None)
 
     def forget_destroyed(self) -> None:
-        """Let go of keys that another process destroyed."""
-        if not self._spaces and not self._organisations:
+        """Let go of keys that another process destroyed. Where none was, it costs a look at the folder's time."""
+        mark = self.keystore.mark()
+        if mark is not None and mark == self._looked_at:
             return
         standing = set(self.keystore.list())
         with self._guard:
             for kept in (self._spaces, self._organisations):
                 for identity in kept.keys() - standing:
                     del kept[identity]
+        self._looked_at = mark
 
     def rewrap(self, root: RootKey) -> int:
         """Wrap every key with a new root; return how many. After an interruption it goes on where it stopped."""

@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Protocol
 
 from auth.errors import KeyExists, UnknownKey
 from config.ids import id_from_text, id_text, new_id
+
+#: File systems tell times by steps; the coarsest known is of two seconds.
+_SETTLED_NS = 3_000_000_000
 
 
 class Keystore(Protocol):
@@ -32,6 +36,9 @@ class Keystore(Protocol):
 
     def list(self) -> list[bytes]:
         """Return the ids of all keys, in order."""
+
+    def mark(self) -> int | None:
+        """Return a number that is another once a key was made or destroyed; None while that cannot be told yet."""
 
 
 class FileKeystore:
@@ -81,6 +88,14 @@ class FileKeystore:
         """Return the ids of all keys."""
         names = (path.name.removesuffix(".key") for path in self._folder.glob("*.key"))
         return sorted(found for name in names if (found := id_from_text(name)) is not None)
+
+    def mark(self) -> int | None:
+        """Return when a name came or went; None if that is so lately that the next might bear the same time."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        return changed if abs(time.time_ns() - changed) > _SETTLED_NS else None
 
     def _path(self, identity: bytes) -> Path:
         return self._folder / f"{id_text(identity)}.key"
@@ -132,6 +147,7 @@ class MemoryKeystore:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._keys: dict[bytes, bytes] = {}
+        self._changes = 0
 
     def create(self, identity: bytes, wrapped: bytes) -> None:
         """Keep a new key."""
@@ -139,6 +155,7 @@ class MemoryKeystore:
             if identity in self._keys:
                 raise KeyExists(key=id_text(identity))
             self._keys[identity] = wrapped
+            self._changes += 1
 
     def get(self, identity: bytes) -> bytes:
         """Return a key as it was wrapped."""
@@ -158,7 +175,12 @@ class MemoryKeystore:
         """Forget a key."""
         with self._guard:
             self._keys.pop(identity, None)
+            self._changes += 1
 
     def list(self) -> list[bytes]:
         """Return the ids of all keys."""
         return sorted(self._keys)
+
+    def mark(self) -> int | None:
+        """Return how many keys were made or destroyed."""
+        return self._changes

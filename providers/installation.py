@@ -180,6 +180,7 @@ class Installation:
             self.checkpoints.advance()
             braking.settle_waiting(self.storage)
             self.mailer.step()
+            self.keyring.forget_destroyed()
             self._free_locks()
             self._sweep()
             self._tidy()
@@ -192,7 +193,6 @@ class Installation:
             epoch = self.authenticator.epoch(connection)
         if epoch != self._seen_epoch:
             release_lost(self.storage)
-            self.keyring.forget_destroyed()
             self._seen_epoch = epoch
 
     def _sweep(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -309,3 +311,30 @@ def test_a_command_that_prints_no_root_key_is_refused(command: tuple[str, ...]) 
 
 def test_the_root_key_comes_from_a_command() -> None:
     assert RootKey.from_command(("echo", OLD.text())).id == OLD.id
+
+
+def test_a_key_that_another_process_destroyed_is_forgotten_and_no_folder_read_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "keystore"
+    mine, other = Keyring(OLD, FileKeystore(folder)), Keyring(OLD, FileKeystore(folder))
+    mine.begin()
+    for each in (ONE, TWO):
+        mine.create(each)
+        mine.space(each)
+    mine.forget_destroyed()
+    assert mine.space(ONE).names.open(b"label", mine.space(ONE).names.seal(b"label", b"data")) == b"data"
+    other.destroy(ONE)
+    mine.forget_destroyed()
+    with pytest.raises(UnknownKey):
+        mine.space(ONE)
+    past = time.time() - 60
+    os.utime(folder, (past, past))
+    mine.forget_destroyed()
+    listed = []
+    monkeypatch.setattr(mine.keystore, "list", lambda: listed.append(True) or [ONE, TWO])
+    mine.forget_destroyed()
+    assert listed == []
+    other.destroy(TWO)
+    mine.forget_destroyed()
+    assert listed == [True]

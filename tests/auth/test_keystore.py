@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,3 +155,26 @@ def test_a_key_is_synced_before_it_is_linked_and_its_folder_before_it_returns(tm
     done = names.index("link" if "link" in names else "linkat")
     assert names[:done].count("fsync") == 2  # the folder's parent, the file
     assert "fsync" in names[done : len(names) - names[::-1].index("write")]
+
+
+def test_the_mark_tells_that_keys_came_and_went(tmp_path: Path) -> None:
+    folder = tmp_path / "keystore"
+    kept, told = FileKeystore(folder), set()
+    for age, change in ((30, lambda: kept.create(ONE, b"one")), (20, lambda: kept.create(TWO, b"two")),
+                        (10, lambda: kept.destroy(ONE))):  # fmt: skip
+        change()
+        assert kept.mark() is None  # the next may come within the same step of the clock
+        past = time.time() - age
+        os.utime(folder, (past, past))
+        told.add(kept.mark())
+    assert len(told) == 3
+    assert None not in told
+
+
+def test_a_key_in_memory_marks_too() -> None:
+    kept = MemoryKeystore()
+    before = kept.mark()
+    kept.create(ONE, b"one")
+    made = kept.mark()
+    kept.destroy(ONE)
+    assert len({before, made, kept.mark()}) == 3
