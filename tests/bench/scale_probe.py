@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
 
 sys.path.insert(0, str(FilePath(__file__).resolve().parent.parent.parent))
@@ -21,6 +22,7 @@ from sqlalchemy import Engine, event
 
 from auth.roles import Via
 from providers.drive import Drive
+from providers.drive.places import HISTORY
 from providers.installation import Installation
 from providers.paths import Path, parse
 from tests.bench import bulk
@@ -48,12 +50,33 @@ def saving(drive: Drive, folder: Path, document: Path) -> None:
 
 
 def history(drive: Drive, folder: Path, document: Path) -> None:
-    """Look at all versions of a document."""
+    """Look at the newest versions of a document: the page that is given to whoever does not ask for more."""
+    assert drive.history(document)[0]
+
+
+def all_history(drive: Drive, folder: Path, document: Path) -> None:
+    """Look at all versions of a document, with their sums."""
     assert drive.versions(document)
 
 
+def past_listing(drive: Drive, folder: Path, document: Path) -> None:
+    """List a folder as it stood half a day ago, when every version was made already."""
+    assert len(drive.listing(_then(folder))[1]) > 1
+
+
+def past_opening(drive: Drive, folder: Path, document: Path) -> None:
+    """Open a document as it stood half a day ago."""
+    opening(drive, folder, _then(document))
+
+
+def _then(path: Path) -> Path:
+    moment = datetime.fromtimestamp(time.time() - 12 * 3600, UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    return Path((path.segments[0], HISTORY, moment, *path.segments[1:]))
+
+
 WORKS: dict[str, Callable[[Drive, Path, Path], None]] = {
-    work.__name__: work for work in (listing, opening, saving, history)
+    work.__name__.replace("_", " "): work
+    for work in (listing, opening, saving, history, all_history, past_listing, past_opening)
 }
 
 
