@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -172,7 +173,7 @@ class Twin:
     def _half_an_upload(self, at: int) -> Iterator[None]:
         if self.has_rival:
             self.fate.act("rival", self.step, at - STEP_US // 2)
-            self.busy()
+            self.busy(self.step)
         if not self.has_rival or self.step % 4 != 1:
             yield
             return
@@ -185,13 +186,13 @@ class Twin:
             wire.send(body[len(body) // 2 :])
             assert rest(wire).startswith(b"HTTP/1.1 20")
 
-    def busy(self) -> None:
+    def busy(self, turn: int) -> None:
         """Let the rival do one thing of many; each must go as the rival's rights say."""
         acts = RIVAL_ACTS
-        method, path, body, headers, status = acts[self.step % len(acts)]
-        answer = self.rival.ask(method, path.format(step=self.step), body, **headers)
+        method, path, body, headers, status = acts[turn % len(acts)]
+        answer = self.rival.ask(method, path.format(step=turn), body, **headers)
         assert answer[9:12].decode() in status, (method, path, answer)
-        if self.step % len(acts) == 0:
+        if turn % len(acts) == 0:
             self.world.grant("rut", RIVAL, Role.VIEWER)
 
     def foreign(self) -> Foreign:
@@ -245,7 +246,7 @@ RIVAL_ACTS: list[tuple[str, str, bytes | None, dict[str, str], tuple[str, ...]]]
 ]
 
 
-Trace = Callable[["Twin", Foreign], None]
+Trace = Callable[[Any, Foreign], None]
 
 
 def live(
@@ -254,14 +255,18 @@ def live(
     trace: Trace,
     foreign: Foreign | None,
     plant: Callable[[pytest.MonkeyPatch], None] | None = None,
+    make: Callable[..., Any] = Twin,
 ) -> tuple[Heard, Foreign]:
-    """Live through one world; the busy one if nothing foreign is given. Returns what was heard, and what is foreign."""
+    """Live through one world; the busy one if nothing foreign is given. Returns what was heard, and what is foreign.
+
+    `make` is the kind of twin: which door the buyer comes by.
+    """
     fate = Fate(SEED)
     with patch.context() as governed:
         govern(fate, governed)
         if plant is not None:
             plant(governed)
-        twin = Twin(folder, fate, has_rival=foreign is None)
+        twin = make(folder, fate, has_rival=foreign is None)
         with twin.open():
             known = foreign or twin.foreign()
             trace(twin, known)
