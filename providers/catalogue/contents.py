@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ _LOCATE = Query(
         _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
     )
 )
+
+#: How many chunks are asked for at once.
+_ASKED_MAX = 256
 
 
 def _publishing(insert: Callable[[Table], Any]) -> Any:
@@ -82,13 +85,32 @@ class ChunkIndex:
     def known(self, cids: Sequence[bytes]) -> set[bytes]:
         """Return those of `cids` that may be relied on instead of being stored again."""
         with self.database.ask() as connection:
-            return {cid for (cid,) in _KNOWN.rows(connection, space=self.space, cids=cids)}
+            return _known(connection, self.space, cids)
 
     def locate(self, cids: Sequence[bytes]) -> Mapping[bytes, Location]:
         """Return where each of `cids` lies; those the catalogue lacks are missing from the answer."""
         with self.database.ask() as connection:
-            rows = _LOCATE.rows(connection, space=self.space, cids=cids)
-            return {cid: Location(pack, offset, length) for cid, pack, offset, length in rows}
+            return {
+                cid: Location(pack, offset, length)
+                for part in parts_of(cids)
+                for cid, pack, offset, length in _LOCATE.rows(connection, space=self.space, cids=part)
+            }
+
+
+def _known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> set[bytes]:
+    return {cid for part in parts_of(cids) for (cid,) in _KNOWN.rows(connection, space=space, cids=part)}
+
+
+def parts_of(cids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield the cids in lists of few lengths, each of which costs a query that is compiled once.
+
+    Of the last list, the last cid is repeated up to one of four lengths to each doubling: by a quarter at most.
+    """
+    for start in range(0, len(cids), _ASKED_MAX):
+        part = cids[start : start + _ASKED_MAX]
+        step = 1 << max(len(part).bit_length() - 3, 0)
+        lacking = -len(part) % step
+        yield [*part, *[part[-1]] * lacking] if lacking else part
 
 
 def publish(connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:
@@ -107,10 +129,7 @@ def publish(connection: Connection, space: bytes, records: Iterable[ChunkRecord]
 def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:
     """Return whether every one of `cids` may be relied on, from now on. What was condemned meanwhile is taken back."""
     wanted = set(cids)
-    ordered = list(wanted)
-    for start in range(0, len(ordered), 1000):
-        part = ordered[start : start + 1000]
-        wanted.difference_update(cid for (cid,) in _KNOWN.rows(connection, space=space, cids=part))
+    wanted -= _known(connection, space, list(wanted))
     return all(_TAKE_BACK.run(connection, b_space=space, b_cid=cid) == 1 for cid in sorted(wanted))
 
 
