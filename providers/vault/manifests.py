@@ -119,8 +119,9 @@ def _rows(data: bytes, row: struct.Struct, most: int) -> Iterator[tuple[Any, ...
 
 def leaf(data: bytes, size: int) -> list[Chunk]:
     """Return the chunks a leaf lists. Raises DamagedContent unless they make up `size` bytes."""
-    chunks = [Chunk(*row) for row in _rows(data, _CHUNK, LEAF_CHUNKS_MAX)]
-    if sum(chunk.length for chunk in chunks) != size or any(chunk.length == 0 for chunk in chunks):
+    chunks = list(map(Chunk._make, _rows(data, _CHUNK, LEAF_CHUNKS_MAX)))
+    lengths = [length for _, length in chunks]
+    if sum(lengths) != size or 0 in lengths:
         raise damaged("a manifest lists more or fewer bytes than its content has")
     return chunks
 

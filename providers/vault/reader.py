@@ -251,16 +251,16 @@ class ContentReader:
         window.start, window.size = begin, size
 
     def _open(self, leaf: _Leaf, which: range, records: memoryview, plain: memoryview) -> None:
-        for index in which:
-            chunk = leaf.chunks[index]
-            place = leaf.places[chunk.cid]
+        opened, read = 0, 0
+        for cid, length in leaf.chunks[which.start : which.stop]:
+            place = leaf.places[cid]
+            out, record = plain[opened : opened + length], records[read : read + place.length]
             try:
-                self._sealing.open_into(
-                    plain[: chunk.length], records[: place.length], Kind.CHUNK, chunk.cid, chunk.length
-                )
+                self._sealing.open_into(out, record, Kind.CHUNK, cid, length)
             except DamagedContent as error:
                 raise damaged(str(error.facts["what"]), place.pack, place.offset) from None
-            records, plain = records[place.length :], plain[chunk.length :]
+            opened += length
+            read += place.length
 
     @staticmethod
     def _place(leaf: _Leaf, index: int) -> Location:

@@ -25,6 +25,7 @@ RECORD_FORMAT = 1
 #: Runs that content decides are kept below 16 bytes, so that two installations share nothing recognisable.
 _HEAD = struct.Struct("<4sBBBB12sII32s")
 _CRC = struct.Struct("<I")
+_HEAD_AND_CRC = struct.Struct(_HEAD.format + "I")
 HEAD_BYTES = _HEAD.size + _CRC.size
 OVERHEAD_BYTES = HEAD_BYTES + TAG_BYTES
 
@@ -115,11 +116,10 @@ def record_head(data: bytes | bytearray | memoryview, offset: int = 0) -> Head |
     """Return the header that stands at `offset`, or None if none does."""
     if len(data) - offset < HEAD_BYTES:
         return None
-    magic, form, kind, codec, reserved, nonce, sealed, raw, cid = _HEAD.unpack_from(data, offset)
+    magic, form, kind, codec, reserved, nonce, sealed, raw, cid, crc = _HEAD_AND_CRC.unpack_from(data, offset)
     if magic != RECORD_MAGIC or form != RECORD_FORMAT or reserved or sealed < TAG_BYTES:
         return None
-    (crc,) = _CRC.unpack_from(data, offset + _HEAD.size)
-    if crc != zlib.crc32(memoryview(data)[offset : offset + _HEAD.size]) or HEAD_BYTES + sealed > RECORD_BYTES_MAX:
+    if crc != zlib.crc32(data[offset : offset + _HEAD.size]) or HEAD_BYTES + sealed > RECORD_BYTES_MAX:
         return None
     return Head(kind, codec, nonce, sealed, raw, cid)
 
@@ -129,13 +129,14 @@ def entries_of(data: bytes | bytearray | memoryview, offset: int) -> Iterator[En
 
     Raises ValueError if it does not consist of whole records: nothing else may be appended to a pack.
     """
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         head = record_head(data, at)
-        if head is None or at + head.record_bytes > len(data):
+        length = 0 if head is None else HEAD_BYTES + head.sealed_bytes
+        if head is None or at + length > end:
             raise ValueError("only whole records are appended to a pack")
-        yield Entry(head.cid, head.kind, head.record_bytes, offset + at)
-        at += head.record_bytes
+        yield Entry(head.cid, head.kind, length, offset + at)
+        at += length
 
 
 def pack_head(space: bytes, pack: int) -> bytes:

@@ -7,6 +7,7 @@ opens only as what it was stored as: in its space, under its cid, as its kind.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import threading
@@ -37,8 +38,10 @@ _LEVEL: Final = 1
 #: What compression must save to be worth undoing at each read: one part in 32.
 _SAVING: Final = 32
 _PROBE_BYTES: Final = 4096
-#: After so many chunks in a row that did not compress, a probe decides whether to try the whole of the next.
+#: After so many chunks in a row that did not compress, a probe decides whether to try the whole of the next,
 _RUN: Final = 2
+#: and holds for so many bytes from there on.
+_PROBED_BYTES: Final = 16 << 10
 
 
 class Sealer(Protocol):
@@ -87,14 +90,19 @@ class Compression:
     """Remembers how well a content compresses, so that little time is lost on what does not. One thread at a time."""
 
     failures: int = 0
+    spared_bytes: int = 0
 
     def packed(self, plain: Buffer) -> tuple[Codec, Buffer]:
         """Return the codec and the bytes to seal."""
         size = len(plain)
-        if self.failures >= _RUN and size > 2 * _PROBE_BYTES:
+        if self.failures >= _RUN and size > _PROBE_BYTES // 2:
+            if self.spared_bytes > 0:
+                self.spared_bytes -= size
+                return Codec.NONE, plain
             middle = size // 2
-            probe = _zstd.compressor.compress(memoryview(plain)[middle : middle + _PROBE_BYTES])
-            if len(probe) > _PROBE_BYTES - _PROBE_BYTES // _SAVING:
+            probed = memoryview(plain)[middle : middle + _PROBE_BYTES]
+            if len(_zstd.compressor.compress(probed)) > len(probed) - len(probed) // _SAVING:
+                self.spared_bytes = _PROBED_BYTES - size
                 return Codec.NONE, plain
         small = _zstd.compressor.compress(plain)
         if len(small) <= size - size // _SAVING - 1:
@@ -104,6 +112,22 @@ class Compression:
         return Codec.NONE, plain
 
 
+class _Mac:
+    """HMAC-SHA256 (RFC 2104) under one key, whose two blocks are hashed once for all."""
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(hashlib.sha256().block_size, b"\0")
+        self._inner = hashlib.sha256(bytes(each ^ 0x36 for each in block))
+        self._outer = hashlib.sha256(bytes(each ^ 0x5C for each in block))
+
+    def digest(self, message: bytes) -> bytes:
+        """Return the 32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 class Sealing:
     """Seals and opens the records of one space. Safe to use from many threads."""
 
@@ -111,7 +135,7 @@ class Sealing:
         self.space = space
         self.keys = keys
         self.seed = keys.cdc_seed
-        self._enc = keys.chunk_enc_key
+        self._enc = _Mac(keys.chunk_enc_key)
         # A cid says what kind it is of, so that no document can pose as a manifest.
         self._id_keys = {
             kind: keys.chunk_id_key
@@ -134,7 +158,7 @@ class Sealing:
     def seal_packed(self, out: memoryview, head: Head, packed: Buffer) -> int:
         """Write the record of what is packed already, under the header given."""
         header = pack_record_head(head)
-        end = head.record_bytes
+        end = HEAD_BYTES + head.sealed_bytes
         out[:HEAD_BYTES] = header
         self._cipher(head.cid).encrypt_into(head.nonce, packed, self.space + header, out[HEAD_BYTES:end])
         return end
@@ -149,7 +173,7 @@ class Sealing:
         head = self._checked(record, kind, cid)
         if head.raw_bytes != raw_bytes or len(out) != raw_bytes:
             raise damaged("a record has another length than its manifest says")
-        sealed = record[HEAD_BYTES : head.record_bytes]
+        sealed = record[HEAD_BYTES:]
         aad = self.space + bytes(record[:HEAD_BYTES])
         try:
             if head.codec == Codec.NONE:
@@ -176,12 +200,12 @@ class Sealing:
         return plain
 
     def _cipher(self, cid: bytes) -> AESGCM:
-        return AESGCM(hmac.digest(self._enc, cid, "sha256"))
+        return AESGCM(self._enc.digest(cid))
 
     @staticmethod
     def _checked(record: memoryview, kind: Kind, cid: bytes) -> Head:
         head = record_head(record)
-        if head is None or head.record_bytes != len(record):
+        if head is None or HEAD_BYTES + head.sealed_bytes != len(record):
             raise damaged("no whole record stands where one should")
         if head.cid != cid or head.kind != kind:
             raise damaged("another record stands where one should")
