@@ -7,39 +7,58 @@ golden vectors in the tests: another chunker would cost deduplication, never rea
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyfastcdc import FastCDC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
-#: Chunker ids as stored, and the average chunk of each in bytes. The smallest is a quarter, the largest fourfold.
-AVERAGE_BYTES: Final = {1: 16 << 10, 2: 64 << 10, 3: 256 << 10}
-#: What each class is chosen for: contents of at least, and of less than, so many bytes.
-_RANGE: Final = {1: (0, 32 * _MIB), 2: (32 * _MIB, 256 * _MIB), 3: (256 * _MIB, 1 << 63)}
-#: A document keeps its class until its size has left the class's range by this factor.
-_LEAVES_BY: Final = 16
+
+
+class _Class(NamedTuple):
+    """How contents of about one size are cut, in bytes.
+
+    `average` is that of a chunk; the smallest is a quarter, the largest fourfold. The class is chosen for contents of
+    `chosen_from` and more, up to where the next one's begin. A document keeps it from `kept_from` on and below
+    `kept_below`: else one that grows and shrinks around a limit would be stored anew each time.
+    """
+
+    average: int
+    chosen_from: int
+    kept_from: int
+    kept_below: int
+
+
+#: By id, as stored; for small contents first. A class is kept until the size has left its own 16-fold; but upwards the
+#: small ones are left sooner, since little is stored again then. Below 64 KiB finer cuts would make two or three rows
+#: of one and take time at each save, for little; above 4 MiB, rows by the thousand.
+_CLASSES: Final = {
+    5: _Class(16 * _KIB, 0, 0, 64 * _KIB),
+    4: _Class(8 * _KIB, 64 * _KIB, 4 * _KIB, 16 * _MIB),
+    1: _Class(16 * _KIB, 4 * _MIB, 256 * _KIB, 512 * _MIB),
+    2: _Class(64 * _KIB, 32 * _MIB, 2 * _MIB, 4096 * _MIB),
+    3: _Class(256 * _KIB, 256 * _MIB, 16 * _MIB, 1 << 63),
+}
+AVERAGE_BYTES: Final = {chunker: each.average for chunker, each in sorted(_CLASSES.items())}
 UNKNOWN_LENGTH: Final = 2
-CHUNK_BYTES_MAX: Final = 4 * AVERAGE_BYTES[3]
 
 
 def chunker_for(declared: int | None, previous: int | None = None) -> int:
     """Return the id of the chunker for a content of `declared` bytes (None: unknown).
 
-    `previous` is the chunker of the document's version before, kept while the size does not leave its class 16-fold:
-    a document that grows past a limit would otherwise share no chunk with its past.
+    `previous` is the chunker of the document's version before, kept while the size allows it: a document that grows
+    past a limit shares no chunk with its past.
     """
-    if previous in _RANGE:
-        if declared is None:
-            return previous
-        low, high = _RANGE[previous]
-        if low <= declared * _LEAVES_BY and declared < high * _LEAVES_BY:
+    if previous in _CLASSES:
+        _, _, kept_from, kept_below = _CLASSES[previous]
+        if declared is None or kept_from <= declared < kept_below:
             return previous
     if declared is None:
         return UNKNOWN_LENGTH
-    return next(chunker for chunker, (low, high) in _RANGE.items() if low <= declared < high)
+    return [chunker for chunker, each in _CLASSES.items() if each.chosen_from <= declared][-1]
 
 
 def largest(chunker: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers.vault.chunker import AVERAGE_BYTES, UNKNOWN_LENGTH, boundary, chunker_for, largest
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 
 
 def noise(size: int) -> bytes:
@@ -23,6 +24,9 @@ GOLDEN = {
     (1, 0x1234567890ABCDEF): [24007, 17860, 5051, 15163, 5077, 21106, 22643, 20165],
     (2, 1): [25176, 67298, 64850, 96038, 67816, 67143, 115126, 20841],
     (3, 0x7FFFFFFFFFFFFFFF): [282384, 322600, 629726, 364304, 289796, 208342],
+    (4, 1): [3675, 13150, 8351, 8878, 20167, 11315],
+    (4, 0x1234567890ABCDEF): [12595, 11412, 9690, 13221, 3133, 4229, 7801, 3455],
+    (5, 1): [20226, 4950, 8878, 32352, 14449, 11619, 16186, 22412],
 }
 
 
@@ -50,24 +54,45 @@ def test_sizes_stay_within_their_class() -> None:
 @pytest.mark.parametrize(
     ("declared", "previous", "expected"),
     [
-        (0, None, 1),
+        (0, None, 5),
+        (64 * KIB - 1, None, 5),
+        (64 * KIB, None, 4),
+        (4 * MIB - 1, None, 4),
+        (4 * MIB, None, 1),
         (32 * MIB - 1, None, 1),
         (32 * MIB, None, 2),
         (256 * MIB - 1, None, 2),
         (256 * MIB, None, 3),
         (None, None, UNKNOWN_LENGTH),
-        (None, 1, 1),
+        *((None, chunker, chunker) for chunker in AVERAGE_BYTES),
+        (64 * KIB - 1, 5, 5),
+        (64 * KIB, 5, 4),
+        (4 * KIB, 4, 4),
+        (4 * KIB - 1, 4, 5),
+        (16 * MIB - 1, 4, 4),
+        (16 * MIB, 4, 1),
+        (256 * KIB, 1, 1),
+        (256 * KIB - 1, 1, 4),
         (512 * MIB - 1, 1, 1),
         (512 * MIB, 1, 3),
         (2 * MIB, 2, 2),
-        (2 * MIB - 1, 2, 1),
+        (2 * MIB - 1, 2, 4),
         (4096 * MIB - 1, 2, 2),
         (4096 * MIB, 2, 3),
         (16 * MIB, 3, 3),
         (16 * MIB - 1, 3, 1),
         (1 << 40, 3, 3),
-        (100, 77, 1),
+        (100, 77, 5),
     ],
 )
 def test_which_class(declared: int | None, previous: int | None, expected: int) -> None:
     assert chunker_for(declared, previous) == expected
+
+
+@pytest.mark.parametrize("limit", [64 * KIB, 4 * MIB, 16 * MIB, 32 * MIB, 256 * MIB, 512 * MIB, 4096 * MIB])
+def test_going_back_and_forth_over_a_limit_changes_the_class_once_at_most(limit: int) -> None:
+    for chunker in AVERAGE_BYTES:
+        met = [chunker]
+        for size in (limit - 1, limit, limit - 1, limit, limit // 2, 2 * limit, limit // 2, 2 * limit):
+            met.append(chunker_for(size, met[-1]))
+        assert sum(before != after for before, after in pairwise(met[1:])) <= 1, met

@@ -295,9 +295,22 @@ def test_a_failing_catalogue_fails_the_write() -> None:
 def test_the_class_of_the_version_before_is_kept() -> None:
     world = World(MemoryStore())
     first = world.put(os.urandom(3 << 20))
-    assert first.chunker == chunker_of(first.content) == 1
-    assert world.put(os.urandom(40 << 20), piece=1 << 20, chunker=first.chunker).chunker == 1
+    assert first.chunker == chunker_of(first.content) == 4
+    assert world.put(os.urandom(15 << 20), piece=1 << 20, chunker=first.chunker).chunker == 4
     assert chunker_of(world.put(b"").content) is None
+
+
+@pytest.mark.parametrize(("below", "above"), [(60 << 10, 70 << 10), (3 << 20, 5 << 20), (15 << 20, 17 << 20)])
+def test_growing_past_a_limit_and_back_stores_a_document_anew_once_at_most(below: int, above: int) -> None:
+    world = World(MemoryStore())
+    data = os.urandom(above)
+    stored, chunker = [], None
+    for size in (below, above, below - 100, above - 100, below - 200, above - 200, below - 300, above - 300):
+        sealed = world.put(data[:size], piece=1 << 20, chunker=chunker)
+        chunker = sealed.chunker
+        stored.append(sealed.sealed_bytes)
+    assert sum(more > below // 2 for more in stored) <= 2
+    assert sum(stored[2:]) < above / 4 + 6 * (256 << 10), stored
 
 
 def test_a_destroyed_key_is_gone_at_once() -> None:

@@ -139,15 +139,28 @@ def test_splice_heeds_the_byte_after_a_chunk() -> None:
             ending = noise[at - 63 : at + 1]
             break
     assert ending
-    model = bytearray(200_000)
+    model = bytearray(300_000)
     for end in (40_000, BLOCK_BYTES):
         model[end - 63 : end + 1] = ending
-    base = world.reader(world.put(bytes(model)))
+    base = world.reader(world.put(bytes(model), chunker=1))
     assert [chunk.length for chunk in base.listed()][:2] == [40_000, BLOCK_BYTES - 40_000]
     draft = world.vault.draft(SPACE, NAME, base)
     model[BLOCK_BYTES] ^= 1
     draft.write(BLOCK_BYTES, model[BLOCK_BYTES : BLOCK_BYTES + 1])
-    assert spliced(world, draft).content == world.put(bytes(model)).content
+    assert spliced(world, draft).content == world.put(bytes(model), chunker=1).content
+
+
+@pytest.mark.parametrize("size", [60 << 10, 100 << 10, 2 << 20, 5 << 20])
+def test_an_edit_in_place_costs_a_small_document_a_few_chunks(size: int) -> None:
+    world = World(MemoryStore())
+    data = os.urandom(size)
+    base = world.reader(world.put(data))
+    draft = world.vault.draft(SPACE, NAME, base)
+    draft.write(size // 2, b"x" * 100)
+    sealed = spliced(world, draft)
+    manifests = 100 * len(list(base.listed()))  # at most: leaves and root are new wholly
+    assert sealed.chunker == base.chunker
+    assert sealed.sealed_bytes < 4 * AVERAGE_BYTES[base.chunker] + largest(base.chunker) + manifests
 
 
 def test_splice_reseals_the_neighbourhood_alone(tmp_path: Path) -> None:
@@ -170,7 +183,7 @@ def test_a_draft_that_outgrew_its_class_is_cut_anew() -> None:
     draft = world.vault.draft(SPACE, NAME, base)
     draft.truncate(600 << 20)
     sealed = spliced(world, draft)
-    assert (base.chunker, sealed.chunker) == (1, 3)
+    assert (base.chunker, sealed.chunker) == (4, 3)
     assert world.reader(sealed).read(50_000, 100_000) == MODEL[50_000:100_000] + bytes(50_000)
 
 
