@@ -83,7 +83,7 @@ def _alone(name: str, folder: Path, is_quick: bool) -> str:
     """Measure what has no servers beside it; return its tables."""
     _show(name)
     if name == "storage":
-        return storage.table(storage.measure(folder, corpus.QUICK if is_quick else corpus.FULL))
+        return storage.tables_of(folder, corpus.QUICK if is_quick else corpus.FULL)
     return scale.table(folder, scale.QUICK if is_quick else scale.FULL, _show)
 
 

@@ -111,13 +111,13 @@ class Restic:
         return bytes_below(self._folder / "repository")
 
 
-def measure(folder: Path, scale: corpus.Scale) -> Kept:
-    """Save the corpus everywhere."""
-    folder.mkdir()
+def measure(folder: Path, scale: corpus.Scale, seed: int = corpus.SEED) -> Kept:
+    """Save the corpus of a seed everywhere."""
+    folder.mkdir(parents=True)
     kept = Kept()
     ours = Ours(folder / "ours")
     theirs = {name: Restic(folder / f"restic-{name}", name) for name in COMPRESSIONS if shutil.which("restic")}
-    for saved in corpus.rounds(scale):
+    for saved in corpus.rounds(scale, seed):
         for name, content in saved.items():
             kept.given += len(content)
             ours.save(name, content, kept)
@@ -128,10 +128,31 @@ def measure(folder: Path, scale: corpus.Scale) -> Kept:
     return kept
 
 
+def tables_of(folder: Path, scale: corpus.Scale) -> str:
+    """Measure the corpus, and the one held out beside it; return the rows as Markdown."""
+    kept = measure(folder / "corpus", scale)
+    held_out = measure(folder / "held-out", scale, corpus.HELD_OUT_SEED)
+    lines = [table(kept)]
+    if held_out.restic:
+        stored = held_out.packs + held_out.catalogue
+        lines += [
+            "",
+            f"Another seed, held out, {held_out.given / 1e6:,.0f} MB: {stored / held_out.given:.2%} of the versions. "
+            f"{_compared(held_out)}",
+        ]
+    return "\n".join(lines)
+
+
+def _compared(kept: Kept) -> str:
+    """Say what share of restic's bytes is taken."""
+    stored = kept.packs + kept.catalogue
+    shares = " ".join(f"{stored / taken:.3f} {'✓' if stored / taken <= BAR else '✗'}" for taken in kept.restic.values())
+    return f"Of restic's bytes, {' and '.join(kept.restic)}: {shares} (first bar {BAR}, goal {GOAL})"
+
+
 def table(kept: Kept) -> str:
     """Return the rows as Markdown."""
     stored = kept.packs + kept.catalogue
-    shares = " ".join(f"{stored / taken:.3f} {'✓' if stored / taken <= BAR else '✗'}" for taken in kept.restic.values())
     lines = [
         f"### Storage: {sum(row[0] for row in kept.series.values())} versions of {len(kept.series)} documents, "
         f"{kept.given / 1e6:,.0f} MB",
@@ -146,7 +167,7 @@ def table(kept: Kept) -> str:
         "",
     ]
     if kept.restic:
-        lines += [f"Of restic's bytes, {' and '.join(kept.restic)}: {shares} (first bar {BAR}, goal {GOAL})", ""]
+        lines += [_compared(kept), ""]
     lines += ["| Series | versions | MB | in packs, MB | share |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, (count, given, packed) in kept.series.items():
         lines.append(f"| {name} | {count} | {given / 1e6:.1f} | {packed / 1e6:.2f} | {packed / given:.1%} |")
