@@ -90,6 +90,23 @@ def test_the_installations_own_log_tells_of_it(world: World) -> None:
     assert "space_erased" in kinds
 
 
+def test_names_stay_in_logs_of_other_spaces_and_of_the_installation(world: World) -> None:
+    """As docs/THREATS.md says: erasing a customer goes through no log but those that its keys sealed."""
+    world.grant("eva", OTHER, Role.EDITOR)
+    store(world.drive("eva"), "/Annat/Hej.txt", b"hej")
+    erase(world, "customer")
+    installation = world.installation
+    installation.tick()
+    with installation.database.read() as connection:
+        for space in (b"", world.spaces[OTHER].id):
+            log = installation.audit.find(connection, space)
+            told = [entry.personal for entry in installation.audit.entries(connection, log)]
+            assert any(each["actor.name"].value == "Eva Lund" for each in told if "actor.name" in each)
+        log = installation.audit.find(connection, world.spaces[SPACE].id)
+        with pytest.raises(UnknownKey):
+            list(installation.audit.entries(connection, log))
+
+
 class Killed(BaseException):
     """Stands for a process that is killed."""
 
