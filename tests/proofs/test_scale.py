@@ -3,8 +3,8 @@
 Listing a folder, opening and saving cost what they cost among 20,000 documents with one version: by the statements
 asked, and by the processor time of a process that has just begun and of a real server, over WebDAV and over SFTP. So do
 the past, and the page of a document's history that is given to whoever does not ask for more; all of it has a line for
-each version, each of which costs a small part. A folder of 10,000 documents is put back in seconds. In short, a small part of it all, with room for what a busy machine
-does to small figures.
+each version, each of which costs a small part. A folder of 10,000 documents is put back in seconds. In short, a small
+part of it all, with room for what a busy machine does to small figures.
 """
 
 from __future__ import annotations
