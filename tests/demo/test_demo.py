@@ -14,8 +14,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
+import paramiko
 import pyotp
 import pytest
 
@@ -196,3 +197,67 @@ def test_the_command_for_rclone_leads_in(demo: dict[str, Any]) -> None:
     ran = subprocess.run(["sh", "-c", listing.removesuffix("~/mellanrum")], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     assert "Sandbox/" in ran.stdout.splitlines()
+
+
+# --- the lines for SFTP, as they are printed
+
+
+@pytest.fixture
+def lines(demo: dict[str, Any]) -> dict[str, str]:
+    """What the demo prints for `oskar`, by client."""
+    info = ReadyInfo(demo["http"], demo["dav"], None, demo["sftp"])
+    return dict(show.over_sftp(info, Access(**person(demo, "oskar"), what="…")))
+
+
+@pytest.fixture
+def at_home(tmp_path: Path) -> dict[str, str]:
+    """The environment of somebody who never was at this server, and says yes to its key."""
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    return {"HOME": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+
+
+def test_the_line_for_sftp_leads_in(demo: dict[str, Any], lines: dict[str, str], at_home: dict[str, str]) -> None:
+    """It asks whether the key is right, and for the device password."""
+    need("sftp")
+    command = lines["sftp"].partition("   (")[0]
+    answers = Path(at_home["HOME"]) / "answer"
+    secret = person(demo, "oskar")["device_password"]
+    answers.write_text(f'#!/bin/sh\ncase "$1" in *"(yes/no"*) echo yes;; *) echo {secret};; esac\n')
+    answers.chmod(0o700)
+    asks = at_home | {"SSH_ASKPASS": str(answers), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+    # OpenSSH takes its home from the account, not from the environment.
+    fresh = f"-oUserKnownHostsFile={at_home['HOME']}/.ssh/known_hosts -oIdentityFile=none"
+    told = command.replace("sftp ", f"sftp {fresh} ", 1)
+    ran = subprocess.run(["sh", "-c", told], input="ls\nbye\n", capture_output=True, text=True, timeout=60, env=asks)
+    assert ran.returncode == 0 and "Sandbox" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_the_line_for_rclone_over_sftp_leads_in(lines: dict[str, str], at_home: dict[str, str]) -> None:
+    need("rclone")
+    ran = subprocess.run(["sh", "-c", lines["rclone, SFTP"]], capture_output=True, text=True, timeout=60, env=at_home)
+    assert ran.returncode == 0 and "Sandbox" in ran.stdout, ran.stderr
+
+
+def test_the_address_for_winscp_leads_in(demo: dict[str, Any], lines: dict[str, str]) -> None:
+    """Its parts are those of a session: WinSCP itself runs on Windows alone."""
+    parts = urlsplit(lines["WinSCP"].partition("   (")[0])
+    with paramiko.Transport((parts.hostname or "", parts.port or 0)) as transport:
+        transport.connect(username=unquote(parts.username or ""), password=unquote(parts.password or ""))
+        client = paramiko.SFTPClient.from_transport(transport)
+        assert client is not None and "Sandbox" in client.listdir(unquote(parts.path))
+
+
+def test_the_line_for_sshfs_mounts(lines: dict[str, str], at_home: dict[str, str]) -> None:
+    """It reads the password from its input; here the key of the server is taken as it comes."""
+    need("sshfs")
+    if not Path("/dev/fuse").exists() or os.geteuid() != 0:
+        pytest.skip("there is no /dev/fuse to mount with")
+    place = Path(at_home["HOME"]) / "mellanrum"
+    known = f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={at_home['HOME']}/.ssh/known_hosts"
+    command = lines["sshfs"].replace("password_stdin", f"password_stdin {known}")
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env=at_home)
+    assert ran.returncode == 0, ran.stderr
+    try:
+        assert "Sandbox" in {each.name for each in place.iterdir()}
+    finally:
+        subprocess.run([str(need("fusermount3")), "-u", str(place)], timeout=60)
