@@ -170,7 +170,7 @@ class SftpSettings:
         minimum=5, maximum=3600,
     )  # fmt: skip
     strangers_max: int = setting(
-        100,
+        1000,
         "Connections not signed in yet; beyond, the eldest of the address that has most is cut.",
         minimum=10,
         maximum=100_000,

@@ -3,10 +3,12 @@
 Listening sockets shared by several processes spread by hash, so that of eight clients most may meet on one of two
 workers; a connection costs a worker one core at most, so it is the count that should be even. Being one, the gate also
 holds the caps: of strangers, altogether and of one address, it cuts the eldest, since whoever means to sign in does so
-at once; of connections altogether it takes no more.
+at once (the address that has most goes first, and who has come as far as asking to sign in counts as just come); of
+connections altogether it takes no more.
 
 Gate and worker speak in packets on a pair of sockets: the gate sends a connection with its number, or `K` and a number
-to cut it; the worker sends `A`, number and person for one that signed in, `C` and number for one that is gone.
+to cut it; the worker sends `R` and zero once it serves, `P` and number for one that asks to sign in, `A`, number and
+person for one that signed in, `C` and number for one that is gone.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from config.logging import get_log
 from config.settings import Settings
 
 NUMBER = struct.Struct(">cQ")
-NEW, CUT, SIGNED_IN, GONE = b"N", b"K", b"A", b"C"
+NEW, CUT, READY, ASKING, SIGNED_IN, GONE = b"N", b"K", b"R", b"P", b"A", b"C"
 MESSAGE_BYTES_MAX: Final = 64
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS: Final = 0.1
@@ -36,6 +38,8 @@ _log = get_log("gate")
 class _Worker:
     line: socket.socket
     numbers: set[int] = field(default_factory=set)
+    #: Whether it serves. One that takes the place of another takes a while to begin.
+    is_ready: bool = False
 
 
 @dataclass
@@ -150,7 +154,7 @@ class Gate:
         self._accept_if_any()
 
     def _hand_over(self, connection: socket.socket, network: bytes) -> bool:
-        for worker in sorted(self._workers, key=lambda each: len(each.numbers)):
+        for worker in sorted(self._workers, key=lambda each: (not each.is_ready, len(each.numbers))):
             self._next += 1
             try:
                 socket.send_fds(worker.line, [NUMBER.pack(NEW, self._next)], [connection.fileno()])
@@ -201,11 +205,16 @@ class Gate:
             self._lose(worker)
             return
         what, number = NUMBER.unpack_from(message)
+        worker.is_ready |= what == READY
         known = self._known.get(number)
         if known is None:
             return
         if what == GONE:
             self._forget(number, known)
+        elif what == ASKING and number in self._strangers.get(known.network, ()):
+            here = self._strangers.pop(known.network)
+            here[number] = here.pop(number)
+            self._strangers[known.network] = here
         elif what == SIGNED_IN and known.person is None:
             self._no_stranger(number, known)
             known.person = message[NUMBER.size :]

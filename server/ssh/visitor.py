@@ -39,6 +39,9 @@ class House(Protocol):
     def arrived(self, visitor: Visitor) -> None:
         """Somebody connected."""
 
+    def asking(self, visitor: Visitor) -> None:
+        """Somebody asks to sign in, for the first time."""
+
     def signed_in(self, visitor: Visitor) -> None:
         """Somebody signed in."""
 
@@ -55,6 +58,7 @@ class Visitor(asyncssh.SSHServer):
         self.principal: Principal | None = None
         self.drive: Drive | None = None
         self._channels: set[Channel] = set()
+        self._has_asked = False
 
     # --- coming and going
 
@@ -78,6 +82,11 @@ class Visitor(asyncssh.SSHServer):
         if self.connection is not None:
             self.connection.disconnect(asyncssh.DISC_BY_APPLICATION, why)
 
+    def has_run_out(self, now: int) -> bool:
+        """Whether the credential that this one signed in with is past its time."""
+        expires = None if self.principal is None else self.principal.scope.expires_at
+        return expires is not None and expires <= now
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way that would be lost."""
@@ -95,6 +104,9 @@ class Visitor(asyncssh.SSHServer):
         assert self.connection is not None
         if self.connection.is_open_to_injection:
             self.cut("This client must be updated: it does not know strict key exchange.")
+        if not self._has_asked:
+            self._has_asked = True
+            self._house.asking(self)
         self.signin.begin(username)
         return True
 

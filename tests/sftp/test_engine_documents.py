@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
 from providers.drive.uploads import Reader
+from providers.errors import PreconditionFailed, TargetExists
+from providers.model import Conditions
 from providers.paths import parse
 from server.sftp.engine import Limits
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
@@ -764,9 +767,30 @@ def test_who_is_let_into_nothing_any_more_reads_no_more(world: World, connect: C
     grants = [g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["viewer"].id]
     assert grants[0].grantee_kind is GranteeKind.PERSON
     keeper.revoke(parse("/Rum"), grants[0].id)
+    client.engine.drive.still_valid()  # as the worker asks too, of all who are signed in
     clock.at = 1.5
     assert code_of(lambda: client.read(reading, 0, 100)) == Code.NO_SUCH_FILE
     assert not client.door.has_ended
+
+
+def test_who_is_let_into_nothing_any_more_writes_no_more(world: World, connect: Connect) -> None:
+    """Nor reads what stood there through a handle for both."""
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    clock = Hands()
+    client = connect("editor", clock=clock)
+    both, new = client.open("/Rum/a.bin", READ | WRITE), client.open("/Rum/new.bin", NEW)
+    client.write(both, 0, b"x")
+    client.write(new, 0, b"x")
+    keeper = world.drive("bo")
+    (grant,) = (g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["editor"].id)
+    keeper.revoke(parse("/Rum"), grant.id)
+    clock.at = 1.5
+    for handle in (both, new):
+        assert code_of(lambda handle=handle: client.write(handle, 1, b"y")) == Code.NO_SUCH_FILE  # type: ignore[misc]
+        assert code_of(lambda handle=handle: client.close(handle)) != Code.OK  # type: ignore[misc]
+    assert code_of(lambda: client.read(both, 100, 100)) != Code.OK
+    assert fetch(keeper, "/Rum/a.bin") == BIG
+    assert "new.bin" not in connect("bo").names("/Rum")
 
 
 def test_still_valid_raises_for_who_is_gone(world: World) -> None:
@@ -918,3 +942,45 @@ def test_blocks_at_hand_are_bounded_over_all_documents(world: World, connect: Co
     assert held < 3 << 20
     for number, handle in enumerate(handles):
         assert client.read(handle, 0, 100) == BIG[number : number + 100]
+
+
+# --- exclusively
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_several_who_create_one_name_exclusively_one_wins(world: World, connect: Connect, seed: int) -> None:
+    """Each begins while nothing stands; they close at once, and one over WebDAV comes between. None is overwritten."""
+    logins = ("anna", "bo", "contributor", "editor")
+    contents = {login: f"of {login} {seed}".encode() * 1000 for login in (*logins, "dav")}
+    clients = {login: connect(login) for login in logins}
+    handles = {login: clients[login].open("/Rum/one.bin", WRITE | CREAT | EXCL) for login in logins}
+    for login in logins:
+        clients[login].write(handles[login], 0, contents[login])
+    barrier, won = threading.Barrier(len(logins) + 1), list[str]()
+
+    def closes(login: str) -> None:
+        barrier.wait()
+        if code_of(lambda: clients[login].close(handles[login])) == Code.OK:
+            won.append(login)
+
+    def puts() -> None:
+        barrier.wait()
+        try:
+            store(world.drive("bo"), "/Rum/one.bin", contents["dav"], conditions=Conditions(if_none_match=("*",)))
+        except (TargetExists, PreconditionFailed):
+            return
+        won.append("dav")
+
+    threads = [threading.Thread(target=closes, args=(login,)) for login in logins] + [threading.Thread(target=puts)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(won) == 1
+    assert fetch(world.drive("anna"), "/Rum/one.bin") == contents[won[0]]
+    assert versions(world, "/Rum/one.bin") == 1
+    # Who lost finds the draft again once the name is free, and nobody else does.
+    world.drive("anna").delete(parse("/Rum/one.bin"))
+    for login in logins:
+        kept = [item.size for item in world.drive(login).drafts(parse("/Rum"))]
+        assert kept == ([] if login in won else [len(contents[login])])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from server.ssh.gate import CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, SIGNED_IN, Gate
+from server.ssh.gate import ASKING, CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, READY, SIGNED_IN, Gate
 from tests.worlds import settings_for
 
 
@@ -114,6 +114,26 @@ def test_few_heavy_clients_are_spread_evenly(house: Callable[..., House]) -> Non
     assert len(workers[0].got) == 3, "who has fewest gets the next"
 
 
+def test_a_worker_that_is_only_beginning_gets_nobody_while_another_serves(house: Callable[..., House]) -> None:
+    """One that was killed is replaced by one that takes seconds to begin: with fewest connections, it got them all."""
+    here = house()
+    serves, begins = here.worker(), here.worker()
+    serves.say(READY, 0)
+    time.sleep(0.2)
+    for _ in range(4):
+        here.knock()
+    for each in (serves, begins):
+        each.listen()
+    assert [len(serves.got), len(begins.got)] == [4, 0]
+    begins.say(READY, 0)
+    time.sleep(0.2)
+    for _ in range(4):
+        here.knock()
+    for each in (serves, begins):
+        each.listen()
+    assert [len(serves.got), len(begins.got)] == [4, 4]
+
+
 def test_the_eldest_stranger_of_an_address_makes_room(house: Callable[..., House]) -> None:
     here = house(strangers_per_address_max=3)
     worker = here.worker()
@@ -132,6 +152,27 @@ def test_the_address_that_has_most_makes_room_for_others(house: Callable[..., Ho
     few = [here.knock(f"127.0.0.{number}") for number in range(20, 26)]
     worker.listen()
     assert len(worker.got) == 10 and all(is_open(each) for each in few)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_who_asks_to_sign_in_outlasts_those_who_only_knock(house: Callable[..., House], asks: bool) -> None:
+    """A crowd of so many addresses that none has more than another: the eldest goes, but for who came further."""
+    here = house(strangers_max=10)
+    worker = here.worker()
+    honest = here.knock("127.0.0.20")
+    worker.listen()
+    (number,) = worker.got
+    for other in range(30, 36):
+        here.knock(f"127.0.0.{other}")
+    worker.listen()
+    if asks:
+        worker.say(ASKING, number)
+        time.sleep(0.2)
+    for other in range(40, 46):
+        here.knock(f"127.0.0.{other}")
+    worker.listen()
+    assert len(worker.cut) == 3
+    assert is_open(honest) is asks
 
 
 def test_whoever_signed_in_is_no_stranger(house: Callable[..., House]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import time
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 from asyncssh.packet import Byte, String, UInt32
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auth.roles import Via
+from auth.roles import Role, Via
 from config.clock import now_us
-from tests.ssh.doors import PASSWORD, Door
+from tests.ssh.doors import PASSWORD, SPACE, Door
 from tests.tools import need
 
+_numbers = itertools.count()
 ALGORITHMS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"]
 
 
@@ -287,3 +289,62 @@ def test_revocation_cuts_within_a_second(door: Door) -> None:
             return time.monotonic() - started
 
     assert asyncio.run(cut()) < 5  # a second, on a machine with nothing else to do
+
+
+async def _refused_within(act: Any, seconds: float) -> float:
+    """Return how long something goes on being done, from now on."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        try:
+            await act()
+        except (asyncssh.Error, OSError):
+            return time.monotonic() - started
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"it is still done after {seconds} s")
+
+
+@pytest.mark.parametrize("what", ["a key", "a device password", "a person", "a right"])
+def test_what_is_open_ends_too_when_something_is_taken_back(door: Door, what: str) -> None:
+    """Documents open for reading and for writing, and new requests: each is refused within a second."""
+    world, login = door.world, f"{what.replace(' ', '-')}-{next(_numbers)}"
+    person = world.person(login, "Kund AB")
+    granted = world.grant(login, SPACE[1:], Role.EDITOR)
+    assert door.server.dav(login).put(f"{SPACE}/{login}.bin", b"x" * 100_000).status == 201
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    identity = door.admit(login, key.public_data)
+    options: dict[str, Any] = {"client_keys": [key]}
+    if what == "a device password":
+        options = {"password": door.password(login)}
+
+    def take_back() -> None:
+        directory = world.installation.directory
+        if what == "a key":
+            directory.revoke_device(identity)
+        elif what == "a device password":
+            directory.revoke_device(world.devices[login])
+        elif what == "a person":
+            directory.end_person(person.id)
+        else:
+            operator = world.installation.operator()
+            world.installation.spaces.revoke(operator, world.spaces[SPACE[1:]].id, granted.id)
+
+    async def play() -> dict[str, float]:
+        async with door.connect(login, **options) as connection, connection.start_sftp_client() as sftp:
+            reads = await sftp.open(f"{SPACE}/{login}.bin", "rb")
+            writes = await sftp.open(f"{SPACE}/{login}.new", "wb")
+            await writes.write(b"half")
+            await reads.read(10, 0)
+            await asyncio.to_thread(take_back)
+            acts = {
+                "read": lambda: reads.read(10, 0),
+                "write": lambda: writes.write(b"more", 4),
+                "list": lambda: sftp.listdir(SPACE),
+                "open": lambda: sftp.open(f"{SPACE}/{login}.bin", "rb"),
+            }
+            taken = await asyncio.gather(*(_refused_within(act, 20) for act in acts.values()))
+            return dict(zip(acts, taken, strict=True))
+
+    taken = asyncio.run(play())
+    print(what, {act: f"{seconds:.2f} s" for act, seconds in taken.items()})
+    assert max(taken.values()) < 5  # a second, on a machine with nothing else to do
+    assert door.server.dav("olle").get(f"{SPACE}/{login}.new").status == 404

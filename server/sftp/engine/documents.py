@@ -202,6 +202,8 @@ class Documents:
         self._busy: set[Document] = set()
         self._warm: OrderedDict[Blocks, None] = OrderedDict()
         self.drop_all = False
+        #: As of which epoch of rights it was last looked what may still be read.
+        self._epoch = -1
 
     @property
     def are_busy(self) -> bool:
@@ -285,9 +287,10 @@ class Documents:
 
     def lost_now(self, drive: Drive) -> list[Document]:
         """Return the documents that may be read no longer. Raises Revoked. Run elsewhere."""
-        before = drive.principal.epoch
         drive.still_valid()
-        if drive.principal.epoch == before:
+        # Compared with what was seen here: others ask the same drive, and it would have nothing new to tell us.
+        epoch, self._epoch = self._epoch, drive.principal.epoch
+        if epoch == self._epoch:
             return []
         return [document for document in list(self._open.values()) if not _still_stands(drive, document)]
 
@@ -355,10 +358,9 @@ def _key(path: Path) -> Key:
 
 
 def _still_stands(drive: Drive, document: Document) -> bool:
-    if document.blocks is None:
-        return True
+    # What is being written may have another name by now, or none yet: what counts is the folder.
     try:
-        drive.stat(document.path)
+        drive.stat(document.path if document.edit is None else document.path.parent)
     except DriveError:
         return False
     return True

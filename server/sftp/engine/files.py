@@ -91,6 +91,8 @@ def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None) -> 
     """Open for reading, or begin a draft, or share the one there is. Run elsewhere."""
     if standing is not None and mode.is_exclusive:
         raise TargetExists
+    if standing is not None and standing.is_lost:
+        raise NotFound
     document = standing or Document(path)
     if mode.edits:
         _begin_edit(drive, document, mode)
@@ -101,6 +103,8 @@ def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None) -> 
             if not mode.creates and draft_at(drive, path) is None:
                 raise
             _begin_edit(drive, document, mode)
+    elif document.edit is None:
+        drive.read(path).close()  # whoever opened it before may not any more
     return document
 
 
@@ -253,6 +257,8 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     if not handle.writable:
         raise WrongHandle
     document = handle.document
+    if document.is_lost:
+        raise NotFound
     step = Step(request, None if handle.appends else offset, length, tail[:length])
     if document.edit is not None:
         engine.documents.gather(document, step)
