@@ -2,7 +2,7 @@
 
 Each case is one client, one way to break, one kind of name and one point, in bytes that left the client, at a running
 server. After each, both protocols are asked, by the one who uploaded and by another; then the upload is taken up again.
-The short form has three points.
+The short form has three points, and one client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PIECE = 64 * 1024
 PIECES = 20
 POINTS = (1, 13, 20) if SHORT else range(PIECES + 1)
 HOWS: tuple[How, ...] = ("ended", "reset", "client killed", "worker killed")
-CLIENTS = ("sftp", "scp", "scp -O")
+CLIENTS = ("sftp",) if SHORT else ("sftp", "scp", "scp -O")
 #: What a client has to say once all is written: the time, the close, the end. No point lies in it.
 LAST_WORDS_BYTES = 900
 CHANCE = random.Random(64)
