@@ -13,7 +13,6 @@ from tests.proofs.twin_sessions import GREETING, REQUEST, EngineSession, Session
 from tests.proofs.twin_worlds import STEP_US, Twin
 from tests.sftp.client import NO_ATTRIBUTES, Client, Refused
 
-RIVAL_STEPS = 3
 _U32, _U64 = struct.Struct(">I"), struct.Struct(">Q")
 
 
@@ -21,6 +20,8 @@ class SftpTwin(Twin):
     """One of the two worlds, its buyer at an engine of SFTP."""
 
     session: Session
+    #: The rival acts around one request in so many.
+    rival_steps = 3
 
     @contextmanager
     def open(self) -> Iterator[SftpTwin]:
@@ -122,8 +123,8 @@ class SftpTwin(Twin):
 
     @contextmanager
     def _half_an_upload(self, at: int) -> Iterator[None]:
-        """Let the rival act around one request in three: there are many."""
-        if self.step % RIVAL_STEPS:
+        """Let the rival act around some requests: there are many."""
+        if self.step % self.rival_steps:
             yield
             return
         with super()._half_an_upload(at):
@@ -132,7 +133,7 @@ class SftpTwin(Twin):
     def busy(self, turn: int) -> None:
         """Let the rival do one thing of many, by turns at either door."""
         self._let_go()
-        turn, is_sftp = divmod(turn // RIVAL_STEPS, 2)
+        turn, is_sftp = divmod(turn // self.rival_steps, 2)
         if not is_sftp:
             super().busy(turn)
             return
