@@ -114,6 +114,16 @@ def test_a_step_on_the_way_and_what_was_set_apart_take_no_room_on_a_page(world: 
         mia.read_version(ROOM.joined("before.txt"), joined)
 
 
+def test_an_empty_step_is_passed_over_wherever_a_page_begins(world: World) -> None:
+    mia = world.drive("mia")
+    for content in (b"1", b"", b"22", b"333"):
+        store(mia, A, content)
+    for limit in (1, 2, 3):
+        assert [(each.number, each.size) for each in paged(mia, A, limit)] == [(4, 3), (3, 2), (1, 1)]
+    with pytest.raises(NotFound):
+        mia.read_version(A, 2)
+
+
 def moment(at: int) -> str:
     """Return the name of a folder of `.history`."""
     whole = datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%dT%H%M%S")
