@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, select
 from config.queries import Query
 from providers import tables
 from providers.catalogue.change import Lineage
+from providers.catalogue.standing import Standing
 
 #: Of how many documents one may go back through another.
 GENERATIONS_MAX = 100
@@ -24,7 +25,7 @@ _BATCH = 500
 _EVERY = (1 << 63) - 1
 
 _L = tables.lineage.c
-_COLUMNS = (_L.node, _L.number, _L.kind, _L.other, _L.other_number, _L.change)
+_COLUMNS = (_L.node, _L.number, _L.kind, _L.other, _L.other_number, _L.space, _L.change)
 _OF = Query(
     select(*_COLUMNS)
     .where(_L.node == bindparam("node"), _L.number.between(bindparam("low"), bindparam("high")))
@@ -58,6 +59,7 @@ class Link(NamedTuple):
     kind: int
     other: bytes
     other_number: int
+    space: bytes
     change: int
 
 
@@ -213,10 +215,13 @@ def own_number(connection: Connection, node: bytes, shown: int) -> tuple[bytes, 
     return parts[-1].node, shown - parts[-1].offset
 
 
-def carried_away(connection: Connection, nodes: Iterable[bytes]) -> dict[bytes, Link]:
-    """Return those of `nodes` whose content went on in another document, with how it did: the newest link of each."""
-    found: dict[bytes, Link] = {}
-    for node in nodes:
-        for link in links_to(connection, node, Lineage.CONTINUED, Lineage.REPLACED):
-            found[node] = link
-    return found
+def carried_away(connection: Connection, held: Standing, version: int) -> Link | None:
+    """Return how the content of what stood there went on in another document, if it did as it left.
+
+    What came back since, and left in another way, is missed. The changes of another space have numbers of their own:
+    there it went as it left if it has got no version since; `version` is its newest.
+    """
+    for link in reversed(links_to(connection, held.node, Lineage.CONTINUED, Lineage.REPLACED)):
+        if link.change == held.to_change if link.space == held.space else link.other_number == version:
+            return link
+    return None

@@ -136,13 +136,13 @@ class _Trash:
         stood = {each.node: ever[each.node] for each in gone}
         numbers = {each.to_change for each in gone} | {held[0].from_change for held in stood.values()}
         made = _made(look.connection, self._place.space.id, (number for number in numbers if number is not None))
-        went = carried_away(look.connection, stood)
         for held in gone:
             chain = self._chain(held)
             if not self._is_here(chain):
                 continue
-            if everything or not self._is_leftover(held, chain[-1], stood[held.node][0], made, went.get(held.node)):
-                yield self._deleted(held, chain, made, went.get(held.node))
+            went = carried_away(look.connection, held, chain[-1].version)
+            if everything or not self._is_leftover(held, chain[-1], stood[held.node][0], made, went):
+                yield self._deleted(held, chain, made, went)
 
     def _deleted(self, held: Standing, chain: tuple[Node, ...], made: dict[int, _Made], link: Link | None) -> Deleted:
         look, node = self._look, chain[-1]

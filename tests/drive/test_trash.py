@@ -110,6 +110,20 @@ def test_leftovers_of_programs_are_told_of_only_when_asked_for(world: World) -> 
     assert [found.name for found in mia.trash(FOLDER, named="Missed")[0]] == ["missed"]
 
 
+def test_what_a_program_left_and_somebody_took_up_again_is_missed_when_it_goes(world: World) -> None:
+    mia, max_, temporary = world.drive("mia"), world.drive("max"), FOLDER.joined("a.tmp")
+    store(mia, DOCUMENT, b"one")
+    left = store(mia, temporary, b"two").id
+    mia.move(DOCUMENT, FOLDER.joined("a.old"), overwrite=False)
+    mia.move(temporary, DOCUMENT, overwrite=False)
+    assert fetch(mia, DOCUMENT) == b"two" and names(mia, FOLDER) == []
+    assert names(mia, FOLDER, everything=True) == ["a.tmp"]
+    max_.undelete(FOLDER, left)
+    store(max_, temporary, b"a document of its own")
+    max_.delete(temporary)
+    assert names(mia, FOLDER) == ["a.tmp"]
+
+
 def test_who_sees_and_empties_what(world: World) -> None:
     mia, max_ = world.drive("mia"), world.drive("max")
     world.grant("kim", "Rum", Role.EDITOR, "/Mapp", history=True)

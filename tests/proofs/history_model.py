@@ -181,9 +181,9 @@ class Space(Rules):
             return is_brief and not node.children
         if node.came_whole:
             return False
-        if not node.versions or node.was_carried or (node.is_backup and len(node.versions) == 1):
+        if not node.versions or node.was_carried or node.carried_over == len(node.versions):
             return True
-        return is_brief
+        return is_brief or (node.is_backup and len(node.versions) == 1)
 
     def restore(self, who: Person, path: Path, index: int, at: int) -> Reasons:
         """Let the version that stands at `index` of a document's history be its newest again."""
@@ -370,7 +370,7 @@ class Space(Rules):
         landed.modified, landed.stamp = None, ("moved", self.serial)
         self._unlock_all(node)
         self._leave(who, node, at)
-        node.was_carried |= fresh
+        node.was_carried = fresh
         if not fresh:
             self.trash.append(node)
 
@@ -419,7 +419,7 @@ class Space(Rules):
         self._take_content(who, landed, node, at)
         landed.properties = node.properties | landed.properties if fresh else landed.properties | node.properties
         landed.modified, landed.stamp = None, ("moved", self.serial)
-        node.was_carried |= fresh
+        node.carried_over = len(node.versions) if fresh else None
 
     def _bring(self, who: Person, node: Node, slot: Slot, at: int) -> None:
         """Let something stand here under a new identity, each document in it with its past or without."""

@@ -89,8 +89,9 @@ class Left(NamedTuple):
 class Document(Node):
     """`shared` is the past it has of another document. `modified`: the time that was asked for, if one was.
 
-    `stamp` tells times of modification apart that nobody asked for. `was_carried` is true of what a name took up,
-    `came_whole` of what came from another space with its past.
+    `stamp` tells times of modification apart that nobody asked for. `was_carried` is true of what a name took up as it
+    left; if the name is in another space, `carried_over` is how many versions it had. `came_whole` is true of what came
+    from another space with its past.
     """
 
     versions: list[Version] = field(default_factory=list)
@@ -100,6 +101,7 @@ class Document(Node):
     stamp: object = None
     is_backup: bool = False
     was_carried: bool = False
+    carried_over: int | None = None
     came_whole: bool = False
 
     @property

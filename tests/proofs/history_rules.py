@@ -185,6 +185,8 @@ class Rules:
     def _place(self, who: Person, slot: Slot, node: Node) -> None:
         node.name, node.parent, node.placed_by = slot.name, slot.folder, who.login
         slot.folder.children[slot.key] = node
+        if isinstance(node, Document):
+            node.was_carried = False
         if node in self.trash:
             self.trash.remove(node)
 
