@@ -32,6 +32,8 @@ from providers.model import ARCHIVED, ConditionList, Conditions, ConditionTerm
 from providers.paths import parse
 from tests.worlds import World, fetch, store
 
+POSTGRESQL_IN_PROOF = True
+
 ROOT, SPACE, DOCUMENT, FOLDER = parse("/"), parse("/Rum"), parse("/Rum/Mapp/a.txt"), parse("/Rum/Mapp")
 
 

@@ -17,6 +17,8 @@ from providers.model import ARCHIVED, FROZEN, Conditions
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
 
+POSTGRESQL_IN_PROOF = True
+
 FOLDER, DOCUMENT, OTHER = parse("/Rum/Mapp"), parse("/Rum/Mapp/a.txt"), parse("/Rum/Mapp/b.txt")
 NEW = FOLDER.joined("ny")
 
