@@ -216,6 +216,16 @@ def test_a_quota_holds_for_copies_from_elsewhere(world: World) -> None:
     assert eva.stat(NEW).size == 200_000
 
 
+def test_a_quota_that_is_used_up_takes_no_copy_either(world: World) -> None:
+    """A copy in the same space shares all it holds, and is a version to be kept."""
+    eva = world.drive("eva")
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 1)
+    with pytest.raises(QuotaExceeded):
+        eva.copy(DOCUMENT, NEW, overwrite=False)
+    with pytest.raises(NotFound):
+        eva.stat(NEW)
+
+
 def test_a_folder_goes_neither_into_itself_nor_onto_what_holds_it(world: World) -> None:
     eva = world.drive("eva")
     for goal in (FOLDER, FOLDER.joined("x"), parse("/Rum")):
