@@ -7,7 +7,6 @@ opens only as what it was stored as: in its space, under its cid, as its kind.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import threading
@@ -112,22 +111,6 @@ class Compression:
         return Codec.NONE, plain
 
 
-class _Mac:
-    """HMAC-SHA256 (RFC 2104) under one key, whose two blocks are hashed once for all."""
-
-    def __init__(self, key: bytes) -> None:
-        block = key.ljust(hashlib.sha256().block_size, b"\0")
-        self._inner = hashlib.sha256(bytes(each ^ 0x36 for each in block))
-        self._outer = hashlib.sha256(bytes(each ^ 0x5C for each in block))
-
-    def digest(self, message: bytes) -> bytes:
-        """Return the 32 bytes."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()
-
-
 class Sealing:
     """Seals and opens the records of one space. Safe to use from many threads."""
 
@@ -135,7 +118,8 @@ class Sealing:
         self.space = space
         self.keys = keys
         self.seed = keys.cdc_seed
-        self._enc = _Mac(keys.chunk_enc_key)
+        # Keyed once: a copy of it is taken for each record.
+        self._enc = hmac.new(keys.chunk_enc_key, digestmod="sha256")
         # A cid says what kind it is of, so that no document can pose as a manifest.
         self._id_keys = {
             kind: keys.chunk_id_key
@@ -200,7 +184,9 @@ class Sealing:
         return plain
 
     def _cipher(self, cid: bytes) -> AESGCM:
-        return AESGCM(self._enc.digest(cid))
+        mac = self._enc.copy()
+        mac.update(cid)
+        return AESGCM(mac.digest())
 
     @staticmethod
     def _checked(record: memoryview, kind: Kind, cid: bytes) -> Head:
