@@ -6,7 +6,7 @@ taken into account where versions are shown and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -117,7 +117,7 @@ def shares_of(connection: Connection, node: bytes) -> Link | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """Own versions of one document within the past of another: up to `last`, shown `offset` higher."""
 
     node: bytes
@@ -130,7 +130,7 @@ class Past:
 
     def __init__(self, connection: Connection, node: bytes) -> None:
         self._connection = connection
-        self._parts = _parts(connection, node)
+        self._parts = parts_of(connection, node)
 
     def page(self, count: int, before: int | None = None) -> Page:
         """Return the newest `count` of the versions shown under lower numbers than `before`."""
@@ -167,33 +167,36 @@ class Past:
             found.update((version, number + part.offset) for version, number in rows if number <= part.last)
         return found
 
-    def _some(self, part: _Part, top: int, count: int) -> tuple[list[Shown], list[Link], int]:
+    def _some(self, part: Part, top: int, count: int) -> tuple[list[Shown], list[Link], int]:
         """Return up to `count` shown versions of a part from `top` down, how they came, and where to go on."""
         rows = [*map(Line._make, _LINES.rows(self._connection, node=part.node, top=top, count=count))]
         if not rows:
             return [], [], 0
         links = links_of(self._connection, part.node, rows[-1].number, rows[0].number + 1)
-        hidden = {link.other_number for link in links if link.kind == Lineage.FILLED}
-        cuts = links_to(self._connection, part.node, Lineage.SPLIT)
-        shown = [
-            Shown(row.number + part.offset, row)
-            for row in rows
-            if row.number not in hidden and not (cuts and _is_cut(row, cuts))
-        ]
+        passed = passing_over(self._connection, part.node, links)
+        shown = [Shown(row.number + part.offset, row) for row in rows if not passed(row.number, row.change)]
         return shown, links, rows[-1].number - 1
 
 
-def _is_cut(row: Line, cuts: Sequence[Link]) -> bool:
-    """Return whether a version went with another document when that was set apart."""
-    return any(row.number >= cut.other_number and row.change < cut.change for cut in cuts)
+def passing_over(connection: Connection, node: bytes, links: Iterable[Link]) -> Callable[[int, int], bool]:
+    """Return what tells whether the history passes over an own version of `node`, by its number and its change: one
+    that was but a step on the way, as `links` of the node say, or went with another document that was set apart.
+    """
+    steps = {link.other_number for link in links if link.kind == Lineage.FILLED}
+    cuts = links_to(connection, node, Lineage.SPLIT)
+
+    def passed(number: int, change: int) -> bool:
+        return number in steps or any(number >= cut.other_number and change < cut.change for cut in cuts)
+
+    return passed
 
 
-def _parts(connection: Connection, node: bytes) -> list[_Part]:
+def parts_of(connection: Connection, node: bytes) -> list[Part]:
     """Return whose versions make up the past of `node`, its own last."""
-    parts: list[_Part] = []
+    parts: list[Part] = []
     last = _EVERY
     for _ in range(GENERATIONS_MAX):
-        parts.append(_Part(node, 0, last))
+        parts.append(Part(node, 0, last))
         shares = shares_of(connection, node)
         if shares is None:
             break
@@ -202,13 +205,13 @@ def _parts(connection: Connection, node: bytes) -> list[_Part]:
     placed, offset = [parts[0]], 0
     for before, part in pairwise(parts):
         offset += before.last
-        placed.append(_Part(part.node, offset, part.last))
+        placed.append(Part(part.node, offset, part.last))
     return placed
 
 
 def own_number(connection: Connection, node: bytes, shown: int) -> tuple[bytes, int]:
     """Return the document and its own number of the version that the history of `node` shows as `shown`."""
-    parts = _parts(connection, node)
+    parts = parts_of(connection, node)
     for part in parts[:-1]:
         if shown <= part.offset + part.last:
             return part.node, shown - part.offset

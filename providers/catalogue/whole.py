@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from providers.catalogue import contents
 from providers.catalogue.change import Lineage
-from providers.catalogue.lineage import GENERATIONS_MAX, links_of, links_to
+from providers.catalogue.lineage import links_of, parts_of, passing_over
 
 #: Ways of coming that a version is shown to have come in, besides being restored or copied.
 _TOLD = (Lineage.CONTINUED, Lineage.REPLACED, Lineage.SPLIT)
@@ -28,18 +28,10 @@ def whole_past(connection: Connection, node: bytes) -> list[list[Held]]:
 
     One after another they bear the numbers by which the history of `node` shows them, without a gap.
     """
-    parts: list[list[Held]] = []
-    last: int | None = None
-    for _ in range(GENERATIONS_MAX):
-        rows, links = contents.versions(connection, node)[:last], links_of(connection, node)
-        hidden = {link.other_number for link in links if link.kind == Lineage.FILLED}
-        for cut in links_to(connection, node, Lineage.SPLIT):
-            after = (row for row in rows if row["number"] >= cut.other_number)
-            hidden.update(row["number"] for row in after if row["change"] < cut.change)
+    found: list[list[Held]] = []
+    for part in parts_of(connection, node):
+        rows, links = contents.versions(connection, part.node)[: part.last], links_of(connection, part.node)
+        passed = passing_over(connection, part.node, links)
         came = {link.number: Lineage(link.kind) for link in links if link.kind in _TOLD}
-        parts.append([Held(row, came.get(row["number"]), row["number"] not in hidden) for row in rows])
-        shares = next((link for link in links if link.kind == Lineage.SHARES), None)
-        if shares is None:
-            break
-        node, last = shares.other, shares.other_number - 1
-    return parts[::-1]
+        found.append([Held(row, came.get(row["number"]), not passed(row["number"], row["change"])) for row in rows])
+    return found
