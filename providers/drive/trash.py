@@ -26,7 +26,7 @@ from providers.drive.session import Session
 from providers.drive.targets import has_inner_rights, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import FolderGone, NameTaken, NotFound, TargetExists
-from providers.model import NO_CONDITIONS, Conditions, Deleted, Item
+from providers.model import NO_CONDITIONS, Conditions, Deleted, Item, SpaceInfo
 from providers.noise import is_noise_name
 from providers.paths import DEPTH_MAX, Path
 
@@ -149,6 +149,9 @@ class _Trash:
         assert held.to_change is not None
         by = made[held.to_change]
         names = [look.resolver.shown_name(each) for each in chain[1:]]
+        over = None
+        if link is not None and link.kind == Lineage.REPLACED:
+            over = _where(look, self._place.space, self._root, link.node)
         return Deleted(
             id=held.node,
             name=names[-1],
@@ -158,17 +161,8 @@ class _Trash:
             version=node.version,
             at=by.at,
             by=author_shown(look, self._place.space, by.principal, by.organisation),
-            replaced=None if link is None or link.kind != Lineage.REPLACED else self._path_of(link.node),
+            replaced=None if over is None else over.path,
         )
-
-    def _path_of(self, node: bytes) -> Path | None:
-        """Return where a node stands, if that is seen."""
-        tree, connection = self._look.storage.tree, self._look.connection
-        found = tree.by_id(connection, node)
-        chain = () if found is None else tree.ancestry(connection, found)
-        if not chain or not self._look.sight.sees(chain, self._look.at):
-            return None
-        return Path((*self._root.segments, *(self._look.resolver.shown_name(each) for each in chain[1:])))
 
     def _chain(self, held: Standing) -> tuple[Node, ...]:
         """Return the nodes from the root down to what stood there, as it was just before it went."""
@@ -238,8 +232,9 @@ def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item
         if found is None:
             raise NotFound
         held, chain = found
-        home = _home(tx, held)
-        tx.allow(Action.RESTORE, home or Place(path, tx.sight.spaces[held.space], chain[:-1], tx.storage.tree, None))
+        info = tx.sight.spaces[held.space]
+        home = _where(tx, info, Path((tx.sight.shown[info.id],)), held.parent)
+        tx.allow(Action.RESTORE, home or Place(path, info, chain[:-1], tx.storage.tree, None))
         goal, standing = _goal(tx, home, chain, held) if to is None else _chosen(tx, to, held)
         (now,) = as_they_went(tx.storage.tree, tx.connection, [held])
         after = reopened(tx, goal, now, standing)
@@ -267,16 +262,15 @@ def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions
     return Place(path, goal.space, (*goal.chain, after), goal.tree, None)
 
 
-def _home(tx: Transaction, held: Standing) -> Place | None:
-    """Return the folder it stood in, where that stands now; None if it is gone, or out of sight."""
-    tree = tx.storage.tree
-    folder = tree.by_id(tx.connection, held.parent)
-    above = () if folder is None else tree.ancestry(tx.connection, folder)
-    if not above or not tx.sight.sees(above, tx.at):
+def _where(look: Look, info: SpaceInfo, root: Path, node: bytes) -> Place | None:
+    """Return where a node stands now, of a space that stands at `root`; None if it is gone, or out of sight."""
+    tree = look.storage.tree
+    found = tree.by_id(look.connection, node)
+    chain = () if found is None else tree.ancestry(look.connection, found)
+    if not chain or not look.sight.sees(chain, look.at):
         return None
-    info = tx.sight.spaces[held.space]
-    shown = (tx.sight.shown[info.id], *(tx.resolver.shown_name(each) for each in above[1:]))
-    return Place(Path(shown), info, above, tree, None)
+    names = (look.resolver.shown_name(each) for each in chain[1:])
+    return Place(Path((*root.segments, *names)), info, chain, tree, None)
 
 
 def _goal(tx: Transaction, home: Place | None, chain: tuple[Node, ...], held: Standing) -> tuple[Place, Node]:
