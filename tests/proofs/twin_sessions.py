@@ -28,6 +28,7 @@ from server.ssh.hostkeys import HostKeys
 from server.ssh.worker import SshWorker
 from tests.same.hands import run_exec
 from tests.sftp.client import Door
+from tests.ssh.doors import exactly
 from tests.worlds import settings_for
 
 _U32 = struct.Struct(">I")
@@ -93,16 +94,8 @@ class SshSession:
     def ask(self, packet: bytes) -> bytes:
         """Ask."""
         self._channel.sendall(_U32.pack(len(packet)) + packet)
-        head = self._exactly(4)
-        return head + self._exactly(_U32.unpack(head)[0])
-
-    def _exactly(self, count: int) -> bytes:
-        held = b""
-        while len(held) < count:
-            piece = self._channel.recv(count - len(held))
-            assert piece, "the session ended"
-            held += piece
-        return held
+        head = exactly(self._channel, 4)
+        return head + exactly(self._channel, _U32.unpack(head)[0])
 
     def run(self, line: str, first: bytes = b"", given: Sequence[bytes] = ()) -> bytes:
         """Run."""

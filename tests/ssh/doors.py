@@ -213,3 +213,13 @@ def serving_sftp(folder: Path, **settings: Any) -> Iterator[Door]:
     finally:
         server.stop()
         world.installation.close()
+
+
+def exactly(channel: Any, count: int) -> bytes:
+    """Read so many bytes of an SSH channel."""
+    held = b""
+    while len(held) < count:
+        piece = channel.recv(count - len(held))
+        assert piece, "the session ended"
+        held += piece
+    return held

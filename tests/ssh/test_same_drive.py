@@ -22,7 +22,7 @@ from tests.same.expected import OTHERWISE, expected_of, kinds_of, lines
 from tests.same.hands import Hands
 from tests.serving import Dav, space_path
 from tests.sftp.client import U32, Client
-from tests.ssh.doors import Door
+from tests.ssh.doors import Door, exactly
 from tests.worlds import store
 
 #: A read is in the log within a second; on a busy machine later.
@@ -52,18 +52,10 @@ class WireClient(Client):
     def collect(self) -> None:
         """Read until all that was asked is answered."""
         while self.awaited:
-            head = self._exactly(4)
-            self.door.out.append(head + self._exactly(U32.unpack(head)[0]))
+            head = exactly(self.channel, 4)
+            self.door.out.append(head + exactly(self.channel, U32.unpack(head)[0]))
             self.awaited -= 1
         self.sort()
-
-    def _exactly(self, count: int) -> bytes:
-        held = b""
-        while len(held) < count:
-            piece = self.channel.recv(count - len(held))
-            assert piece, "the session ended"
-            held += piece
-        return held
 
     def lose(self) -> None:
         """Close the channel without a word, and give the server a moment."""
