@@ -18,7 +18,9 @@ from typing import Any
 from tests.serving import Dav, Served, space_path
 
 _SCRIPT = """
-import json, sys
+import json, signal, sys
+# A shell that runs the tests in its background hands an ignored interrupt down, and Python would leave it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from cheroot import wsgi
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from wsgidav.wsgidav_app import WsgiDAVApp
