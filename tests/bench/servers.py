@@ -18,6 +18,8 @@ from tests.ports import free_port
 HOST = "127.0.0.1"
 WORKERS = 2
 START_SECONDS_MAX = 30.0
+#: How often processes are counted anew if one of them ends meanwhile.
+_TRIES = 100
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MODULES = "mpm_event authz_core auth_basic dav dav_fs dav_lock mime"
 _APACHE = """
@@ -109,11 +111,13 @@ def descendants(pid: int) -> list[int]:
 
 def cpu_seconds(process: int) -> float:
     """Return the processor time that a process and all below it have taken, children that ended included."""
-    total = 0
-    for pid in descendants(process):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += sum(int(fields[index]) for index in (11, 12, 13, 14))
-    return total / _TICKS
+    for _ in range(_TRIES):
+        try:
+            told = [Path(f"/proc/{pid}/stat").read_text() for pid in descendants(process)]
+        except FileNotFoundError:
+            continue  # one has ended as it was looked at: its parent tells of it next time
+        return sum(sum(map(int, text.rpartition(")")[2].split()[11:15])) for text in told) / _TICKS
+    raise RuntimeError(f"the processes below {process} come and go too fast to be counted")
 
 
 def memory_peak_mb(server: Server) -> float:

@@ -28,13 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import asyncssh
 
-from tests.bench.servers import descendants
+from tests.bench.servers import cpu_seconds
 from tests.ports import free_port
 from tests.ssh.doors import serving_sftp
 from tests.tools import find
 
 CIPHER = "aes128-gcm@openssh.com"
-TICKS = os.sysconf("SC_CLK_TCK")
 SMALL_BYTES = 10 << 10
 #: Against sshd: the first bars of the design, get or put, with the faster connection.
 BARS = {
@@ -80,14 +79,6 @@ class Server:
         )
         if ran.returncode:
             raise RuntimeError(f"{self.name}: {ran.stderr[-500:]}")
-
-    def cpu(self) -> float:
-        """Return the processor seconds of its processes, those that have ended included."""
-        total = 0
-        for pid in (self.pid, *descendants(self.pid)):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, fields[11:15]))
-        return total / TICKS
 
 
 @contextmanager
@@ -268,10 +259,11 @@ def _measure(folder: Path, sizes: Sizes, rows: list[str]) -> None:
             for row in rows:
                 for server in running:
                     os.sync()
-                    cpu, began = server.cpu(), time.perf_counter()
+                    cpu, began = cpu_seconds(server.pid), time.perf_counter()
                     ROWS[row](server, sizes, local, number)
                     seconds = time.perf_counter() - began
-                    found.setdefault((row, server.name), []).append((seconds, server.cpu() - cpu))
+                    found.setdefault((row, server.name), []).append((seconds, cpu_seconds(server.pid) - cpu))
+                    print(f"{row}, {server.name}: {seconds:.2f} s", file=sys.stderr, flush=True)
         print(_table(rows, running, found))
         p99 = {server.name: second_user(server, local) for server in running}
         print("| second user's p99, ms | " + " | ".join(f"{p99[server.name]:.1f}" for server in running) + " |")
