@@ -88,6 +88,10 @@ class Hands:
         lists = " ".join(f"<{Dav.href(self.seen_path(who, path))}> (<{token}>)" for path, token in held.items())
         return set(held.values()), {"If": lists} if held else {}
 
+    def _held(self, who: Person) -> set[str]:
+        """Return the tokens of somebody's locks: SFTP submits none, and takes one's own locks for one's own."""
+        return self._tokens(who)[0]
+
     def dav(
         self,
         act: str,
@@ -134,7 +138,7 @@ class Hands:
         client = self.stage.doors.sftp(who.login, self.count % 2)
         outcome = client.outcome(asked, self.seen_path(who, path), *given)
         note(f"{who.login}: sftp {asked} {'/'.join(path)} {str(given)[:60]}: {outcome}")
-        self.settle(act, who, SFTP, outcome, model(set()), client.told)
+        self.settle(act, who, SFTP, outcome, model(self._held(who)), client.told)
 
     def drive(self, act: str, who: Person, ask: Callable[[Drive], object], reasons: Reasons) -> None:
         """Do what no protocol offers through the drive; the model has done it already."""
@@ -254,7 +258,7 @@ class Hands:
             client, asked = self.stage.doors.sftp(who.login, self.count % 2), "posix_rename" if replaces else "rename"
             outcome = client.outcome(asked, source, target)
             note(f"{who.login}: sftp {asked} {'/'.join(source)} {'/'.join(target)}: {outcome}")
-            self.settle(act, who, via, outcome, model(set()), client.told)
+            self.settle(act, who, via, outcome, model(self._held(who)), client.told)
         self._compare_tree(self.annex, theirs(MIRA, ()))
 
     def fetched(self, who: Person, via: str, path: Path) -> bytes | None:

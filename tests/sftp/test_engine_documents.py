@@ -17,7 +17,7 @@ from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
 from providers.drive.uploads import Reader
-from providers.errors import PreconditionFailed, TargetExists
+from providers.errors import Locked, PreconditionFailed, TargetExists
 from providers.model import Conditions
 from providers.paths import parse
 from server.sftp.engine import Limits
@@ -621,6 +621,29 @@ def test_a_name_that_another_has_locked_is_refused_at_the_open(world: World, con
     ):
         assert code_of(act) == Code.FAILURE
     assert client.get("/Rum/a.txt") == b"abc"
+
+
+def test_what_one_has_locked_oneself_over_webdav_one_may_change(world: World, connect: Connect) -> None:
+    """The client that holds the lock, and its token, may be one's own Office beside."""
+    webdav, client = world.drive("anna"), connect()
+    store(webdav, "/Rum/a.txt", b"abc")
+    webdav.lock(parse("/Rum/a.txt"), is_deep=False, is_shared=False, owner="", seconds=600)
+    client.put("/Rum/a.txt", b"over SFTP", NEW)
+    assert fetch(webdav, "/Rum/a.txt") == b"over SFTP"
+    with pytest.raises(Locked):
+        store(webdav, "/Rum/a.txt", b"over WebDAV, without the token")
+    client.path_request(Type.RENAME, "/Rum/a.txt", "/Rum/b.txt")
+    assert client.get("/Rum/b.txt") == b"over SFTP"
+
+
+def test_a_lock_shared_with_another_lets_one_change(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.txt", b"abc")
+    world.drive("bo").lock(parse("/Rum/a.txt"), is_deep=False, is_shared=True, owner="", seconds=600)
+    client = connect()
+    assert code_of(lambda: client.open("/Rum/a.txt", WRITE)) == Code.FAILURE
+    world.drive("anna").lock(parse("/Rum/a.txt"), is_deep=False, is_shared=True, owner="", seconds=600)
+    client.put("/Rum/a.txt", b"hers too", NEW)
+    assert fetch(world.drive("bo"), "/Rum/a.txt") == b"hers too"
 
 
 def test_a_name_that_another_locks_meanwhile_is_refused_at_the_close_and_the_draft_kept(
