@@ -68,6 +68,11 @@ _ERASED = Query(
         ~exists().where(_KEPT.node == _VERSION.c.node, _KEPT.erased_in.is_(None)),
     )
 )
+_BY_OTHERS = Query(
+    select(_VERSION.c.number)
+    .where(_VERSION.c.node == bindparam("node"), _VERSION.c.principal != bindparam("principal"))
+    .limit(1)
+)
 _ALL = Query(select(_VERSION).where(_VERSION.c.node == bindparam("node")).order_by(_VERSION.c.number))
 
 
@@ -171,6 +176,11 @@ def require_whole(keyring: Keyring, space: bytes, found: Iterable[Mapping[str, A
 def erased_among(connection: Connection, nodes: Sequence[bytes]) -> set[bytes]:
     """Return those of some documents that were erased, with every version they had."""
     return {node for (node,) in _ERASED.rows(connection, nodes=list(nodes))}
+
+
+def is_written_by_others(connection: Connection, node: bytes, principal: bytes) -> bool:
+    """Return whether a document has a version of anybody else's."""
+    return _BY_OTHERS.first(connection, node=node, principal=principal) is not None
 
 
 def sha256_of(keyring: Keyring, row: Mapping[Any, Any]) -> bytes:

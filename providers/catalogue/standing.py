@@ -47,6 +47,12 @@ _BETWEEN = Query(
     )
     .order_by(_CLOSED.from_change)
 )
+_CHANGE = tables.change.c
+_CHANGES = Query(
+    select(_CHANGE.number, _CHANGE.at, _CHANGE.principal, _CHANGE.organisation).where(
+        _CHANGE.space == bindparam("space"), _CHANGE.number.in_(bindparam("numbers", expanding=True))
+    )
+)
 
 
 class Standing(NamedTuple):
@@ -73,6 +79,14 @@ class Standing(NamedTuple):
     def held_at(self, number: int) -> bool:
         """Return whether it stood so as of a change."""
         return self.from_change <= number and (self.to_change is None or number < self.to_change)
+
+
+class Made(NamedTuple):
+    """When a change was made, in microseconds, and by whom."""
+
+    at: int
+    principal: bytes
+    organisation: bytes
 
 
 def standings(connection: Connection, nodes: Iterable[bytes]) -> Mapping[bytes, Sequence[Standing]]:
@@ -104,3 +118,8 @@ def standing_at(connection: Connection, node: bytes, number: int) -> Standing | 
 def last_standings(connection: Connection, nodes: Iterable[bytes]) -> dict[bytes, Standing]:
     """Return where each of `nodes` stands, or stood last; what never stood is missing."""
     return {node: held[-1] for node, held in standings(connection, nodes).items() if held}
+
+
+def changes_made(connection: Connection, space: bytes, numbers: Iterable[int]) -> dict[int, Made]:
+    """Return of some changes of a space when and by whom they were made, by number."""
+    return {row[0]: Made(*row[1:]) for row in _CHANGES.rows(connection, space=space, numbers=sorted(set(numbers)))}

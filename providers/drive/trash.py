@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, select, tuple_
+from sqlalchemy import bindparam, select, tuple_
 
 from auth.roles import Action
 from config.ids import NOBODY
@@ -13,13 +12,14 @@ from config.queries import Query
 from providers import tables
 from providers.catalogue import contents, noise
 from providers.catalogue.change import ChangeKind, Lineage
-from providers.catalogue.lineage import Link, carried_away, links_of
+from providers.catalogue.lineage import Link, carried_away
 from providers.catalogue.nodes import Node
 from providers.catalogue.past import PastTree, as_they_went
-from providers.catalogue.standing import Standing, last_standings, standing_at, standings
+from providers.catalogue.standing import Made, Standing, changes_made, last_standings, standing_at, standings
 from providers.drive.comparing import folder_at
 from providers.drive.guards import chain_slots, free_slot, require_unlocked
 from providers.drive.history import author_shown
+from providers.drive.leftovers import is_leftover
 from providers.drive.places import Place
 from providers.drive.rivals import require_walls
 from providers.drive.session import Session
@@ -53,19 +53,6 @@ _OLDER = Query(
         _C.to_change <= bindparam("number"),
     )
 )
-_CHANGES = Query(
-    select(tables.change.c.number, tables.change.c.at, tables.change.c.principal, tables.change.c.organisation).where(
-        tables.change.c.space == bindparam("space"), tables.change.c.number.in_(bindparam("numbers", expanding=True))
-    )
-)
-
-
-class _Made(NamedTuple):
-    """When a change was made, in microseconds, and by whom."""
-
-    at: int
-    principal: bytes
-    organisation: bytes
 
 
 def trash(
@@ -135,16 +122,16 @@ class _Trash:
         gone = [each for each in batch if ever[each.node][-1] == each and each.node not in erased]
         stood = {each.node: ever[each.node] for each in gone}
         numbers = {each.to_change for each in gone} | {held[0].from_change for held in stood.values()}
-        made = _made(look.connection, self._place.space.id, (number for number in numbers if number is not None))
+        made = changes_made(look.connection, self._place.space.id, (number for number in numbers if number is not None))
         for held in gone:
             chain = self._chain(held)
             if not self._is_here(chain):
                 continue
             went = carried_away(look.connection, held, chain[-1].version)
-            if everything or not self._is_leftover(held, chain[-1], stood[held.node][0], made, went):
+            if everything or not is_leftover(look, chain[-1], stood[held.node], made, went):
                 yield self._deleted(held, chain, made, went)
 
-    def _deleted(self, held: Standing, chain: tuple[Node, ...], made: dict[int, _Made], link: Link | None) -> Deleted:
+    def _deleted(self, held: Standing, chain: tuple[Node, ...], made: Mapping[int, Made], link: Link | None) -> Deleted:
         look, node = self._look, chain[-1]
         assert held.to_change is not None
         by = made[held.to_change]
@@ -196,32 +183,6 @@ class _Trash:
             return False
         decision = self._look.sight.decide(Action.LIST, chain, self._look.at)
         return decision.allowed and decision.history
-
-    def _is_leftover(
-        self, held: Standing, node: Node, first: Standing, made: dict[int, _Made], link: Link | None
-    ) -> bool:
-        """Return whether nobody misses it: it has nothing of its own, or was but a step of a program that saved."""
-        if held.is_folder:
-            tree, connection = self._look.storage.tree, self._look.connection
-            return self._is_brief(held, first, made) and not tree.children(connection, node)
-        if not node.version or (link is not None and link.kind == Lineage.CONTINUED):
-            return True
-        kinds = {each.kind for each in links_of(self._look.connection, node.id)}
-        if Lineage.MOVED in kinds:
-            return False  # it came with a past of its own
-        return (Lineage.SHARES in kinds and node.version == 1) or self._is_brief(held, first, made)
-
-    def _is_brief(self, held: Standing, first: Standing, made: dict[int, _Made]) -> bool:
-        """Return whether one principal made it and took it away, all within the window."""
-        assert held.to_change is not None
-        begun, ended = made.get(first.from_change), made[held.to_change]
-        if begun is None or begun.principal != ended.principal:
-            return False
-        return ended.at - begun.at < self._look.storage.identity_window_us
-
-
-def _made(connection: Connection, space: bytes, numbers: Iterable[int]) -> dict[int, _Made]:
-    return {row[0]: _Made(*row[1:]) for row in _CHANGES.rows(connection, space=space, numbers=sorted(numbers))}
 
 
 def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from types import SimpleNamespace
 
 import pytest
 
 from auth.roles import GranteeKind, Role, Via
-from config.clock import SECOND_US
 from providers.catalogue.change import Lineage
 from providers.catalogue.lineage import Past, links_to
 from providers.errors import Locked, NotFound
@@ -38,19 +36,6 @@ def world(data_folder: FilePath, engine: dict[str, str]):
 @pytest.fixture
 def eva(world):
     return world.drive("eva")
-
-
-@pytest.fixture
-def age(world, monkeypatch):
-    """Return what lets the clock go on by seconds."""
-    database, shift = world.installation.database, SimpleNamespace(seconds=0.0)
-    told = database.now_us
-    monkeypatch.setattr(database, "now_us", lambda connection: told(connection) + int(shift.seconds * SECOND_US))
-
-    def later(seconds: float) -> None:
-        shift.seconds += seconds
-
-    return later
 
 
 def move(drive, source, goal, *, overwrite=False):

@@ -146,7 +146,7 @@ class Space(Rules):
         if slot.node is not None or node.parent is not None or "restore" not in RIGHTS[who.role]:
             self._land_copy(who, past, slot, at)
             return reasons
-        self._place(who, slot, node)
+        self._place(who, slot, node, at)
         if node.content != content:
             self._add_version(who, node, content, at)
         node.modified, node.stamp = then.modified, then.stamp
@@ -167,7 +167,7 @@ class Space(Rules):
             reasons.add("exists")
         if not reasons:
             self.serial += 1
-            self._place(who, slot, node)
+            self._place(who, slot, node, at)
         return reasons
 
     def missed(self) -> list[Node]:
@@ -175,7 +175,7 @@ class Space(Rules):
         return [node for node in self.trash if not self._is_leftover(node)]
 
     def _is_leftover(self, node: Node) -> bool:
-        is_brief = node.maker == node.gone_by and node.gone_at - node.born < self.window_us
+        is_brief = self.was_brief(node)
         if not isinstance(node, Document):
             assert isinstance(node, Folder)
             return is_brief and not node.children
@@ -183,7 +183,8 @@ class Space(Rules):
             return False
         if not node.versions or node.was_carried or node.carried_over == len(node.versions):
             return True
-        return is_brief or (node.is_backup and len(node.versions) == 1)
+        is_alone = all(version.author == node.maker for version in node.versions)
+        return (is_brief and is_alone) or (node.is_backup and len(node.versions) == 1)
 
     def restore(self, who: Person, path: Path, index: int, at: int) -> Reasons:
         """Let the version that stands at `index` of a document's history be its newest again."""
@@ -238,7 +239,7 @@ class Space(Rules):
             self._leave(who, node, at)
         self.trash += going
         for each in moving:
-            self._place(who, Slot(each.folder, each.name), each.node)
+            self._place(who, Slot(each.folder, each.name), each.node, at)
         for each in changed:
             assert isinstance(each.node, Document) and each.content is not None
             self._add_version(who, each.node, each.content, at)
@@ -360,7 +361,7 @@ class Space(Rules):
                 self._trash(who, standing, at)
             self._unlock_all(node)
             self._leave(who, node, at)
-            self._place(who, slot, node)
+            self._place(who, slot, node, at)
             return
         assert isinstance(node, Document)
         if standing is None:

@@ -74,6 +74,12 @@ class Node:
     last: Slot | None = None
     gone_by: str = ""
     gone_at: int = 0
+    #: When it last came to stand after it had stood nowhere, through whom, and whether a stay before was no step.
+    came_at: int = 0
+    came_by: str = ""
+    has_lasted: bool = False
+    #: The act by which it left last.
+    left_in: int = -1
 
 
 class Left(NamedTuple):

@@ -169,7 +169,7 @@ class Rules:
             self._leave(who, document, at)
             if stays:
                 self._stay(who, elsewhere, document, at)
-        self._place(who, slot, document)
+        self._place(who, slot, document, at)
         document.properties = steps | document.properties
 
     def _stay(self, who: Person, slot: Slot, document: Document, at: int) -> None:
@@ -182,7 +182,10 @@ class Rules:
 
     # --- acts
 
-    def _place(self, who: Person, slot: Slot, node: Node) -> None:
+    def _place(self, who: Person, slot: Slot, node: Node, at: int) -> None:
+        if node.left_in != self.serial:
+            node.has_lasted = node.left_in >= 0 and not self.was_brief(node)
+            node.came_at, node.came_by = at, who.login
         node.name, node.parent, node.placed_by = slot.name, slot.folder, who.login
         slot.folder.children[slot.key] = node
         if isinstance(node, Document):
@@ -197,16 +200,22 @@ class Rules:
         del folder.children[key]
         folder.left[key] = Left(node, who.login, at, self.serial)
         node.parent, node.last, node.gone_by, node.gone_at = None, Slot(folder, node.name), who.login, at
+        node.left_in = self.serial
+
+    def was_brief(self, node: Node) -> bool:
+        """Return whether one person alone made what is gone, and took it away, and it never stood for the window."""
+        is_alone = node.maker == node.came_by == node.gone_by
+        return is_alone and not node.has_lasted and node.gone_at - node.came_at < self.window_us
 
     def _new_document(self, who: Person, slot: Slot, at: int) -> Document:
         made = Document(slot.name, None, who.login, at, who.login)
         self.documents.append(made)
-        self._place(who, slot, made)
+        self._place(who, slot, made, at)
         return made
 
     def _new_folder(self, who: Person, slot: Slot, at: int) -> Folder:
         made = Folder(slot.name, None, who.login, at, who.login)
-        self._place(who, slot, made)
+        self._place(who, slot, made, at)
         return made
 
     def _add_version(self, who: Person, document: Document, content: bytes, at: int) -> None:

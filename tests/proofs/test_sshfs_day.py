@@ -43,9 +43,6 @@ GROWTH_BYTES_MAX = 96 << 20
 OWN = re.compile(r"(^|/)\.git/(index|config)$")
 #: Names that programs make on their way.
 LITTER = re.compile(r"\.lock$|tmp_|-journal$|\.sw[a-z]$|~$|^4913$|^\.fuse_hidden|^sed......$|^\..*\.......$")
-#: Made anew under one name, and gone, again and again for longer than the window: the rule of names takes that for one
-#: document with a past, which is deleted in the end. To be mended in the rule; docs/SFTP.md tells of it.
-STAYS = ("ledger.db-journal", "main.lock")
 
 Tree = dict[str, tuple[str, int, str, int]]
 
@@ -153,7 +150,7 @@ class Day:
     def litter(self) -> list[str]:
         """Return what of names that programs make on their way lies in the trash."""
         names = self.stage.in_trash().get(self.home, [])
-        return [f"{name} in the trash" for name in names if LITTER.search(name) and name not in STAYS]
+        return [f"{name} in the trash" for name in names if LITTER.search(name)]
 
 
 @pytest.fixture(scope="module")
