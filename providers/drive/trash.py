@@ -224,12 +224,15 @@ def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions
 
 
 def _where(look: Look, info: SpaceInfo, root: Path, node: bytes) -> Place | None:
-    """Return where a node stands now, of a space that stands at `root`; None if it is gone, or out of sight."""
+    """Return where a node stands now; None if it is gone, or out of sight. The space of `info` stands at `root`."""
     tree = look.storage.tree
     found = tree.by_id(look.connection, node)
     chain = () if found is None else tree.ancestry(look.connection, found)
     if not chain or not look.sight.sees(chain, look.at):
         return None
+    if chain[0].id != info.id:
+        info = look.sight.spaces[chain[0].id]
+        root = Path((look.sight.shown[info.id],))
     names = (look.resolver.shown_name(each) for each in chain[1:])
     return Place(Path((*root.segments, *names)), info, chain, tree, None)
 

@@ -172,7 +172,7 @@ def show_trash(desk: Desk, options: argparse.Namespace) -> Answer:
             "version": each.version,
             "at": iso_utc(each.at),
             "by": each.by,
-            "replaced": None if each.replaced is None else str(Path(each.replaced.segments[1:])),
+            "replaced": None if each.replaced is None else _beside(each.path, each.replaced),
         }
         for each in found
     ]
@@ -187,7 +187,12 @@ def _size(found: Deleted) -> str:
 
 def _went(found: Deleted) -> str:
     path = str(Path(found.path.segments[1:]))
-    return path if found.replaced is None else f"{path}, moved over {Path(found.replaced.segments[1:])}"
+    return path if found.replaced is None else f"{path}, moved over {_beside(found.path, found.replaced)}"
+
+
+def _beside(path: Path, other: Path) -> str:
+    """Return another path as it is told beside `path`: within its space, with the name of the space in another one."""
+    return str(Path(other.segments[1:]) if other.segments[0] == path.segments[0] else other)
 
 
 def undelete(desk: Desk, options: argparse.Namespace) -> Answer:

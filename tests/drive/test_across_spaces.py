@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -53,6 +53,18 @@ def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
 
 def written_to(drive: Drive, path: Path, *contents: bytes) -> Any:
     return [store(drive, path, content) for content in contents or CONTENTS][-1]
+
+
+def test_the_trash_tells_over_what_it_was_moved_in_another_space(world: World, age: Callable[[float], None]) -> None:
+    mia = world.drive("mia")
+    written_to(mia, FIRST)
+    written_to(mia, MOVED)
+    age(60)
+    mia.move(FIRST, MOVED, overwrite=True)
+    (gone,), _ = mia.trash(ROOM, everything=True)
+    assert (gone.path, gone.replaced) == (FIRST, MOVED)
+    (unseen,), _ = world.drive("kim").trash(parse("/Rum"), everything=True)
+    assert (unseen.path.name, unseen.replaced) == (FIRST.name, None)
 
 
 def readable(drive: Drive, path: Path, number: int) -> bytes:
