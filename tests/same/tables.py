@@ -1,4 +1,4 @@
-"""The two tables of docs/PROTOCOLS.md, as tests read them."""
+"""The tables of docs/PROTOCOLS.md, as tests read them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _rows(title: str) -> Iterator[tuple[str, str, str]]:
     section = PAGE.read_text("utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| ") and cells[0] not in ("Operation", "Refusal"):
+        if line.startswith("| ") and cells[0] not in ("Operation", "Refusal", "Obstacle"):
             one, two, three = cells
             yield one, two, three
 
@@ -59,6 +59,15 @@ def refusals() -> dict[str, Words]:
         status, *special = webdav.split("; ")
         by_method = {words.split()[0]: words.split()[1] for words in special if words.split()[0].isupper()}
         found[name] = Words(status, by_method, sftp.split(",")[0])
+    return found
+
+
+def obstacles() -> dict[str, tuple[set[str], list[str]]]:
+    """Return, by the refusal, which operations an obstacle stops, and the kinds of the events that tell of it."""
+    found = {}
+    for told, stopped, log in _rows("What stands in the way"):
+        (name,) = re.findall(r"`(\w+)`", told)
+        found[name] = set(stopped.split(", ")), re.findall(r"`(\w+)`", log)
     return found
 
 

@@ -122,7 +122,7 @@ def _edit_new(client: Client, subject: Subject) -> None:
     client.close(handle)
 
 
-def _cut_off(hands: Hands, subject: Subject) -> Told | None:
+def cut_off(hands: Hands, subject: Subject) -> Told | None:
     """Upload something and lose the connection; return why that was not to be."""
     client = hands.sftp()
 
@@ -137,7 +137,7 @@ def _cut_off(hands: Hands, subject: Subject) -> Told | None:
 
 
 def _drafts(hands: Hands, subject: Subject) -> Told:
-    is_there = hands.may_add and _cut_off(hands, subject) is None
+    is_there = hands.may_add and cut_off(hands, subject) is None
 
     def act() -> None:
         assert ("Halv.txt" in hands.sftp().names(_folder(subject))) is is_there
@@ -146,7 +146,7 @@ def _drafts(hands: Hands, subject: Subject) -> Told:
 
 
 def _drop_draft(hands: Hands, subject: Subject) -> Told:
-    refused = _cut_off(hands, subject)
+    refused = cut_off(hands, subject)
     if refused is not None:
         return refused
     path = f"{subject.folder}/Halv.txt"
