@@ -37,6 +37,8 @@ T = TypeVar("T")
 SPACE, CUSTOMER, LOGIN = "Archive of works", "Kund AB", "anna"
 DAY_US = 24 * 3600 * SECOND_US
 CONTENT_BYTES = 10 << 10
+#: Whoever measures saves more than the brake takes for a person's. It goes on counting, and never pauses.
+SETTINGS = {"brake.documents_min": 1_000_000}
 _CONTENTS = 16
 #: How many saves share a transaction.
 _TOGETHER = 2000

@@ -137,7 +137,9 @@ def probed(worlds: Mapping[str, World], sizes: Sizes) -> Measured:
 def probe(world: World, work: str, times: int, seed: int, *more: str) -> list[tuple[float, float]]:
     """Run one probe; return what it says of opening the installation, and then of each act."""
     command = [sys.executable, "-P", str(PROBE), str(world.installation.folder), work, str(times), str(seed), *more]
-    done = subprocess.run(command, capture_output=True, check=True, cwd="/")
+    done = subprocess.run(command, capture_output=True, cwd="/", text=True)
+    if done.returncode:
+        raise RuntimeError(f"{work}: {done.stderr[-2000:]}")
     return [tuple(each) for each in json.loads(done.stdout)]
 
 
@@ -161,7 +163,8 @@ def _webdav(method: str) -> Asked:
         client = server.dav(bulk.LOGIN)
         for folder, document in scale_probe.places(shape, times, seed):
             if method == "PROPFIND":
-                assert client.propfind("/" + "/".join(folder.segments) + "/", depth="1").status == 207
+                reply = client.propfind("/" + "/".join(folder.segments) + "/", depth="1")
+                assert reply.status == 207, reply
             elif method == "GET":
                 wanted = f"bytes=0-{scale_probe.HEAD_BYTES - 1}"
                 assert client.get("/" + "/".join(document.segments), Range=wanted).status in (200, 206)
@@ -205,12 +208,14 @@ REQUESTS: dict[str, Asked] = {
 }
 
 
+SERVED: dict[str, Any] = {"http.workers": 1, "sftp.enabled": True, "sftp.workers": 1}
+
+
 def served(worlds: Mapping[str, World], sizes: Sizes) -> Measured:
     """Measure a server's time for each request, as the mean of a round's: `later` alone."""
     found: Measured = {name: {world: Measure() for world in worlds} for name in REQUESTS}
     running = {
-        name: start(world.installation.folder, world, **{"http.workers": 1, "sftp.enabled": True, "sftp.workers": 1})
-        for name, world in worlds.items()
+        name: start(world.installation.folder, world, **bulk.SETTINGS, **SERVED) for name, world in worlds.items()
     }
     try:
         for number in range(sizes.rounds):

@@ -105,7 +105,7 @@ def main() -> None:
     began, before = time.perf_counter(), second()
     if counts:
         _count(asked)
-    installation = Installation.open(folder, settings_for(folder))
+    installation = Installation.open(folder, settings_for(folder, **bulk.SETTINGS))
     principal = installation.authenticator.basic(bulk.LOGIN, facts["password"], via=Via.WEBDAV, address=ADDRESS)
     drive = installation.drive(principal)
     taken = [(time.perf_counter() - began, second() - before)]
