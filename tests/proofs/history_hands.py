@@ -207,7 +207,7 @@ class Hands:
         at = self.clock.us
 
         def model(tokens: set[str]) -> Reasons:
-            return self.space.put(who, path, content, tokens, at)
+            return self.space.put(who, path, content, tokens, at, tells_time=via == SFTP)
 
         if via == DAV:
             self.dav(act, who, "PUT", path, model, content)

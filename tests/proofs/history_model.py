@@ -14,13 +14,19 @@ from tests.proofs.history_rules import Rules
 class Space(Rules):
     """One space, and all that may be done to it."""
 
-    def put(self, who: Person, path: Path, content: bytes, tokens: set[str], at: int) -> Reasons:
-        """Store a document, whole."""
+    def put(
+        self, who: Person, path: Path, content: bytes, tokens: set[str], at: int, *, tells_time: bool = False
+    ) -> Reasons:
+        """Store a document, whole. `tells_time`: who writes was told the time of the last byte, and that is the
+        document's from then on, though the bytes be the same as before.
+        """
         slot, reasons = self._goal(who, path)
         if slot is not None:
             reasons = self._filling(who, slot, tokens, at)
         if slot is not None and not reasons:
-            self._fill(who, slot, content, at)
+            document = self._fill(who, slot, content, at)
+            if tells_time and content and document.modified is not None:
+                document.modified, document.stamp = None, ("written", self.serial)
         return reasons
 
     def edit(self, who: Person, path: Path, content: bytes, tokens: set[str], at: int) -> Reasons:
