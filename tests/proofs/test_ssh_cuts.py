@@ -2,7 +2,7 @@
 
 Each case is one client, one way to break, one kind of name and one point, in bytes that left the client, at a running
 server. After each, both protocols are asked, by the one who uploaded and by another; then the upload is taken up again.
-The short form has three points, and one client.
+The short form has three points for OpenSSH's sftp, and one for rclone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import os
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,9 @@ PIECES = 20
 POINTS = (1, 13, 20) if SHORT else range(PIECES + 1)
 HOWS: tuple[How, ...] = ("ended", "reset", "client killed", "worker killed")
 CLIENTS = ("sftp",) if SHORT else ("sftp", "scp", "scp -O")
+#: How rclone is broken where it is not killed; and where: not before it has begun, nor once it compares checksums.
+RCLONE_HOWS: tuple[How, ...] = ("reset",) if SHORT else ("ended", "reset", "worker killed")
+RCLONE_POINTS = (13,) if SHORT else range(1, PIECES)
 #: What a client has to say once all is written: the time, the close, the end. No point lies in it.
 LAST_WORDS_BYTES = 900
 CHANCE = random.Random(64)
@@ -66,10 +69,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield Stage(door, proxy, through, *looks, local, empty)
 
 
-def begin(stage: Stage, client: str, local: Path, path: str) -> subprocess.Popen[str]:
+def rclone(through: Door, local: Path, path: str, *more: str) -> list[object]:
+    """Return the command of rclone for an upload."""
+    (through.folder / "rclone.conf").touch()
+    told = ["--config", through.folder / "rclone.conf", "--sftp-host", through.host, "--sftp-port", through.port]
+    told += ["--sftp-user", "olle", "--sftp-key-file", through.own_key("olle"), "--retries-sleep", "1s"]
+    told += ["--sftp-known-hosts-file", through.known_hosts(), *more]
+    return [need("rclone"), *told, "copyto", local, f":sftp:{path}"]
+
+
+def begin(stage: Stage, client: str, local: Path, path: str, *more: str) -> subprocess.Popen[str]:
     """Begin an upload through the proxy."""
     through = stage.through
-    if client == "sftp":
+    if client == "rclone":
+        command, given = rclone(through, local, path, *more), ""
+    elif client == "sftp":
         command = [need("sftp"), *through.options("olle"), "-b", "-", f"olle@{through.host}"]
         given = f'put {local} "{path}"\n'
     else:
@@ -96,7 +110,7 @@ def ended(running: subprocess.Popen[str]) -> int:
 def lengths(stage: Stage) -> dict[str, tuple[int, int]]:
     """How many bytes each client sends for nothing, and for the whole."""
     found = {}
-    for client in CLIENTS:
+    for client in (*CLIENTS, "rclone"):
         counts = []
         for local in (stage.empty, stage.local):
             assert ended(begin(stage, client, local, f"/Sandbox/length-{next(_numbers)}")) == 0
@@ -206,8 +220,7 @@ def test_broken_at_every_64_kib(
 ) -> None:
     none, whole = lengths[client]
     kept = []
-    points = POINTS if client == "sftp" else POINTS[1::4]
-    for point in points:
+    for point in POINTS:
         case = prepared(stage, CHANCE.randbytes(3 * PIECE) if stands else None)
         planned = stage.proxy.break_next(none - LAST_WORDS_BYTES + (whole - none) * point // PIECES, how)
         broken(stage, client, case, planned)
@@ -225,7 +238,7 @@ def test_broken_at_every_64_kib(
         assert stage.olle.get(case.path).body == NEW
         assert versions(stage, case.path) == ([len(case.old)] if case.old else []) + [len(NEW)]
     drafts = f"; {sum(map(bool, kept))} drafts, {min(kept[1:], default=0):.0%} kept at least" if not stands else ""
-    print(f"\n{client}, {how}, {'over a document' if stands else 'a new name'}: {len(points)} points{drafts}")
+    print(f"\n{client}, {how}, {'over a document' if stands else 'a new name'}: {len(POINTS)} points{drafts}")
 
 
 def test_nothing_is_left_of_all_that_was_broken(stage: Stage) -> None:
@@ -262,27 +275,83 @@ def test_winscp_takes_up_its_part_file(stage: Stage, lengths: dict[str, tuple[in
     assert versions(stage, case.path) == [PIECE, len(NEW)]
 
 
-@pytest.mark.parametrize("client", ["rclone", "lftp"])
-def test_clients_that_try_again_by_themselves(stage: Stage, client: str) -> None:
-    """rclone begins anew, lftp goes on where it stopped: the network breaks once under each, and nobody notices."""
+def test_lftp_goes_on_by_itself(stage: Stage) -> None:
+    """The network breaks once under it, and it takes up its upload where that stopped: nobody notices."""
     case = prepared(stage, None)
     stage.proxy.break_next(9 * PIECE, "reset")
     through = stage.through
-    if client == "rclone":
-        (through.folder / "rclone.conf").touch()
-        told = ["--config", through.folder / "rclone.conf", "--sftp-host", through.host, "--sftp-port", through.port]
-        told += ["--sftp-user", "olle", "--sftp-key-file", through.own_key("olle")]
-        told += ["--sftp-known-hosts-file", through.known_hosts(), "--retries-sleep", "1s", "--retries", "5"]
-        ran = through.run(need("rclone"), *told, "copyto", stage.local, f":sftp:{case.path}")
-    else:
-        ssh = " ".join(map(str, (need("ssh"), "-a", "-x", *through.options("olle", port="-p"))))
-        script = f'set sftp:connect-program "{ssh}"; set net:max-retries 5; set net:reconnect-interval-base 1; '
-        script += f'open -u olle, sftp://{through.host}:{through.port}; put -c {stage.local} -o "{case.path}"'
-        ran = through.run(need("lftp"), "-c", script)
+    ssh = " ".join(map(str, (need("ssh"), "-a", "-x", *through.options("olle", port="-p"))))
+    script = f'set sftp:connect-program "{ssh}"; set net:max-retries 5; set net:reconnect-interval-base 1; '
+    script += f'open -u olle, sftp://{through.host}:{through.port}; put -c {stage.local} -o "{case.path}"'
+    ran = through.run(need("lftp"), "-c", script)
     assert ran.returncode == 0, ran.stderr
     assert stage.proxy.broken.is_set()
     assert shown_to_others(stage, case) == NEW
     assert versions(stage, case.path) == [len(NEW)]
+
+
+# --- rclone 1.60 writes to the name itself, resumes nothing, and knows no `--partial`: what it could not write whole it
+# removes, if it can, and begins anew, three times if need be
+
+
+def document(stage: Stage, case: Case) -> bytes:
+    return stage.door.world.drive("anna").stat(parse(f"/Kund AB – {case.path[1:]}")).id
+
+
+def rclone_cases(
+    stage: Stage, lengths: dict[str, tuple[int, int]], how: How, stands: bool, points: Sequence[int], *more: str
+) -> Iterator[tuple[Case, int]]:
+    """Break rclone at each point; yield what it was about, and what it said in the end.
+
+    After each, rclone or its next run must have put the whole, as the one next version of the same document.
+    """
+    none, whole = lengths["rclone"]
+    for point in points:
+        case = prepared(stage, CHANCE.randbytes(3 * PIECE) if stands else None)
+        known = document(stage, case) if stands else None
+        planned = stage.proxy.break_next(none - LAST_WORDS_BYTES + (whole - none) * point // PIECES, how)
+        running = planned.client = begin(stage, "rclone", stage.local, case.path, *more)
+        assert stage.proxy.broken.wait(60), f"rclone did not send {planned.at} bytes"
+        said = ended(running)
+        yield case, said
+        if said != 0:
+            assert ended(begin(stage, "rclone", stage.local, case.path)) == 0
+        assert shown_to_others(stage, case) == NEW
+        assert versions(stage, case.path) == ([len(case.old)] if case.old else []) + [len(NEW)]
+        assert known in (None, document(stage, case))
+        assert not stage.door.world.drive("olle").drafts(parse(case.folder))
+    print(f"\nrclone {' '.join(more)}, {how}, {'over a document' if stands else 'a new name'}: {len(points)} points")
+
+
+@pytest.mark.parametrize("stands", [False, True], ids=["a new name", "over a document"])
+def test_rclone_that_is_killed(stage: Stage, lengths: dict[str, tuple[int, int]], stands: bool) -> None:
+    """Nothing partial is seen, the old version is current; its next run puts the whole."""
+    for case, _ in rclone_cases(stage, lengths, "client killed", stands, RCLONE_POINTS):
+        assert shown_to_others(stage, case) == case.old
+
+
+@pytest.mark.parametrize("stands", [False, True], ids=["a new name", "over a document"])
+@pytest.mark.parametrize("how", RCLONE_HOWS)
+def test_rclone_begins_anew_by_itself(
+    stage: Stage, lengths: dict[str, tuple[int, int]], how: How, stands: bool
+) -> None:
+    """Nobody notices, not even in the history, although it deletes the document in between."""
+    for _, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS):
+        assert said == 0
+
+
+@pytest.mark.parametrize("stands", [False, True], ids=["a new name", "over a document"])
+@pytest.mark.parametrize("how", RCLONE_HOWS)
+def test_rclone_that_gives_up(stage: Stage, lengths: dict[str, tuple[int, int]], how: How, stands: bool) -> None:
+    """What it leaves is nothing: the document that stood there it has deleted itself, and its history goes on with what
+    it puts next.
+    """
+    for case, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS[::6], "--retries", "1"):
+        assert said != 0
+        assert shown_to_others(stage, case) is None
+
+
+# --- long, and many at once
 
 
 def test_a_worker_killed_late_in_a_long_upload_loses_the_end_of_it(stage: Stage) -> None:
