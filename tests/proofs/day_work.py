@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -17,6 +18,8 @@ from tests.tools import need
 SECONDS_MAX = 600
 #: When everything was made that somebody brings along.
 LONG_AGO = 1_500_000_000
+#: How many programs write to the database, one after the other.
+LEDGERS = 6
 _LEDGER = """
 import sqlite3, sys
 ledger = sqlite3.connect(sys.argv[1])
@@ -65,6 +68,14 @@ class Worker:
     brought: Path
     home: Path
     tenth: int
+    index: bytes = b""
+    indexes_seen: int = 0
+
+    def look_at_index(self) -> None:
+        """Count one more index of the repository if it is not the one that was there."""
+        file = self.place / "repository" / ".git" / "index"
+        if file.exists() and (found := file.read_bytes()) != self.index:
+            self.index, self.indexes_seen = found, self.indexes_seen + 1
 
     def part(self, whole: int) -> int:
         """Return how often something is done that a whole day would have so often."""
@@ -125,8 +136,18 @@ def bring(folder: Path) -> None:
 
 def git(worker: Worker, *words: str, where: str = "repository", at: int = 0) -> str:
     """Run git as of a fixed time."""
-    dates = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{LONG_AGO + at} +0000")
-    return worker.run(need("git"), "-c", "pack.threads=1", "-c", "gc.auto=0", *words, where=where, **dates)
+    told = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{LONG_AGO + at} +0000")
+    told["GIT_TRACE2_EVENT"] = str(worker.home / "git-trace")
+    said = worker.run(need("git"), "-c", "pack.threads=1", "-c", "gc.auto=0", *words, where=where, **told)
+    worker.look_at_index()
+    return said
+
+
+def indexes(worker: Worker) -> range:
+    """Return how many indexes the repository may have had: as often as it was seen to differ, or as git wrote one."""
+    said = [json.loads(line) for line in (worker.home / "git-trace").read_text().splitlines()]
+    written = sum(each["event"] == "region_enter" and each.get("label") == "do_write_index" for each in said)
+    return range(worker.indexes_seen, written + 1)
 
 
 def commits(worker: Worker) -> str:
@@ -180,7 +201,7 @@ def build(worker: Worker) -> str:
 
 def ledger(worker: Worker) -> str:
     """Commit 1,000 times in SQLite: most of them by one program, the rest by some that open it anew."""
-    for times in (worker.part(900), *[worker.part(20)] * 5):
+    for times in (worker.part(900), *[worker.part(20)] * (LEDGERS - 1)):
         told = worker.run(sys.executable, "-c", _LEDGER, "ledger.db", times)
     return told + worker.run(need("sqlite3"), "ledger.db", "pragma integrity_check; select count(*) from entry")
 

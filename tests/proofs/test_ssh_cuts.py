@@ -38,6 +38,10 @@ RCLONE_HOWS: tuple[How, ...] = ("reset",) if SHORT else ("ended", "reset", "work
 RCLONE_POINTS = (13,) if SHORT else range(1, PIECES)
 #: What a client has to say once all is written: the time, the close, the end. No point lies in it.
 LAST_WORDS_BYTES = 900
+#: What a client writes at once, as `limits@openssh.com` lets it; of a piece that broke off nothing is kept.
+REQUEST_BYTES = 255 * 1024
+#: What there is of other words before a point.
+WORDS_BYTES_MAX = 8192
 CHANCE = random.Random(64)
 NEW = CHANCE.randbytes(PIECES * PIECE)
 _numbers = itertools.count()
@@ -231,12 +235,15 @@ def test_broken_at_every_64_kib(
             draft = draft_of(stage, case) or b""
             assert draft == NEW[: len(draft)]
             kept.append(len(draft) / max(1, point * PIECE))
+            if how == "ended" and client != "scp -O":
+                assert len(draft) >= (point * PIECE - WORDS_BYTES_MAX) // REQUEST_BYTES * REQUEST_BYTES
         word = "reput" if draft else "put"
         taken_up = stage.door.sftp("olle", f'{word} {stage.local} "{case.path}"')
         assert taken_up.returncode == 0, taken_up.stderr
         assert shown_to_others(stage, case) == NEW
         assert stage.olle.get(case.path).body == NEW
         assert versions(stage, case.path) == ([len(case.old)] if case.old else []) + [len(NEW)]
+    assert stands or any(kept) or how == "worker killed" or client == "scp -O"  # which resumes nothing
     drafts = f"; {sum(map(bool, kept))} drafts, {min(kept[1:], default=0):.0%} kept at least" if not stands else ""
     print(f"\n{client}, {how}, {'over a document' if stands else 'a new name'}: {len(POINTS)} points{drafts}")
 
