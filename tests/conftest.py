@@ -18,12 +18,18 @@ import auth.tables  # noqa: F401
 import providers.tables  # noqa: F401  (both register their tables)
 from config.database import Database
 from tests import postgres
+from tests.costs import Costs
 from tests.ports import free_port as _free_port
 from tests.tools import is_ci
 
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if is_ci() else "house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every run say at its end what it cost."""
+    config.pluginmanager.register(Costs())
 
 
 @pytest.fixture
