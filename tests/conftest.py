@@ -1,26 +1,24 @@
 """What every test may ask for: a database of either kind, a data folder, a free port.
 
-Databases are copies of a template made from the tables once a run; tests/config/test_schema.py holds that the
-migrations make the same.
+Databases are copies of what the migrations made once; tests/config/test_schema.py runs the migrations themselves.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-import auth.tables  # noqa: F401
-import providers.tables  # noqa: F401  (both register their tables)
+from config import schema
 from config.database import Database
 from tests import postgres
 from tests.costs import Costs
 from tests.ports import free_port as _free_port
 from tests.tools import is_ci
+from tests.worlds import give_tables
 
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
@@ -55,10 +53,10 @@ def postgresql_server() -> Iterator[postgres.Server]:
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a database that has every table and no row."""
+    """The name of a database that has every table as the migrations make it, and no row."""
     name = postgresql_server.create()
     made = Database(tmp_path_factory.mktemp("template"), postgresql_server.url(name))
-    made.create_all_for_tests()
+    schema.upgrade(made)
     made.dispose()
     return name
 
@@ -72,23 +70,12 @@ def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
     server.drop(name)
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both SQLite files, which have every table and no row."""
-    folder = tmp_path_factory.mktemp("template")
-    made = Database(folder)
-    made.create_all_for_tests()
-    made.dispose()
-    return folder
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Database]:
     """An empty database with every table, once on SQLite (in `data_folder`) and once on PostgreSQL."""
     if request.param == "sqlite":
-        for file in request.getfixturevalue("sqlite_template").glob("*.db"):
-            shutil.copy(file, data_folder)
         made = Database(data_folder)
+        give_tables(made)
         yield made
         made.dispose()
         return
@@ -111,11 +98,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings that choose a database: once SQLite, once a PostgreSQL database of this test's own, without a table."""
+def engine(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Settings that choose a database for a `World`: once SQLite, once a PostgreSQL database of this test's own."""
     if request.param == "sqlite":
-        return {}
-    return {"installation.database_url": request.getfixturevalue("postgresql_url")}
+        yield {}
+        return
+    server: postgres.Server = request.getfixturevalue("postgresql_server")
+    name = server.create(request.getfixturevalue("postgresql_template"))
+    yield {"installation.database_url": server.url(name)}
+    server.drop(name)
 
 
 @pytest.fixture(autouse=True)

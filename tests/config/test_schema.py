@@ -43,10 +43,9 @@ def declared(bare: Database, tmp_path: Path, request: pytest.FixtureRequest) -> 
     url = None
     if bare.dialect == "postgresql":
         server = request.getfixturevalue("postgresql_server")
-        url = server.url(server.create(request.getfixturevalue("postgresql_template")))
+        url = server.url(server.create())
     made = Database(folder, url)
-    if url is None:
-        made.create_all_for_tests()
+    made.create_all_for_tests()
     yield made
     made.dispose()
 
