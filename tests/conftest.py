@@ -80,11 +80,10 @@ def database(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Data
         made.dispose()
         return
     server: postgres.Server = request.getfixturevalue("postgresql_server")
-    name = server.create(request.getfixturevalue("postgresql_template"))
-    made = Database(data_folder, server.url(name))
-    yield made
-    made.dispose()
-    server.drop(name)
+    with server.lent(request.getfixturevalue("postgresql_template")) as name:
+        made = Database(data_folder, server.url(name))
+        yield made
+        made.dispose()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -104,9 +103,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
         yield {}
         return
     server: postgres.Server = request.getfixturevalue("postgresql_server")
-    name = server.create(request.getfixturevalue("postgresql_template"))
-    yield {"installation.database_url": server.url(name)}
-    server.drop(name)
+    with server.lent(request.getfixturevalue("postgresql_template")) as name:
+        yield {"installation.database_url": server.url(name)}
 
 
 @pytest.fixture(autouse=True)

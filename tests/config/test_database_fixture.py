@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from sqlalchemy import inspect, select
+from sqlalchemy import insert, inspect, select
 
 from auth.tables import epoch
 from config.database import Database, durable, transient
+from providers.tables import log
+from tests import postgres
+from tests.postgres import Server
 
 
 def test_a_fresh_database_has_every_table_and_no_row(database: Database) -> None:
@@ -22,3 +27,36 @@ def test_what_one_test_wrote_no_other_sees(database: Database, turn: int) -> Non
         connection.execute(database.insert(epoch).values(one=1, value=turn))
     with database.read() as connection:
         assert connection.execute(select(epoch.c.value)).scalars().all() == [turn]
+
+
+def test_a_database_that_was_emptied_is_as_a_fresh_one(postgresql_server: Server, postgresql_template: str) -> None:
+    """Numbers begin anew too, and foreign keys stand in nobody's way."""
+    with postgresql_server.lent(postgresql_template) as name:
+        assert _wrote(postgresql_server, name) == 1
+    with postgresql_server.lent(postgresql_template) as again:
+        assert again == name
+        assert _wrote(postgresql_server, again) == 1
+
+
+def test_a_database_that_is_still_open_is_not_lent_again(
+    postgresql_server: Server, postgresql_template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "CLOSING_SECONDS_MAX", 0.1)
+    with postgresql_server.lent(postgresql_template) as name:
+        forgotten = Database(Path(), postgresql_server.url(name))
+        with forgotten.read():
+            pass
+    with postgresql_server.lent(postgresql_template) as other:
+        assert other != name
+    forgotten.dispose()
+
+
+def _wrote(server: Server, name: str) -> int:
+    """Write to a database on the server; return the number that a log got there."""
+    database = Database(Path(), server.url(name))
+    with database.write() as connection:
+        connection.execute(database.insert(epoch).values(one=1, value=1))
+        row = {"space": b"", "party": b"", "uid": b"1", "size": 0, "signed_size": 0}
+        number = connection.execute(insert(log).values(**row)).inserted_primary_key
+    database.dispose()
+    return int(number[0]) if number else 0
