@@ -46,6 +46,10 @@ class Node(NamedTuple):
     has_properties: bool
 
 
+#: The first fields of a node tell where it stands, and the next one which it is.
+SLOT = Node._fields.index("id") + 1
+
+
 class Names:
     """Seals and opens names. What was opened is remembered: the same sealed bytes always hold the same name."""
 
@@ -115,6 +119,7 @@ COLUMNS = (
 )
 
 _BY_NODE = Query(select(*COLUMNS).where(_ENTRY.node == bindparam("node")))
+_BY_NODES = Query(select(*COLUMNS).where(_ENTRY.node.in_(bindparam("nodes", expanding=True))))
 _BY_NAME = Query(
     select(*COLUMNS).where(
         _ENTRY.parent == bindparam("parent"),
@@ -162,6 +167,13 @@ class Tree:
         """Return the node if it stands anywhere."""
         row = _BY_NODE.first(connection, node=node)
         return None if row is None else self.names.node(row)
+
+    def as_now(self, connection: Connection, chain: Sequence[Node]) -> tuple[Node, ...] | None:
+        """Return the nodes of a chain as they are now; None unless each stands under the name it stood under."""
+        rows = _BY_NODES.rows(connection, nodes=[node.id for node in chain])
+        standing = {node.id: node for node in map(self.names.node, rows)}
+        found = tuple(standing[node.id] for node in chain if node.id in standing)
+        return found if [node[:SLOT] for node in found] == [node[:SLOT] for node in chain] else None
 
     def named(self, connection: Connection, parent: Node, name: str, own_lane: bytes) -> list[Node]:
         """Return what stands under `name` in `parent`: in the common lane, then in `own_lane` (at most two nodes)."""

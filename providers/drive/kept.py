@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select
 
 from config.clock import now_us
+from config.queries import Query
 from providers import tables
 from providers.catalogue.contents import ChunkIndex, all_known, publish
 from providers.drive.places import Container
@@ -30,7 +31,9 @@ _D = tables.draft.c
 _HERE = select(tables.draft).where(
     _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.expires_at > bindparam("now")
 )
-_NAMED = _HERE.where(_D.folded == bindparam("folded"))
+_NAMED = Query(
+    _HERE.with_only_columns(_D.id, _D.size, _D.modified, _D.sealed_bytes).where(_D.folded == bindparam("folded"))
+)
 _OLDER = select(_D.id).where(
     _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.folded == bindparam("folded")
 )
@@ -62,8 +65,8 @@ class Kept:
 def kept_at(look: Look, slot: Slot) -> Kept | None:
     """Return the principal's own interrupted upload under a name, if there is one."""
     folded = look.storage.names.folded(slot.space, slot.parent, slot.name)
-    row = look.connection.execute(_NAMED, {**_whose(look, slot.parent), "folded": folded}).first()
-    return None if row is None else Kept(row.id, row.size, row.modified, row.sealed_bytes)
+    row = _NAMED.first(look.connection, **_whose(look, slot.parent), folded=folded)
+    return None if row is None else Kept(*row)
 
 
 def kept_below(look: Look, path: Path) -> list[Item]:

@@ -1,8 +1,10 @@
 """What was found at paths, remembered for as long as nothing can have changed it.
 
 Every change of a space raises the number in the row of its head, every change of rights makes new sights, and a sight
-runs out with the first grant that does. So what one sight found at one number is what it would find again. Whoever asks
-has read epoch and number in the snapshot it looks through; a writer, who sees what is not committed, remembers nothing.
+runs out with the first grant that does. So what one sight found at one number is what it would find again. At another
+number it is what it would find if each node on the way there still stands under its name, which one query tells.
+Whoever asks has read epoch and number in the snapshot it looks through; a writer, who sees what is not committed,
+remembers nothing, and what others found counts for it only until it changes something itself.
 Nothing is remembered of what was not found, nor of the past.
 """
 
@@ -10,10 +12,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from providers.drive.places import Place
 from providers.model import Item
+
+if TYPE_CHECKING:
+    from providers.drive.places import Place
 
 #: How many places a process remembers; about 12 MB.
 PLACES_MAX = 8_192
@@ -55,13 +59,16 @@ class Known:
         """Return what the sight last found at a path, as of whichever change."""
         return self._found.get((sight, segments))
 
-    def keep(self, sight: int, number: int, place: Place) -> Found:
-        """Remember what a sight found at a path as of a change of its space."""
+    def drop(self, sight: int, segments: tuple[str, ...]) -> None:
+        """Forget what the sight found at a path: it stands there no longer."""
+        self._found.pop((sight, segments), None)
+
+    def keep(self, sight: int, found: Found) -> None:
+        """Remember what a sight found."""
         if len(self._found) >= PLACES_MAX:
             with self._guard:
                 _forget_oldest(self._found, PLACES_MAX // 8)
-        found = self._found[sight, place.path.segments] = Found(number, place)
-        return found
+        self._found[sight, found.place.path.segments] = found
 
 
 def _forget_oldest(kept: dict[Any, Any], count: int) -> None:

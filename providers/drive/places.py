@@ -6,10 +6,9 @@ Every step stops alike at a name that does not stand and at one that may not be 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -21,14 +20,12 @@ from providers.catalogue import noise
 from providers.catalogue.nodes import Node, Tree
 from providers.catalogue.noise import NoiseFile
 from providers.catalogue.past import PastTree, number_at
+from providers.drive.known import Found, Known
 from providers.drive.sight import Sight
 from providers.errors import NotAFolder, NotFound, ParentMissing
 from providers.model import ARCHIVED, SpaceInfo
 from providers.noise import is_noise_name
 from providers.paths import Path, fold
-
-if TYPE_CHECKING:
-    from providers.drive.known import Found, Known
 
 HISTORY = ".history"
 ARCHIVE = "Archive"
@@ -95,7 +92,8 @@ class Resolver:
         directory: Directory,
         at: int,
         zone: tzinfo,
-        known: Known | None = None,
+        known: Known,
+        held: Mapping[bytes, int] | None = None,
     ) -> None:
         self.connection = connection
         self.sight = sight
@@ -104,22 +102,54 @@ class Resolver:
         self.at = at
         self.zone = zone
         self._known = known
-        self._numbers: dict[bytes, int | None] = {}
+        self._writes = held is not None
+        #: As of which changes spaces are looked at. A writer knows that of the spaces it holds, and asks for no other.
+        self._numbers: dict[bytes, int | None] = dict(held or {})
 
     def known(self, path: Path) -> Found | None:
-        """Return what was found at `path` before, if nothing in its space has changed since."""
-        if self._known is None:
-            return None
+        """Return what was found at `path` before, if it would be found again."""
         found = self._known.found(self.sight.serial, path.segments)
-        return found if found is not None and found.number == self._number(found.place.space.id) else None
+        if found is None:
+            return None
+        number = self._number(found.place.space.id)
+        if number is None:
+            return None
+        if number == found.number:
+            return found
+        place = self._as_now(found.place)
+        if place is None:
+            self._known.drop(self.sight.serial, path.segments)
+            return None
+        return self._found(number, place)
+
+    def _as_now(self, place: Place) -> Place | None:
+        """Return a place as it is after other changes, if it can be told without looking at each name on the way.
+
+        What has its name in the common lane is what is found by that name. In another it may have been hidden since.
+        """
+        if any(node.lane for node in place.chain):
+            return None
+        chain = self.tree.as_now(self.connection, place.chain)
+        return None if chain is None else replace(place, chain=chain)
+
+    def _found(self, number: int, place: Place) -> Found:
+        """Remember a place; but of what is not committed nothing."""
+        found = Found(number, place)
+        if not self._writes:
+            self._known.keep(self.sight.serial, found)
+        return found
 
     def _number(self, space: bytes) -> int | None:
-        """Return the number of the space's newest change in this snapshot."""
+        """Return the number of the space's newest change in this snapshot; None where nothing known counts."""
         try:
             return self._numbers[space]
         except KeyError:
-            number = self._numbers[space] = self.tree.number(self.connection, space)
+            number = self._numbers[space] = None if self._writes else self.tree.number(self.connection, space)
             return number
+
+    def ask_anew(self) -> None:
+        """Rely on nothing that is known from now on: something is about to be changed."""
+        self._numbers.clear()
 
     def find(self, path: Path) -> Place | Container:
         """Return what stands at `path`. Raises NotFound for what is absent or may not be seen, alike."""
@@ -175,7 +205,7 @@ class Resolver:
             if number is None or not self._may_look_back(space):
                 raise NotFound
             return self._walked(PastTree(self.tree.names, number), path, space, names, moment)
-        number = None if self._known is None else self._number(space.id)
+        number = self._number(space.id)
         if number is None:
             return self._walked(self.tree, path, space, names, None)
         return self._remembered(path, space, names, number)
@@ -195,9 +225,7 @@ class Resolver:
             if node is None:
                 raise NotFound
             place = Place(path, space, (*above.chain, node), self.tree, None)
-        assert self._known is not None
-        self._known.keep(self.sight.serial, number, place)
-        return place
+        return self._found(number, place).place
 
     def _walked(
         self, tree: Tree | PastTree, path: Path, space: SpaceInfo, names: tuple[str, ...], moment: int | None

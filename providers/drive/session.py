@@ -52,9 +52,12 @@ class Session:
         work: Callable[[Transaction], T],
         *,
         needs: Iterable[Syncable] = (),
+        space: bytes | None = None,
     ) -> T:
-        """Run `work` in a transaction and return once it is durable. `paths` tell which spaces it may change."""
-        spaces = self._spaces(paths)
+        """Run `work` in a transaction and return once it is durable. `paths` tell which spaces it may change, unless
+        it is known to change one `space` alone.
+        """
+        spaces = self._spaces(paths) if space is None else frozenset((space,))
         order = min(spaces, default=b"")
         begun: list[Transaction] = []
 

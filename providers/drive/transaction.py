@@ -83,14 +83,21 @@ class Look:
 
     writes = False
 
-    def __init__(self, storage: Storage, connection: Connection, principal: Principal) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        connection: Connection,
+        principal: Principal,
+        held: Mapping[bytes, int] | None = None,
+    ) -> None:
         self.storage = storage
         self.connection = connection
         self.principal = storage.authenticator.refresh(principal, connection)
         self.at = storage.database.now_us(connection)
         self.sight = storage.sights.of(connection, self.principal, self.at, writes=self.writes)
-        known = None if self.writes else storage.known
-        self.resolver = Resolver(connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, known)
+        self.resolver = Resolver(
+            connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, storage.known, held
+        )
 
     def find(self, path: Path) -> Place | Container:
         """Return what stands at `path`, noise included; raise NotFound."""
@@ -275,7 +282,8 @@ class Transaction(Look):
             space: Change(storage.database, connection, storage.names, storage.keyring, space)
             for space in sorted(spaces)
         }
-        super().__init__(storage, connection, principal)
+        held = {space: change.number - 1 for space, change in self._changes.items()}
+        super().__init__(storage, connection, principal, held)
         #: What the brake counts of it, once it is committed.
         self.acts: list[Act] = []
 
@@ -286,6 +294,7 @@ class Transaction(Look):
 
     def change(self, space: bytes) -> Change:
         """Return this transaction's change of a space, beginning it (and taking its head) if need be."""
+        self.resolver.ask_anew()
         found = self._changes.get(space)
         if found is None:
             found = self._changes[space] = Change(

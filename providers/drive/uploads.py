@@ -295,6 +295,7 @@ class Arrival:
                     [self._path],
                     lambda tx, plan=plan, extra=record_bytes: self._work(tx, plan, extra),  # type: ignore[misc]
                     needs=needs,
+                    space=self._space,
                 )
             except Replan:
                 continue

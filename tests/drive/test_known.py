@@ -16,7 +16,10 @@ from auth.rights import Principal
 from auth.roles import Role, Via
 from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
+from providers.catalogue.change import ChangeKind
+from providers.catalogue.nodes import Tree
 from providers.drive import Drive, known
+from providers.drive.transaction import Transaction
 from providers.installation import Installation
 from providers.model import ARCHIVED, FROZEN
 from providers.paths import Path, parse
@@ -169,6 +172,7 @@ def test_what_runs_out_is_over_though_nothing_was_written(world: World, what: st
 def test_a_change_that_is_undone_leaves_nothing_behind(world: World, elsewhere: World) -> None:
     """Its number is given again, to another change."""
     drive = world.drive("eva")
+    _seen(drive)
 
     def undone(tx: object) -> None:
         place = tx.place(DOCUMENT)  # type: ignore[attr-defined]
@@ -178,9 +182,53 @@ def test_a_change_that_is_undone_leaves_nothing_behind(world: World, elsewhere: 
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        drive._session.commit([DOCUMENT], undone)
+        drive._session.commit([DOCUMENT], undone, space=world.spaces["Stämma"].id)
     store(elsewhere.drive("olle"), "/Stämma/Mapp/Under/b.txt", b"b")
     assert _shown_by(world) == _seen(drive) == _shown_by(elsewhere)
+
+
+def test_what_another_change_of_an_undone_group_did_is_not_remembered(world: World, elsewhere: World) -> None:
+    drive, moved = world.drive("eva"), parse("/Stämma/Mapp/Under/b.txt")
+    storage, space = world.installation.storage, world.spaces["Stämma"].id
+    with pytest.raises(ZeroDivisionError), storage.database.write() as connection:
+        first = Transaction(storage, connection, world.sign_in("olle"), [space])
+        place = first.place(DOCUMENT)
+        first.change(space).move(place.node, place.chain[-2], b"", moved.name)
+        first.finish(ChangeKind.MOVE, place, "rename")
+        second = Transaction(storage, connection, drive.principal, [space])
+        assert second.item_at(moved).name == moved.name
+        assert _outcome(lambda: second.item_at(DOCUMENT)) == "NotFound"
+        raise ZeroDivisionError
+    store(elsewhere.drive("olle"), "/Stämma/c.txt", b"c")  # its number is that of what was undone
+    assert _outcome(lambda: drive.stat(moved)) == "NotFound"
+    assert drive.stat(DOCUMENT).name == DOCUMENT.name
+
+
+def test_a_name_in_a_lane_is_taken_from_it_by_a_document_for_all(world: World, elsewhere: World) -> None:
+    """What is found in a lane is found there only as long as nothing bears that name outside of lanes."""
+    world.person("ulla", "Kund AB")
+    world.grant("ulla", "Stämma", Role.UPLOADER, "/Mapp")
+    world.person("stina", "Byrån AB")
+    world.grant("stina", "Stämma", Role.EDITOR)
+    bid = parse("/Stämma/Mapp/Bud.txt")
+    store(world.drive("ulla"), bid, b"in a lane")
+    eva = world.drive("eva")
+    assert fetch(eva, bid) == fetch(eva, bid) == b"in a lane"
+    theirs = parse("/Kund AB – Stämma/Mapp/Bud.txt")
+    store(elsewhere.drive("stina"), theirs, b"for all")
+    assert fetch(eva, bid) == b"for all"
+
+
+def test_what_stands_is_found_by_one_query_after_a_change_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = world.drive("eva")
+    assert drive.stat(DOCUMENT) == drive.stat(DOCUMENT)
+    store(drive, "/Stämma/b.txt", b"b")
+    named: list[str] = []
+    monkeypatch.setattr(Tree, "named", lambda *asked: named.append(asked[3]) or [])
+    assert drive.stat(DOCUMENT).name == "a.txt"
+    assert named == []
 
 
 def test_another_person_is_shown_nothing_of_what_was_remembered(world: World) -> None:
