@@ -22,6 +22,7 @@ from providers.drive.uploads import (
     Arrival,
     Reader,
     check_replaceable,
+    finished,
     open_content,
     reader_of,
     standing_content,
@@ -198,7 +199,10 @@ class Edit:
             return None
         if self._is_torn:
             raise UploadIncomplete
-        begun = self._begun
+        begun, plan = self._begun, None
+        if self._writer is not None and self._streamed:
+            self._lead, plan = finished(self._session, self._writer, begun.found, self._streamed)
+            self._writer = None
         sealed = self._sealed()
         arrival = Arrival(
             self._session,
@@ -210,6 +214,7 @@ class Edit:
             begun.found,
             started=begun.at,
             written=written,
+            plan=plan,
         )
         made = arrival.commit()
         self.discard()

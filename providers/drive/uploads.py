@@ -212,13 +212,8 @@ class Upload:
             self.discard()
             raise UploadIncomplete
         assert self._writer is not None
-        # The first plan is made for what stood there when the upload began: mostly it still does.
-        seen, plan, record = self._seen if self._size else replace(self._seen, vacated=None), None, None
-        if seen.vacated is not None or seen.node is None or seen.node.version:
-            plan = planned(self._session, seen, self._size)
-        if plan is not None:
-            record = partial(record_of, self._path.name, plan)
-        sealed = self._writer.finish(record)
+        seen = self._seen if self._size else replace(self._seen, vacated=None)
+        sealed, plan = finished(self._session, self._writer, seen, self._size)
         self._writer = None
         arrival = Arrival(
             self._session,
@@ -438,6 +433,17 @@ def planned(session: Session, found: Target, size: int) -> Plan | None:
     if node is None:
         return Plan(parent, new_id(), 1, new_id())
     return Plan(parent, node.id, node.version + 1, new_id(), backup)
+
+
+def finished(session: Session, writer: ContentWriter, seen: Target, size: int) -> tuple[Sealed, Plan | None]:
+    """End a content of `size` bytes, with the record of the version that it will be, and the plan that was made for.
+
+    That is made for what was `seen` when the writing began: mostly it still stands there.
+    """
+    plan = None
+    if seen.vacated is not None or seen.node is None or seen.node.version:
+        plan = planned(session, seen, size)
+    return writer.finish(None if plan is None else partial(record_of, seen.path.name, plan)), plan
 
 
 def record_of(name: str, plan: Plan, content: bytes, size: int) -> VersionRecord:
