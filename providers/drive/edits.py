@@ -31,7 +31,7 @@ from providers.drive.uploads import (
 from providers.errors import NotFound, QuotaExceeded, TargetExists, UploadIncomplete
 from providers.model import Conditions, Item
 from providers.paths import Path
-from providers.vault.vault import ContentReader, ContentWriter, Draft, Location, Sealed, chunker_of
+from providers.vault.vault import HELD_BYTES, ContentReader, ContentWriter, Draft, Location, Sealed, chunker_of
 
 _COPY_BYTES = 1 << 20
 #: A worker that is killed loses at most so much of an upload under a new name, and what was cut last.
@@ -138,12 +138,16 @@ class Edit:
             self._owes_read = False
         return self._as_draft().read(offset, length) if self.size else b""
 
+    def is_light(self, offset: int, length: int) -> bool:
+        """Whether to write there is but to copy bytes within memory, as long as the document is small."""
+        return self._is_next(offset) and offset + length <= HELD_BYTES
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded."""
         self._require_room(offset + len(data))
         self.is_changed = True
         self._written.add(offset, offset + len(data))
-        if self._draft is None and self._lead is None and offset == self._streamed:
+        if self._is_next(offset):
             self._stream(data)
             return
         self._as_draft().write(offset, data)
@@ -260,6 +264,10 @@ class Edit:
             self._kept = None
 
     # --- within
+
+    def _is_next(self, offset: int) -> bool:
+        """Whether what is written there goes on where the stream ends."""
+        return self._draft is None and self._lead is None and offset == self._streamed
 
     def _stream(self, data: bytes | bytearray | memoryview) -> None:
         if self._writer is None:

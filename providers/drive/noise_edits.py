@@ -75,6 +75,12 @@ class NoiseEdit:
             return self._document.read(offset, length)
         return bytes(self._held[offset : offset + length])
 
+    def is_light(self, offset: int, length: int) -> bool:
+        """Whether to write there is but to copy bytes within memory."""
+        if self._document is not None:
+            return self._document.is_light(offset, length)
+        return offset + length <= NOISE_BYTES_MAX
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Put bytes there; a gap before them reads as zeros."""
         stop = offset + len(data)

@@ -22,9 +22,10 @@ from providers.vault.sealing import Sealing, SpaceKeys
 from providers.vault.shelf import Shelf
 from providers.vault.store import Claim, PackWriter, Store
 from providers.vault.versions import VersionRecord, pack_version
-from providers.vault.writer import Assembly, ChunkRecord, ContentWriter, Known, Sealed
+from providers.vault.writer import HELD_BYTES, Assembly, ChunkRecord, ContentWriter, Known, Sealed
 
 __all__ = [
+    "HELD_BYTES",
     "ChunkRecord",
     "ContentReader",
     "ContentWriter",

@@ -112,6 +112,22 @@ def test_an_upload_in_order_is_gathered_and_never_reads_back(connect: Connect, m
     assert client.get("/Rum/a.bin") == BIG
 
 
+@pytest.mark.parametrize("path", ["/Rum/a.bin", "/Rum/.DS_Store"])
+def test_a_small_document_takes_two_hops_in_all(connect: Connect, path: str) -> None:
+    """One opens it, one makes the version; what is written between stays in memory."""
+    client = connect()
+    client.close(client.open("/Rum/before.bin", NEW))
+    handle = client.open(path, NEW)
+    before = client.door.hops
+    asked = writes(client, handle, pieces_of(BIG[: 48 << 10]))
+    assert set(settle(client, asked)) == {Code.OK}
+    looks_at_rights = 1
+    assert client.door.hops - before <= looks_at_rights
+    client.close(handle)
+    assert client.door.hops - before <= looks_at_rights + 1
+    assert client.get(path) == BIG[: 48 << 10]
+
+
 def test_a_stream_that_goes_back_once_equals_any_other(world: World, connect: Connect) -> None:
     client = connect()
     handle = client.open("/Rum/a.bin", NEW | READ)

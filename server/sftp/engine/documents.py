@@ -296,6 +296,15 @@ class Documents:
 
     # --- gathering
 
+    def write(self, engine: Engine, document: Document, step: Step) -> None:
+        """Do a write at once if it takes no more than memory, as most of a small document do; else gather it."""
+        assert document.edit is not None and step.data is not None
+        if document in self._busy or step.offset is None or not document.edit.is_light(step.offset, step.length):
+            self.gather(document, step)
+            return
+        document.written()
+        _told(engine, document, document.carry_out([step]))
+
     def gather(self, document: Document, step: Step) -> None:
         """Let a read or write wait for the next hop of its document."""
         document.steps.append(step)
@@ -325,11 +334,16 @@ class Documents:
             for step in batch:
                 engine.fail(step.request, error)
             return
-        for answer in carried.answers:
-            engine.send(answer)
-        if carried.error is not None:
-            document.is_broken = True
-            engine.note(carried.error)
+        _told(engine, document, carried)
+
+
+def _told(engine: Engine, document: Document, carried: Carried) -> None:
+    """Tell the client what became of steps."""
+    for answer in carried.answers:
+        engine.send(answer)
+    if carried.error is not None:
+        document.is_broken = True
+        engine.note(carried.error)
 
 
 def data_answer(request: int, pieces: list[memoryview]) -> list[Buffer]:

@@ -261,11 +261,11 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
         raise NotFound
     step = Step(request, None if handle.appends else offset, length, tail[:length])
     if document.edit is not None:
-        engine.documents.gather(document, step)
+        engine.documents.write(engine, document, step)
         return
 
     def then(_: None) -> None:
-        engine.documents.gather(document, step)
+        engine.documents.write(engine, document, step)
 
     engine.hop(request, partial(document.begin_again, engine.drive), then)
 
