@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 SHORT = os.environ.get("MELLANRUM_PROOF") == "short"
 STRANGERS, SESSIONS = (1500, 300) if SHORT else (4000, 1000)
 LISTINGS, LISTINGS_WITHIN = (40, 200) if SHORT else (200, 1000)
-#: The honest user's slowest of a hundred, beyond what the same takes on this machine with nobody at the door.
-LISTING_SECONDS_MAX = 1.0
+#: The honest user's slowest of a hundred: a second, or on a machine that is slow with nobody at the door, thrice that.
+LISTING_SECONDS_MAX, LISTING_TIMES_MAX = 1.0, 3
 SESSION_BYTES_MAX = 320 << 10
 REVOKED_SECONDS_MAX = 3.0  # one, on a machine with nothing else to do
 #: What it takes to keep up the full crowd, of whom each may stay for 20 s.
@@ -154,7 +154,7 @@ def test_a_crowd_keeps_nobody_out_and_costs_little(door: Door, addresses: int) -
             f"p99 {worst_within * 1000:.1f} ms; cut {gone:.2f} s after revocation"
         )
         assert private < SESSION_BYTES_MAX
-        assert worst < LISTING_SECONDS_MAX + max(quiet)
+        assert worst < max(LISTING_SECONDS_MAX, LISTING_TIMES_MAX * max(quiet))
         assert worst_within < LISTING_SECONDS_MAX
         assert gone < REVOKED_SECONDS_MAX
 
