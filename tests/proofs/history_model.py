@@ -185,10 +185,10 @@ class Space(Rules):
         if not isinstance(node, Document):
             assert isinstance(node, Folder)
             return is_brief and not node.children
-        if node.came_whole:
-            return False
         if not node.versions or node.was_carried or node.carried_over == len(node.versions):
             return True
+        if node.came_whole:
+            return False
         is_alone = all(version.author == node.maker for version in node.versions)
         return (is_brief and is_alone) or (node.is_backup and len(node.versions) == 1)
 
