@@ -60,9 +60,14 @@ def properties(look: Look, path: Path) -> dict[str, str]:
     found = look.find(path)
     if isinstance(found, Container):
         return {}
-    if isinstance(found.tree, PastTree):
-        return _dead(_opened_then(look, found.tree.number, [found.node]).get(found.node.id, {}))
-    return _dead(properties_of(look, found.node))
+    return dead_properties(look, found)
+
+
+def dead_properties(look: Look, place: Place) -> dict[str, str]:
+    """Return the dead properties of what stands at a place; of a place of the past, those that it had then."""
+    if isinstance(place.tree, PastTree):
+        return _dead(_opened_then(look, place.tree.number, [place.node]).get(place.node.id, {}))
+    return _dead(properties_of(look, place.node))
 
 
 def properties_below(look: Look, path: Path) -> dict[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from auth.roles import Action
 from config.ids import NOBODY
 from providers.audit.events import Projection
-from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage
+from providers.catalogue.change import Change, ChangeKind, Lineage
 from providers.catalogue.lineage import is_linked
 from providers.catalogue.nodes import Node
 from providers.drive.bringing import ALONG, comes_along, stands
@@ -26,7 +26,7 @@ from providers.drive.guards import (
 )
 from providers.drive.identity import carry_on, fill_up
 from providers.drive.places import Container, Place
-from providers.drive.properties import properties_of
+from providers.drive.properties import dead_properties, properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, has_inner_rights, require_room
@@ -184,7 +184,7 @@ def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready:
     if found.vacated is not None:
         replaced = carry_on(tx, change, found, ready.backup)
     if replaced is not None:
-        return _fill(tx, change, place.node, replaced, ready)
+        return _fill(tx, change, place, replaced, ready)
     return _copy_below(
         tx, change, place, found, _Name(found.parent.node, found.lane, found.path.name), ready, deep=deep
     )
@@ -198,40 +198,39 @@ def _copy_below(
     if (past is not None) != (ready.moves and comes_along(tx, place, found)):
         raise Replan
     if past is not None:
-        return _take_over(tx, change, node, stands(tx, change, node, *name, past), ready)
+        return _take_over(tx, change, place, stands(tx, change, node, *name, past), ready)
     fresh = change.add(*name, is_folder=node.is_folder, node=ready.nodes.get(node.version_id))
     if not node.is_folder:
-        return _fill(tx, change, node, fresh, ready)
-    _copy_properties(tx, change, node, fresh)
+        return _fill(tx, change, place, fresh, ready)
+    _copy_properties(tx, change, place, fresh)
     if deep:
         for below in readable_below(tx, place):
             _copy_below(tx, change, below, found, _Name(fresh, NOBODY, below.path.name), ready, deep=True)
     return fresh
 
 
-def _fill(tx: Transaction, change: Change, source: Node, standing: Node, ready: Prepared) -> Node:
-    """Give a document the content of another, as a version of its own."""
+def _fill(tx: Transaction, change: Change, place: Place, standing: Node, ready: Prepared) -> Node:
+    """Give a document the content of the one at `place`, as a version of its own."""
+    source = place.node
     if (source.version or standing.version) and not ready.is_same:
         new = ready.versions.get(source.version_id)
         if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
-    return _take_over(tx, change, source, standing, ready)
+    return _take_over(tx, change, place, standing, ready)
 
 
-def _take_over(tx: Transaction, change: Change, source: Node, standing: Node, ready: Prepared) -> Node:
-    """Give a document the properties of another, and what moves its time of modification."""
+def _take_over(tx: Transaction, change: Change, place: Place, standing: Node, ready: Prepared) -> Node:
+    """Give a document the properties of the one at `place`, and what moves its time of modification."""
     if ready.moves and ready.is_fresh:
-        return fill_up(tx, change, standing, properties_of(tx, source))
-    _copy_properties(tx, change, source, standing)
-    return _dated(change, standing, source.modified) if ready.moves else standing
+        return fill_up(tx, change, standing, properties_of(tx, place.node))
+    _copy_properties(tx, change, place, standing)
+    return _dated(change, standing, place.node.modified) if ready.moves else standing
 
 
-def _copy_properties(tx: Transaction, change: Change, source: Node, goal: Node) -> None:
-    if source.has_properties:
-        for name, value in properties_of(tx, source).items():
-            if name != MODIFIED:
-                change.set_property(goal, name, value)
+def _copy_properties(tx: Transaction, change: Change, place: Place, goal: Node) -> None:
+    for name, value in dead_properties(tx, place).items():
+        change.set_property(goal, name, value)
 
 
 def _told(

@@ -191,6 +191,26 @@ def test_properties_and_times_are_shown_as_they_were(world: World) -> None:
     assert (mia.stat(then).modified, mia.stat(DOCUMENT).modified) == (moment, moment + 5)
 
 
+@pytest.mark.parametrize("what", ["a document", "the folder it is in"])
+def test_a_copy_out_of_the_past_has_the_properties_of_then(world: World, what: str) -> None:
+    """Whether or not it stands still: a copy was given the properties that the document has today."""
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    mia.change_properties(DOCUMENT, [("{urn:x}a", "then"), ("{urn:x}b", "then")])
+    with world.installation.database.read() as connection:
+        now = world.installation.database.now_us(connection)
+    mia.change_properties(DOCUMENT, [("{urn:x}a", "now"), ("{urn:x}b", None), ("{urn:x}c", "now")])
+    source = parse(f"/.history/{_named(now)}{DOCUMENT}")
+    goal = DOCUMENT.parent.joined("Back")
+    if what == "a document":
+        mia.copy(source, goal, overwrite=False)
+    else:
+        goal = parse("/Kund AB – Rum/Back")
+        mia.copy(source.parent, goal, overwrite=False)
+        goal = goal.joined(DOCUMENT.name)
+    assert mia.properties(goal) == {"{urn:x}a": "then", "{urn:x}b": "then"}
+
+
 def _named(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 10**6, UTC).strftime("%Y-%m-%dT%H%M%S") + f".{at_us % 10**6:06}Z"
 
