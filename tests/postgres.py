@@ -45,6 +45,7 @@ OPTIONS = {
     "max_wal_size": "128MB",
     "log_min_messages": "fatal",
 }
+_TABLES = "SELECT array_agg(tablename ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'"
 _OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 #: Without triggers, so in any order. What the migrations noted stays.
 _EMPTY = """
@@ -92,14 +93,20 @@ class Server:
     def lent(self, template: str) -> Iterator[str]:
         """Give the name of a database with the tables of `template`, always the same one, and no row.
 
-        On leaving it is emptied, to be lent again, unless somebody still has it open, and could write to it later.
+        On leaving it is emptied, to be lent again, unless somebody still has it open, and could write to it later, or
+        made tables of their own in it.
         """
         name, loans = self._spare.pop() if self._spare else (self.create(template), 0)
+        tables = self._tables(name)
         yield name
-        if loans + 1 < LOANS_MAX and self._emptied(name):
+        if loans + 1 < LOANS_MAX and self._tables(name) == tables and self._emptied(name):
             self._spare.append((name, loans + 1))
         else:
             self.drop(name)
+
+    def _tables(self, name: str) -> object:
+        with psycopg.connect(self._conninfo(name), autocommit=True) as connection:
+            return connection.execute(_TABLES).fetchone()
 
     def _emptied(self, name: str) -> bool:
         deadline = time.monotonic() + CLOSING_SECONDS_MAX

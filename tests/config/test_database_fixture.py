@@ -38,6 +38,18 @@ def test_a_database_that_was_emptied_is_as_a_fresh_one(postgresql_server: Server
         assert _wrote(postgresql_server, again) == 1
 
 
+def test_a_database_in_which_a_test_made_a_table_is_not_lent_again(
+    postgresql_server: Server, postgresql_template: str
+) -> None:
+    with postgresql_server.lent(postgresql_template) as name:
+        database = Database(Path(), postgresql_server.url(name))
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE written (id INTEGER)")
+        database.dispose()
+    with postgresql_server.lent(postgresql_template) as other:
+        assert other != name
+
+
 def test_a_database_that_is_still_open_is_not_lent_again(
     postgresql_server: Server, postgresql_template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
