@@ -10,8 +10,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+import traceback
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import NamedTuple
 
 import hypothesis
@@ -110,6 +111,9 @@ def test_all_is_as_a_plain_model_says() -> None:
     began = time.monotonic()
     with ProcessPoolExecutor(PARTS, mp_context=multiprocessing.get_context("spawn")) as pool:
         begun = [pool.submit(play_part, SEQUENCES // PARTS, seed + part * 1_000_000) for part in range(PARTS)]
+        for each in as_completed(begun):
+            if (error := each.exception()) is not None:
+                traceback.print_exception(error)  # at once: the other part may take an hour yet
         parts = [each.result() for each in begun]
     print(told(parts, time.monotonic() - began))
     succeeded = {key[:2] for part in parts for key in part.counted if key[2] == "done"}
