@@ -77,23 +77,19 @@ def test_what_another_wrote_meanwhile_is_missed(world: World, age: Age) -> None:
     assert trash(mia) == [JOURNAL.name]
 
 
-def test_what_another_took_away_once_is_missed(world: World, age: Age) -> None:
-    mia, max_ = world.drive("mia"), world.drive("max")
-    node = store(mia, JOURNAL, b"one").id
-    max_.delete(JOURNAL)
-    mia.undelete(ROOM, node)
-    mia.delete(JOURNAL)
-    assert trash(mia) == [JOURNAL.name]
-
-
-def test_what_another_brought_back_once_is_missed(world: World, age: Age) -> None:
-    mia, max_ = world.drive("mia"), world.drive("max")
-    node = commit(mia, age, b"one")
-    max_.undelete(ROOM, node)
-    max_.delete(JOURNAL)
-    mia.undelete(ROOM, node)
-    mia.delete(JOURNAL)
-    assert trash(mia) == [JOURNAL.name]
+@pytest.mark.parametrize(
+    "stays", [("mia max", "mia mia"), ("mia mia", "max max", "mia mia")], ids=["took away", "brought back"]
+)
+def test_what_another_took_away_or_brought_back_once_is_missed(world: World, stays: tuple[str, ...]) -> None:
+    """Each stay is told by who brought it and who took it away."""
+    node = b""
+    for begins, ends in map(str.split, stays):
+        if node:
+            world.drive(begins).undelete(ROOM, node)
+        else:
+            node = store(world.drive(begins), JOURNAL, b"one").id
+        world.drive(ends).delete(JOURNAL)
+    assert trash(world.drive("mia")) == [JOURNAL.name]
 
 
 def test_a_folder_that_came_and_went_again_and_again_is_a_leftover(world: World, age: Age) -> None:
