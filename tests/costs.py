@@ -19,15 +19,20 @@ FILES_SHOWN = 10
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def spent(stat: str) -> float:
+    """Return the processor seconds that a process's `stat` tells of, those of the children it waited for included."""
+    # after the name, which may have spaces: the state, then numbers; utime, stime, cutime, cstime from the twelfth
+    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / _TICKS
+
+
 def cpu_seconds(pid: int | str = "self") -> float:
     """Return the processor seconds of a process, of the children it waited for, and of all that live below it."""
     try:
-        # after the name, which may have spaces: the state, then numbers; utime, stime, cutime, cstime from the twelfth
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        own = spent(Path(f"/proc/{pid}/stat").read_text())
         children = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:  # it has ended meanwhile: whoever waits for it has its time
         return 0.0
-    return sum(map(int, ticks)) / _TICKS + sum(cpu_seconds(child) for each in children for child in each)
+    return own + sum(cpu_seconds(child) for each in children for child in each)
 
 
 class Costs:

@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from tests.bench.client import Connection, Target, Unexpected, together
+from tests.costs import spent
 from tests.ports import free_port
 
 HOST = "127.0.0.1"
@@ -20,7 +21,6 @@ WORKERS = 2
 START_SECONDS_MAX = 30.0
 #: How often processes are counted anew if one of them ends meanwhile.
 _TRIES = 100
-_TICKS = os.sysconf("SC_CLK_TCK")
 _MODULES = "mpm_event authz_core auth_basic dav dav_fs dav_lock mime"
 _APACHE = """
 ServerRoot "{folder}"
@@ -116,7 +116,7 @@ def cpu_seconds(process: int) -> float:
             told = [Path(f"/proc/{pid}/stat").read_text() for pid in descendants(process)]
         except FileNotFoundError:
             continue  # one has ended as it was looked at: its parent tells of it next time
-        return sum(sum(map(int, text.rpartition(")")[2].split()[11:15])) for text in told) / _TICKS
+        return sum(map(spent, told))
     raise RuntimeError(f"the processes below {process} come and go too fast to be counted")
 
 
