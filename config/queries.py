@@ -6,7 +6,7 @@ find a row by its key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -20,6 +20,8 @@ from config.snapshots import driver_of
 
 #: How many lengths of lists one query is compiled for.
 SHAPES_MAX = 64
+#: How many are asked for at once.
+ASKED_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,18 @@ class Query:
             if convert is not None:
                 found.append((index, convert))
         return tuple(found)
+
+
+def parts_of(values: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield the values in lists of few lengths, each of which costs a query that is compiled once.
+
+    Of the last list, the last value is repeated up to one of four lengths to each doubling: by a quarter at most.
+    """
+    for start in range(0, len(values), ASKED_MAX):
+        part = values[start : start + ASKED_MAX]
+        step = 1 << max(len(part).bit_length() - 3, 0)
+        lacking = -len(part) % step
+        yield [*part, *[part[-1]] * lacking] if lacking else part
 
 
 def parameters_of(statement: ClauseElement) -> list[BindParameter[Any]]:

@@ -9,6 +9,7 @@ import functools
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Any
 from unittest import mock
@@ -16,6 +17,7 @@ from unittest import mock
 from auth.rights import Principal
 from auth.roles import GranteeKind, Role, Via
 from config import schema
+from config.clock import SECOND_US
 from config.database import Database
 from config.schema import upgrade
 from config.settings import Settings, load
@@ -160,6 +162,12 @@ def store(drive: Drive, path: str | Path, content: bytes, **options: Any) -> Any
         return upload.commit()[0]
     finally:
         upload.discard()
+
+
+def moment(at: int) -> str:
+    """Return the name of the folder of `.history` that shows how all stood at a moment (µs)."""
+    whole = datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%dT%H%M%S")
+    return f"{whole}.{at % SECOND_US:06}Z"
 
 
 def fetch(drive: Drive, path: str | Path) -> bytes:

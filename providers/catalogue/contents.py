@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, bindparam, exists, null, select, updat
 from auth.keyring import Keyring
 from config.database import Database
 from config.ids import new_id
-from config.queries import Query
+from config.queries import Query, parts_of
 from config.statements import Statement
 from providers import tables
 from providers.catalogue.change import NewVersion, version_mac
@@ -33,9 +33,6 @@ _LOCATE = Query(
         _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
     )
 )
-
-#: How many chunks are asked for at once.
-_ASKED_MAX = 256
 
 
 def _publishing(insert: Callable[[Table], Any]) -> Any:
@@ -104,18 +101,6 @@ class ChunkIndex:
 
 def _known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> set[bytes]:
     return {cid for part in parts_of(cids) for (cid,) in _KNOWN.rows(connection, space=space, cids=part)}
-
-
-def parts_of(cids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Yield the cids in lists of few lengths, each of which costs a query that is compiled once.
-
-    Of the last list, the last cid is repeated up to one of four lengths to each doubling: by a quarter at most.
-    """
-    for start in range(0, len(cids), _ASKED_MAX):
-        part = cids[start : start + _ASKED_MAX]
-        step = 1 << max(len(part).bit_length() - 3, 0)
-        lacking = -len(part) % step
-        yield [*part, *[part[-1]] * lacking] if lacking else part
 
 
 def publish(connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:

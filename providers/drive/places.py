@@ -316,7 +316,8 @@ class Resolver:
             nodes = [node for node in self.tree.listed(self.connection, place.node) if seen(node)]
         else:
             then = place.tree.children(self.connection, place.node)
-            nodes = [node for node in then if self._seen((*place.chain, node), place.moment)]
+            today = self.tree.ancestries(self.connection, [node.id for node in then])
+            nodes = [node for node in then if self.seen_then((*place.chain, node), today)]
         named = [(self.shown_name(node), node) for node in nodes]
         named.sort(key=lambda pair: fold(pair[0]))
         return named
@@ -338,22 +339,23 @@ class Resolver:
             return self.sight.sees(chain, self.at)
         return self.seen_then(chain)
 
-    def seen_then(self, chain: tuple[Node, ...]) -> bool:
-        """A node of the past is seen by today's rights along the ancestry then, and now where it lives."""
-        root = chain[0]
+    def seen_then(self, chain: Sequence[Node], today: Mapping[bytes, Sequence[Node]] | None = None) -> bool:
+        """A node of the past is seen by today's rights along the ancestry then, and now where it lives.
+
+        `today` is what `Tree.ancestries` told of it and others; asked for if it is not given.
+        """
+        root, node = chain[0], chain[-1]
         if len(chain) == 1:
             return root.id in self.sight.waypoints
         decision = self.sight.decide(Action.LIST, chain, self.at)
-        on_the_way = chain[-1].id in self.sight.waypoints
-        if not on_the_way and not (decision.allowed and decision.history):
+        if node.id not in self.sight.waypoints and not (decision.allowed and decision.history):
             return False
-        now = self.tree.by_id(self.connection, chain[-1].id)
+        if today is None:
+            today = self.tree.ancestries(self.connection, [node.id])
+        now = today.get(node.id)
         if now is None:
-            return True
-        today = self.tree.ancestry(self.connection, now)
-        if not today:
-            return True  # it went to the trash with a folder above it
-        return today[-1].space in self.sight.spaces and self.sight.sees(today, self.at)
+            return True  # it stands no more, or went to the trash with a folder above it
+        return now[-1].space in self.sight.spaces and self.sight.sees(now, self.at)
 
     def _may_look_back(self, space: SpaceInfo) -> bool:
         grants = self.sight.principal.rights.grants.values()

@@ -7,7 +7,7 @@ from sqlalchemy import Boolean, Column, Integer, LargeBinary, MetaData, String, 
 from sqlalchemy.exc import DBAPIError
 
 from config.database import Database
-from config.queries import Query
+from config.queries import SHAPES_MAX, Query, parts_of
 
 _TABLE = Table(
     "queried",
@@ -19,6 +19,9 @@ _TABLE = Table(
 )
 _COLUMNS = _TABLE.c
 ROWS = [(bytes([n]) * 16, n, n % 2 == 0, None if n == 3 else f"word {n}") for n in range(5)]
+
+#: As many as a document's leaf lists chunks at most.
+LONGEST = 1024
 
 
 @pytest.fixture
@@ -86,3 +89,14 @@ def test_an_error_is_the_one_of_sqlalchemy(database: Database) -> None:
     missing = Query(select(Table("nowhere", MetaData(), Column("id", Integer)).c.id))
     with pytest.raises(DBAPIError), database.read() as connection:
         missing.rows(connection)
+
+
+def test_lists_have_few_lengths() -> None:
+    lengths = set()
+    for count in range(LONGEST + 1):
+        values = [at.to_bytes(4, "big") for at in range(count)]
+        parts = list(parts_of(values))
+        assert list(dict.fromkeys(value for part in parts for value in part)) == values
+        assert sum(map(len, parts)) <= 1.25 * count
+        lengths |= {len(part) for part in parts}
+    assert len(lengths) < SHAPES_MAX / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path as FilePath
 
 import pytest
@@ -25,7 +25,7 @@ from providers.errors import (
 )
 from providers.model import Came, Conditions
 from providers.paths import Path, parse
-from tests.worlds import World, fetch, managed_room, store
+from tests.worlds import World, fetch, managed_room, moment, store
 
 POSTGRESQL_IN_PROOF = True
 
@@ -179,16 +179,16 @@ def test_the_operator_restores_and_reads_nothing(world: World) -> None:
 
 
 def test_properties_and_times_are_shown_as_they_were(world: World) -> None:
-    mia, moment = world.drive("mia"), 1_500_000_000_000_000
-    store(mia, DOCUMENT, b"one", modified=moment)
+    mia, set_to = world.drive("mia"), 1_500_000_000_000_000
+    store(mia, DOCUMENT, b"one", modified=set_to)
     mia.change_properties(DOCUMENT, [("{urn:x}a", "then")])
     with world.installation.database.read() as connection:
         now = world.installation.database.now_us(connection)
-    mia.change_properties(DOCUMENT, [("{urn:x}a", "now")], modified=moment + 5)
-    then = parse(f"/.history/{_named(now)}{DOCUMENT}")
+    mia.change_properties(DOCUMENT, [("{urn:x}a", "now")], modified=set_to + 5)
+    then = parse(f"/.history/{moment(now)}{DOCUMENT}")
     assert mia.properties(then) == {"{urn:x}a": "then"}
     assert mia.properties_below(then.parent) == {"a.txt": {"{urn:x}a": "then"}}
-    assert (mia.stat(then).modified, mia.stat(DOCUMENT).modified) == (moment, moment + 5)
+    assert (mia.stat(then).modified, mia.stat(DOCUMENT).modified) == (set_to, set_to + 5)
 
 
 @pytest.mark.parametrize("what", ["a document", "the folder it is in"])
@@ -200,7 +200,7 @@ def test_a_copy_out_of_the_past_has_the_properties_of_then(world: World, what: s
     with world.installation.database.read() as connection:
         now = world.installation.database.now_us(connection)
     mia.change_properties(DOCUMENT, [("{urn:x}a", "now"), ("{urn:x}b", None), ("{urn:x}c", "now")])
-    source = parse(f"/.history/{_named(now)}{DOCUMENT}")
+    source = parse(f"/.history/{moment(now)}{DOCUMENT}")
     goal = DOCUMENT.parent.joined("Back")
     if what == "a document":
         mia.copy(source, goal, overwrite=False)
@@ -209,10 +209,6 @@ def test_a_copy_out_of_the_past_has_the_properties_of_then(world: World, what: s
         mia.copy(source.parent, goal, overwrite=False)
         goal = goal.joined(DOCUMENT.name)
     assert mia.properties(goal) == {"{urn:x}a": "then", "{urn:x}b": "then"}
-
-
-def _named(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // 10**6, UTC).strftime("%Y-%m-%dT%H%M%S") + f".{at_us % 10**6:06}Z"
 
 
 # --- each check by itself

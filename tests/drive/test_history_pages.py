@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,14 +11,13 @@ import pytest
 from sqlalchemy import Engine, event
 
 from auth.roles import Via
-from config.clock import SECOND_US
 from providers.drive import Drive
 from providers.errors import NotFound
 from providers.installation import Installation
 from providers.model import Came, Version
 from providers.paths import Path, parse
 from tests.bench import bulk
-from tests.worlds import ADDRESS, World, managed_room, settings_for, store
+from tests.worlds import ADDRESS, World, managed_room, moment, settings_for, store
 
 ROOM = parse("/Kund AB – Rum")
 A, B, ASIDE = (ROOM.joined(name) for name in ("a.txt", "b.txt", "a.txt~"))
@@ -122,12 +120,6 @@ def test_an_empty_step_is_passed_over_wherever_a_page_begins(world: World) -> No
         assert [(each.number, each.size) for each in paged(mia, A, limit)] == [(4, 3), (3, 2), (1, 1)]
     with pytest.raises(NotFound):
         mia.read_version(A, 2)
-
-
-def moment(at: int) -> str:
-    """Return the name of a folder of `.history`."""
-    whole = datetime.fromtimestamp(at // SECOND_US, UTC).strftime("%Y-%m-%dT%H%M%S")
-    return f"{whole}.{at % SECOND_US:06}Z"
 
 
 # --- what it costs

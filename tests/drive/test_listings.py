@@ -8,10 +8,12 @@ from pathlib import Path as FilePath
 import pytest
 
 from auth.roles import Role
+from config.clock import now_us
 from providers.catalogue import nodes
 from providers.drive import Drive
 from providers.paths import parse
-from tests.worlds import World, store
+from tests.statements import statements
+from tests.worlds import World, moment, store
 
 CHANGES: dict[str, Callable[[Drive], object]] = {
     "add": lambda drive: store(drive, "/Stämma/Mapp/ny.txt", b"new"),
@@ -75,3 +77,21 @@ def test_a_folder_copies_whole_though_it_was_listed_before_something_came_into_o
     store(drive, "/Stämma/Mapp/Under/ny.txt", b"new")
     drive.copy(parse("/Stämma/Mapp"), parse("/Stämma/Kopia"), overwrite=False)
     assert [item.name for item in drive.listing(parse("/Stämma/Kopia/Under"))[1]] == ["ny.txt"]
+
+
+def test_a_folder_of_then_is_listed_by_as_few_statements_however_much_it_held(world: World) -> None:
+    world.grant("eva", "Stämma", Role.EDITOR, history=True)
+    drive, asked = world.drive("eva"), {}
+    for count in (3, 60):
+        folder = parse(f"/Stämma/{count}")
+        drive.make_folder(folder)
+        for at in range(count):
+            store(drive, folder.joined(f"{at}.txt"), b"a")
+        stood = now_us()
+        drive.move(folder.joined("1.txt"), parse(f"/Stämma/Mapp/{count}.txt"), overwrite=False)
+        drive.delete(folder.joined("2.txt"))
+        then = parse(f"/Stämma/.history/{moment(stood)}/{count}")
+        with statements(world.installation.database) as seen:
+            assert len(drive.listing(then)[1]) == count
+        asked[count] = len(seen)
+    assert asked[3] == asked[60] < 30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path as FilePath
 
 import pytest
@@ -12,7 +11,7 @@ from auth.roles import Role
 from providers.errors import NotFound, NotJoined, TargetExists
 from providers.model import Came
 from providers.paths import Path, parse
-from tests.worlds import World, fetch, managed_room, store
+from tests.worlds import World, fetch, managed_room, moment, store
 
 ROOM = parse("/Kund AB – Rum")
 DOCUMENT = ROOM.joined("a.txt")
@@ -87,8 +86,7 @@ def test_only_what_was_joined_is_set_apart(world: World) -> None:
 def past(world: World, path: Path) -> Path:
     with world.installation.database.read() as connection:
         at = world.installation.database.now_us(connection)
-    named = datetime.fromtimestamp(at // 10**6, UTC).strftime("%Y-%m-%dT%H%M%S") + f".{at % 10**6:06}Z"
-    return parse(f"/.history/{named}{path}")
+    return parse(f"/.history/{moment(at)}{path}")
 
 
 def test_a_document_that_stands_nowhere_comes_back_itself(world: World) -> None:

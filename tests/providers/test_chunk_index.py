@@ -8,7 +8,6 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from config.queries import SHAPES_MAX
 from providers.catalogue import contents
 from providers.catalogue.contents import ChunkIndex
 from providers.vault.vault import ChunkRecord, Location
@@ -38,14 +37,3 @@ def test_lists_of_every_length_are_answered_for_by_few_queries(world: World) -> 
         assert index.locate(cids) == {each.cid: Location(*each[1:]) for each in asked[::2]}
         with database.read() as connection:
             assert contents.all_known(connection, SPACE, cids[::2])
-
-
-def test_lists_have_few_lengths() -> None:
-    lengths = set()
-    for count in range(LONGEST + 1):
-        cids = [at.to_bytes(4, "big") for at in range(count)]
-        parts = list(contents.parts_of(cids))
-        assert list(dict.fromkeys(cid for part in parts for cid in part)) == cids
-        assert sum(map(len, parts)) <= 1.25 * count
-        lengths |= {len(part) for part in parts}
-    assert len(lengths) < SHAPES_MAX / 2
