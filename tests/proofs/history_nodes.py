@@ -95,9 +95,10 @@ class Left(NamedTuple):
 class Document(Node):
     """`shared` is the past it has of another document. `modified`: the time that was asked for, if one was.
 
-    `stamp` tells times of modification apart that nobody asked for. `was_carried` is true of what a name took up as it
-    left; if the name is in another space, `carried_over` is how many versions it had. `came_whole` is true of what came
-    from another space with its past.
+    `stamp` tells times of modification apart that nobody asked for. `is_backup` is true of bytes that stayed as their
+    document went on elsewhere. `was_carried` is true of what a name took up as it left; if the name is in another
+    space, `carried_over` is how many versions it had. `came_whole` is true of what came from another space with its
+    past.
     """
 
     versions: list[Version] = field(default_factory=list)

@@ -174,8 +174,8 @@ class Rules:
 
     def _stay(self, who: Person, slot: Slot, document: Document, at: int) -> None:
         backup = self._new_document(who, slot, at)
-        backup.is_backup = True
         if document.versions:
+            backup.is_backup = True
             self._add_version(who, backup, document.content, at)
             backup.shared = (document.shared + document.versions)[:-1]
         backup.properties = dict(document.properties)
