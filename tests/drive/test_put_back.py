@@ -256,7 +256,11 @@ def test_an_empty_document_is_empty_again(world: World) -> None:
     store(mia, FOLDER.joined("a"), b"filled")
     mia.put_back(FOLDER, moment)
     assert fetch(mia, FOLDER.joined("a")) == b""
-    assert [version.size for version in mia.versions(FOLDER.joined("a"))][-1] == 0
+    sizes = [version.size for version in mia.versions(FOLDER.joined("a"))]
+    assert sizes[-1] == 0
+    assert not mia.put_back(FOLDER, moment).counts
+    assert not list(mia.compare(FOLDER, moment))
+    assert [version.size for version in mia.versions(FOLDER.joined("a"))] == sizes
     whole(world)
 
 
