@@ -11,6 +11,10 @@ class DriveError(MellanrumError):
     exit_code = 10
 
 
+class NotAtHand(Exception):
+    """That takes more than a look at what is known, and was asked for only if it does not. Never told to anybody."""
+
+
 class NotFound(DriveError):
     """There is nothing here by that name. Check the spelling, or ask who gave you the address."""
 

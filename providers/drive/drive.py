@@ -21,6 +21,7 @@ from providers.drive import (
     splitting,
     trash,
     trees,
+    unchanged,
 )
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
@@ -78,8 +79,10 @@ class Drive:
     # --- looking
 
     @operation(Action.LIST, Effect.NONE)
-    def stat(self, path: Path) -> Item:
-        """Return what stands at `path`."""
+    def stat(self, path: Path, *, at_hand: bool = False) -> Item:
+        """Return what stands at `path`. `at_hand`: only if that waits for nobody; else it raises NotAtHand."""
+        if at_hand:
+            return unchanged.item(self._session, path)
         with self._session.look() as look:
             return look.item_at(path)
 
@@ -163,14 +166,9 @@ class Drive:
         Making one is an `add`, with its event.
         """
         return locking.lock(
-            self._session,
-            path,
-            is_deep=is_deep,
-            is_shared=is_shared,
-            owner=owner,
-            seconds=seconds,
+            self._session, path, is_deep=is_deep, is_shared=is_shared, owner=owner, seconds=seconds,
             conditions=conditions,
-        )
+        )  # fmt: skip
 
     @operation(Action.LOCK, Effect.NONE)
     def refresh_lock(self, path: Path, tokens: Iterable[str], seconds: int) -> Lock:
@@ -185,8 +183,13 @@ class Drive:
     # --- reading
 
     @operation(Action.READ, Effect.READ)
-    def read(self, path: Path) -> Reader:
-        """Open the content of a document, or of what it was at a moment of `.history`. The event is durable first."""
+    def read(self, path: Path, *, at_hand: int | None = None) -> Reader:
+        """Open the content of a document, or of what it was at a moment of `.history`. The event is durable first.
+
+        `at_hand`: only if that waits for nobody, and it is of at most so many bytes; else it raises NotAtHand.
+        """
+        if at_hand is not None:
+            return unchanged.content(self._session, path, at_hand)
         found = noise.read(self._session, path) if is_noise_name(path.name) else None
         return open_content(self._session, path, None) if found is None else found
 
@@ -400,13 +403,7 @@ class Drive:
         if carried is not None:
             return carried
         return trees.move(
-            self._session,
-            source,
-            goal,
-            overwrite=overwrite,
-            plainly=plainly,
-            modified=modified,
-            conditions=conditions,
+            self._session, source, goal, overwrite=overwrite, plainly=plainly, modified=modified, conditions=conditions
         )
 
     def _noise_carried(

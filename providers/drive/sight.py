@@ -133,16 +133,22 @@ class Sights:
 
     def of(self, connection: Connection, principal: Principal, at: int, *, writes: bool = False) -> Sight:
         """Return what the principal sees as of its epoch. `writes` tells that `connection` is a writer's."""
-        key = (principal.id, principal.device, principal.via, principal.standing, principal.epoch)
-        kept = self._kept.get(key)
-        if kept is not None and (kept.until is None or at < kept.until) and kept.principal.rights is principal.rights:
+        kept = self.kept(principal, at)
+        if kept is not None:
             return kept if kept.principal is principal else replace(kept, principal=principal)
         fresh = self._make(connection, principal, at, writes)
         with self._guard:
             if len(self._kept) >= SIGHTS_MAX:
                 self._kept.clear()
-            self._kept[key] = fresh
+            self._kept[_key(principal)] = fresh
         return fresh
+
+    def kept(self, principal: Principal, at: int) -> Sight | None:
+        """Return what the principal was last found to see as of its epoch, if that still holds at the moment `at`."""
+        kept = self._kept.get(_key(principal))
+        if kept is not None and (kept.until is None or at < kept.until) and kept.principal.rights is principal.rights:
+            return kept
+        return None
 
     def space_infos(self, connection: Connection, epoch: int) -> dict[bytes, SpaceInfo]:
         """Return every space that has not ended, as of an epoch."""
@@ -215,6 +221,10 @@ class Sights:
             connection.execute(statement, row)
         else:
             self._database.apply(lambda writer: writer.execute(statement, row))
+
+
+def _key(principal: Principal) -> object:
+    return (principal.id, principal.device, principal.via, principal.standing, principal.epoch)
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,10 @@ class Look:
         """Return what adapters see of what stands at `path`; raise NotFound."""
         known = self.resolver.known(path)
         if known is None:
-            return self.item(self.find(path))
+            found = self.find(path)
+            known = self.resolver.known(path)
+            if known is None:
+                return self.item(found)
         if known.item is None:
             known.item = self.item(known.place)
         return known.item

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 
 from config.logging import get_log
+from providers.errors import NotAtHand
 from server.sftp import commands
 from server.sftp.engine import Engine, Limits
 from server.sftp.pipe import Pipe
@@ -22,11 +24,21 @@ LIMITS = Limits()
 _log = get_log("sftp")
 
 
+#: What is done at once holds up whoever else is served by the loop: for about so long in one go, and half of the time.
+AT_ONCE_SECONDS_MAX: Final = 0.002
+#: A disk that let it take longer is left alone for many times as long.
+_SLOW_SECONDS: Final = 0.005
+_SLOW_COSTS: Final = 20.0
+
+
 class Jobs:
     """Runs what may block, for all channels of a process."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self._pool = ThreadPoolExecutor(threads, "storage")
+        self._clock = clock
+        #: How long jobs may still be done at once, as of when.
+        self._left, self._as_of = AT_ONCE_SECONDS_MAX, clock()
         self._lingering: set[Engine] = set()
 
     def linger(self, engine: Engine) -> None:
@@ -37,6 +49,20 @@ class Jobs:
     def are_done(self) -> bool:
         """Whether nothing is left to do for those who are gone."""
         return all(each.is_idle for each in self._lingering)
+
+    def at_once(self, job: Job) -> Any:
+        """Run a job in the loop. Raises NotAtHand if such jobs have taken more than their share of it."""
+        began = self._clock()
+        self._left = min(AT_ONCE_SECONDS_MAX, self._left + began - self._as_of)
+        self._as_of = began
+        if self._left <= 0:
+            raise NotAtHand
+        try:
+            return job()
+        finally:
+            self._as_of = self._clock()
+            took = self._as_of - began
+            self._left -= took if took < _SLOW_SECONDS else took * _SLOW_COSTS
 
     def submit(self, loop: asyncio.AbstractEventLoop, job: Job, done: Done) -> None:
         """Run `job` in a thread, then `done` in the loop."""
@@ -176,6 +202,10 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     def submit(self, job: Job, done: Done) -> None:
         """Run a job elsewhere."""
         self._jobs.submit(self._loop, job, done)
+
+    def at_once(self, job: Job) -> Any:
+        """Run a job here and now."""
+        return self._jobs.at_once(job)
 
     def pause_reading(self) -> None:
         """Leave the client's window shut."""

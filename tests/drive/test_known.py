@@ -18,8 +18,9 @@ from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
 from providers.catalogue.change import ChangeKind
 from providers.catalogue.nodes import Tree
-from providers.drive import Drive, known
+from providers.drive import Drive, known, unchanged
 from providers.drive.transaction import Transaction
+from providers.errors import NotAtHand
 from providers.installation import Installation
 from providers.model import ARCHIVED, FROZEN
 from providers.paths import Path, parse
@@ -141,6 +142,60 @@ def test_the_next_request_sees_what_another_worker_changed(world: World, elsewhe
         assert _seen(held) == truth
 
 
+def _at_hand(drive: Drive) -> list[object]:
+    """Return what a drive tells of the document without waiting for anybody, None for what it would have to ask."""
+
+    def reading() -> object:
+        with drive.read(DOCUMENT, at_hand=1 << 10) as found:
+            return found.item, found.read(0, 1 << 10)
+
+    return [_told(lambda: drive.stat(DOCUMENT, at_hand=True)), _told(reading)]
+
+
+def _told(look: Callable[[], object]) -> object:
+    try:
+        return look()
+    except NotAtHand:
+        return None
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_at_hand_is_nothing_but_the_truth(world: World, elsewhere: World, change: str) -> None:
+    drive = world.drive("eva")
+
+    def asked() -> list[object]:
+        return [_outcome(lambda: drive.stat(DOCUMENT)), _outcome(lambda: _read(drive, DOCUMENT))]
+
+    before = asked()
+    assert _at_hand(drive) == (before if world.installation.database.dialect == "sqlite" else [None, None])
+    CHANGES[change](elsewhere)
+    at_hand, truth = _at_hand(drive), asked()
+    assert truth != before or change in {"document_beside_it", "another_space_shown"}
+    assert all(found in (None, told) for found, told in zip(at_hand, truth, strict=True))
+    at_hand = _at_hand(drive)
+    assert all(found in (None, told) for found, told in zip(at_hand, truth, strict=True))
+
+
+def test_a_read_that_would_have_to_be_noted_is_not_at_hand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive, far = world.drive("eva"), 1 << 30
+    drive.stat(DOCUMENT)
+    assert _at_hand(drive)[1] is None  # nobody has read it
+    fetch(drive, DOCUMENT)
+    directory = world.installation.directory
+    world.devices["eva"], world.passwords["eva"] = directory.add_device(world.people["eva"].id, "phone")
+    phone = world.drive("eva")
+    phone.stat(DOCUMENT)
+    assert _at_hand(phone)[1] is None  # her other device has
+    fetch(phone, DOCUMENT)
+    with pytest.raises(NotAtHand):
+        phone.read(DOCUMENT, at_hand=len(b"as it was") - 1)
+    if world.installation.database.dialect == "sqlite":
+        assert phone.read(DOCUMENT, at_hand=far).read(0, far) == b"as it was"
+    later = now_us() + 601 * SECOND_US
+    monkeypatch.setattr(unchanged, "now_us", lambda: later)
+    assert _at_hand(phone)[1] is None  # the event covers ten minutes
+
+
 def test_a_frozen_space_takes_nothing_any_more(world: World, elsewhere: World) -> None:
     drive = world.drive("eva")
     store(drive, DOCUMENT, b"one")
@@ -162,8 +217,10 @@ def test_what_runs_out_is_over_though_nothing_was_written(world: World, what: st
     drive = world.drive("eva")
     for _ in range(2):
         assert fetch(drive, DOCUMENT) == b"as it was"
+        assert drive.stat(DOCUMENT).name == "a.txt"
         assert [item.name for item in drive.listing(FOLDER)[1]] == ["a.txt"]
     time.sleep(max(0, ends - now_us()) / SECOND_US + 0.01)
+    assert _at_hand(drive) == [None, None]
     over = {"NotFound"} if what == "grant" else {"Revoked"}
     assert {_outcome(lambda: drive.stat(DOCUMENT)), _outcome(lambda: fetch(drive, DOCUMENT))} == over
     assert {_outcome(lambda: drive.listing(FOLDER))} == over

@@ -112,6 +112,27 @@ def test_an_upload_in_order_is_gathered_and_never_reads_back(connect: Connect, m
     assert client.get("/Rum/a.bin") == BIG
 
 
+def test_a_small_document_is_read_again_without_a_hop(connect: Connect, world: World) -> None:
+    """Nobody waits for another thread to be told what is known; but whoever is held up too long is served first."""
+    client = connect()
+    client.put("/Rum/a.bin", BIG[:9000])
+    known = (client.stat("/Rum/a.bin"), client.get("/Rum/a.bin"))
+
+    def hops() -> int:
+        before = client.door.hops
+        assert (client.stat("/Rum/a.bin"), client.get("/Rum/a.bin")) == known
+        return client.door.hops - before
+
+    if world.installation.database.dialect == "sqlite":
+        assert hops() == 0
+    client.door.is_quick = False
+    assert hops() == 2  # one tells what stands there, one opens it
+    other = connect("bo")
+    other.put("/Rum/a.bin", b"another")
+    client.door.is_quick = True
+    assert client.get("/Rum/a.bin") == b"another"
+
+
 @pytest.mark.parametrize("path", ["/Rum/a.bin", "/Rum/.DS_Store"])
 def test_a_small_document_takes_two_hops_in_all(connect: Connect, path: str) -> None:
     """One opens it, one makes the version; what is written between stays in memory."""

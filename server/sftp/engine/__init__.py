@@ -9,7 +9,8 @@ The engine knows no sockets, no threads and no clock but the one it is given. Wh
     engine.lost()                     # the channel is gone; the same call, with nothing more to send
 
 Everything is called from one thread, and the engine calls the door from that thread alone. What may block (the drive)
-goes to `door.submit`, one hop for a block of bytes or a batch of writes, never one for each request.
+goes to `door.submit`, one hop for a block of bytes or a batch of writes, never one for each request. What the drive has
+at hand is answered without a hop, by `door.at_once`.
 
 After `lost` the engine still submits jobs: uploads without a close are put aside for their maker to resume, never
 committed. A worker may stop once `is_idle` is true.

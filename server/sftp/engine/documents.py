@@ -103,9 +103,9 @@ class Document:
 
     # --- run elsewhere
 
-    def load(self, drive: Drive) -> None:
-        """Open what stands, and read its beginning."""
-        blocks = Blocks(drive.read(self.path))
+    def load(self, drive: Drive, at_hand: int | None = None) -> None:
+        """Open what stands, and read its beginning; `at_hand` as in `Drive.read`."""
+        blocks = Blocks(drive.read(self.path, at_hand=at_hand))
         if blocks.size:
             blocks.keep(blocks.fetch(*blocks.missing(0, 1)))
         self.blocks, self.item = blocks, blocks.reader.item

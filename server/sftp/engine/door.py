@@ -28,6 +28,11 @@ class Door(Protocol):
         within this call), call `done(result, error)`: exactly once, even after the channel was lost.
         """
 
+    def at_once(self, job: Job) -> Any:
+        """Run a job that waits for nobody here and now, and return what it returns. Raises NotAtHand, from the job, or
+        if such jobs have held up others for long enough: then it is to be submitted.
+        """
+
     def pause_reading(self) -> None:
         """Take nothing more from the client (leave its window shut). What was under way may still be handed in."""
 

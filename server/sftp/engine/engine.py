@@ -13,6 +13,7 @@ from auth.errors import Paused, Revoked
 from config.errors import MellanrumError
 from config.logging import get_log
 from providers.drive import Drive
+from providers.errors import NotAtHand
 from server.sftp.engine import wire
 from server.sftp.engine.documents import Document, Documents
 from server.sftp.engine.door import Buffer, Door, Job
@@ -115,6 +116,19 @@ class Engine:
         self._is_held_up = True
         self._submit(job, partial(self._arrived, request, then, anyway))
 
+    def look(self, request: int, at_hand: Job, job: Job, then: Then) -> None:
+        """Answer at once with what `at_hand` returns, which waits for nobody; where it raises NotAtHand, run `job`
+        elsewhere instead.
+        """
+        try:
+            found = self._door.at_once(at_hand)
+        except NotAtHand:
+            self.hop(request, job, then)
+            return
+        answer = then(found)
+        if answer is not None:
+            self.send(answer)
+
     def aside(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
         """Run a job elsewhere while other packets go on; `done` gets its result or its error."""
         self._submit(job, done)
@@ -158,7 +172,8 @@ class Engine:
             self._queued_bytes -= len(packet) + PACKET_COST_BYTES
             self._begin(kind, packet)
         if not self._is_over:
-            self.documents.flush(self, reads=self._may_send())
+            if self.documents.are_busy:
+                self.documents.flush(self, reads=self._may_send())
             self._regulate()
             self._end_if_done()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from config.clock import SECOND_US
 from providers.drive import Drive
@@ -21,6 +21,8 @@ from server.sftp.engine.wire import Attributes, BadPacket, Fields, Type
 if TYPE_CHECKING:
     from server.sftp.engine.engine import Engine
 
+#: A document may have so many bytes to be read in the engine's own thread.
+AT_HAND_BYTES_MAX: Final = 64 << 10
 #: Nothing may stand there yet, when the draft is begun and when it is committed.
 _NOTHING_THERE = Conditions(if_none_match=("*",))
 
@@ -64,8 +66,19 @@ def open_file(engine: Engine, request: int, fields: Fields) -> None:
     path = parse_posix(raw) if mode.creates else existing(raw)
     if path.is_root:
         raise IsAFolder
-    job = partial(_opened, engine.drive, path, mode, engine.documents.at(path))
-    engine.hop(request, job, partial(_handed_out, engine, request, mode, attributes))
+    standing, then = engine.documents.at(path), partial(_handed_out, engine, request, mode, attributes)
+    job = partial(_opened, engine.drive, path, mode, standing)
+    if mode.edits or standing is not None:
+        engine.hop(request, job, then)
+    else:
+        engine.look(request, partial(_opened_at_hand, engine.drive, path), job, then)
+
+
+def _opened_at_hand(drive: Drive, path: Path) -> Document:
+    """Open a small document for reading, if that waits for nobody. Raises NotAtHand."""
+    document = Document(path)
+    document.load(drive, AT_HAND_BYTES_MAX)
+    return document
 
 
 def existing(raw: bytes) -> Path:

@@ -41,7 +41,9 @@ def stat(engine: Engine, request: int, fields: Fields) -> None:
     if document is not None and document.edit is not None:
         engine.send(_attributes(request, document.shown()))
         return
-    engine.hop(request, partial(found, engine.drive, path), partial(_attributes, request))
+    drive = engine.drive
+    at_hand, job = partial(drive.stat, path, at_hand=True), partial(found, drive, path)
+    engine.look(request, at_hand, job, partial(_attributes, request))
 
 
 def _attributes(request: int, item: Item) -> bytes:
