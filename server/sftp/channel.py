@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncssh
 
@@ -31,11 +33,22 @@ _SLOW_SECONDS: Final = 0.005
 _SLOW_COSTS: Final = 20.0
 
 
+class Asked(NamedTuple):
+    """A job, and who gets what it returns or raises."""
+
+    loop: asyncio.AbstractEventLoop
+    job: Job
+    done: Done
+
+
 class Jobs:
     """Runs what may block, for all channels of a process."""
 
     def __init__(self, threads: int, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._pool = ThreadPoolExecutor(threads, "storage")
+        self._threads_max = threads
+        self._threads: list[threading.Thread] = []
+        self._asked: SimpleQueue[Asked | None] = SimpleQueue()
+        self._under_way = 0
         self._clock = clock
         #: How long jobs may still be done at once, as of when.
         self._left, self._as_of = AT_ONCE_SECONDS_MAX, clock()
@@ -65,20 +78,38 @@ class Jobs:
             self._left -= took if took < _SLOW_SECONDS else took * _SLOW_COSTS
 
     def submit(self, loop: asyncio.AbstractEventLoop, job: Job, done: Done) -> None:
-        """Run `job` in a thread, then `done` in the loop."""
+        """Run `job` in a thread, then `done` in the loop. Called in the loop."""
+        self._under_way += 1
+        if len(self._threads) < min(self._under_way, self._threads_max):
+            self._threads.append(threading.Thread(target=self._work, name="storage", daemon=True))
+            self._threads[-1].start()
+        self._asked.put(Asked(loop, job, done))
 
-        def work() -> None:
-            try:
-                result, error = job(), None
-            except BaseException as raised:
-                result, error = None, raised
-            loop.call_soon_threadsafe(done, result, error)
+    def _work(self) -> None:
+        """Run jobs as they come. What a pool of the standard library does besides cost as much as the hop itself."""
+        while (asked := self._asked.get()) is not None:
+            self._run(asked)
+            del asked
 
-        self._pool.submit(work)
+    def _run(self, asked: Asked) -> None:
+        try:
+            result, error = asked.job(), None
+        except BaseException as raised:
+            result, error = None, raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            asked.loop.call_soon_threadsafe(self._over, asked.done, result, error)
+
+    def _over(self, done: Done, result: Any, error: BaseException | None) -> None:
+        self._under_way -= 1
+        done(result, error)
 
     def close(self) -> None:
-        """Take no more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Begin no more."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._asked.get_nowait()
+        for _ in self._threads:
+            self._asked.put(None)
 
 
 class Channel(asyncssh.SSHServerSession[bytes]):

@@ -1,8 +1,15 @@
-"""What is done in the loop itself takes no more of it than its share, and none where a disk is slow."""
+"""What may block runs in threads, and is answered in the loop. What is done in the loop itself takes no more of it than
+its share, and none where a disk is slow.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import threading
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -74,3 +81,69 @@ def test_what_a_job_raises_is_raised_and_counted(jobs: Jobs, clock: Clock) -> No
     with pytest.raises(ZeroDivisionError):
         jobs.at_once(job)
     assert _seconds_in_one_go(jobs, clock, 0.0001) == 0
+
+
+# --- elsewhere
+
+
+class Held:
+    """Something that a job returns."""
+
+
+def _all_done(jobs: Jobs, *work: Any) -> list[tuple[Any, Any]]:
+    """Run jobs elsewhere; return what came of each, in the order in which they were done."""
+
+    async def run() -> list[tuple[Any, Any]]:
+        loop, over, found = asyncio.get_running_loop(), asyncio.Event(), []
+
+        def done(result: Any, error: BaseException | None) -> None:
+            assert asyncio.get_running_loop() is loop
+            found.append((result, error))
+            if len(found) == len(work):
+                over.set()
+
+        for job in work:
+            jobs.submit(loop, job, done)
+        await asyncio.wait_for(over.wait(), 20)
+        return found
+
+    return asyncio.run(run())
+
+
+def test_one_after_another_is_done_in_one_thread_and_many_in_no_more_than_allowed() -> None:
+    jobs = Jobs(3)
+    assert len({_all_done(jobs, threading.get_ident)[0][0] for _ in range(20)}) == 1
+    together = threading.Barrier(3)
+    threads = [found[0] for found in _all_done(jobs, *[lambda: (together.wait(20), threading.get_ident())[1]] * 9)]
+    assert len(set(threads)) == 3
+    assert threading.get_ident() not in threads
+    jobs.close()
+
+
+def test_what_a_job_raises_elsewhere_is_told_and_the_thread_goes_on(jobs: Jobs) -> None:
+    found = _all_done(jobs, lambda: 1 // 0, lambda: 7)
+    assert [type(error) for _, error in found] == [ZeroDivisionError, type(None)]
+    assert found[1][0] == 7
+
+
+def test_a_thread_that_waits_keeps_nothing_of_what_it_did(jobs: Jobs) -> None:
+    kept = []
+    _all_done(jobs, lambda: kept.append(weakref.ref(made := Held())) or made)
+    _all_done(jobs, lambda: None)
+    gc.collect()
+    assert kept[0]() is None
+
+
+def test_after_the_end_nothing_is_begun_and_the_threads_go(jobs: Jobs) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    loop, ran = asyncio.new_event_loop(), []
+    jobs.submit(loop, lambda: (begun.set(), may_end.wait(20)), lambda *_: None)
+    assert begun.wait(20)
+    jobs.submit(loop, lambda: ran.append(1), lambda *_: None)
+    jobs.close()
+    loop.close()
+    may_end.set()
+    for thread in jobs._threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert not ran
