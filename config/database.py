@@ -36,6 +36,7 @@ from config import patience
 from config.clock import now_us
 from config.errors import StorageFull
 from config.snapshots import POOL_MAX, Snapshots, translated
+from config.stamps import Stamp
 from config.writers import Exclusive, FileLock, NoLock, Savepoint, Writer
 
 #: Constraints have names, so that later migrations can speak of them on every engine.
@@ -86,11 +87,14 @@ class Database:
                 patience.limit(engine, lambda: self.answer_seconds_max)
             self._durable_lock: Exclusive = NoLock()
             self._transient_lock: Exclusive = NoLock()
+            #: Other after each change of the locks: see `config.stamps`.
+            self.locks_stamp: Stamp | None = None
         else:
             self.durable_engine = _sqlite_engine(folder / "catalogue.db", synchronous="FULL")
             self.transient_engine = _sqlite_engine(folder / "transient.db", synchronous="NORMAL")
             self._durable_lock = FileLock(folder / "catalogue.lock")
             self._transient_lock = FileLock(folder / "transient.lock")
+            self.locks_stamp = Stamp(folder / "locks.stamp")
         self._commits = _GroupCommit(self)
         self._durable_snapshots = Snapshots(self.durable_engine)
         self._transient_snapshots = Snapshots(self.transient_engine)
@@ -180,6 +184,8 @@ class Database:
         self.transient_engine.dispose()
         self._durable_lock.close()
         self._transient_lock.close()
+        if self.locks_stamp is not None:
+            self.locks_stamp.close()
 
 
 @dataclass(eq=False)

@@ -1,15 +1,19 @@
 """Locks of RFC 4918, shared by all processes. A lock belongs to a name in a folder: (parent, lane, folded name).
 
-They live in the transient tables: a lock lost with the machine's power is a lock that has run out.
+They live in the transient tables: a lock lost with the machine's power is a lock that has run out. Mostly none stands,
+or few: while the stamp of the locks stays, a process knows from memory which. The stamp is renewed after a change is
+committed and before anybody is told of it; who takes a lock keeps writers away meanwhile. So a writer that finds the
+stamp as it was knows all locks that anybody relies on.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, bindparam, delete, select, tuple_, update
 
 from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
@@ -22,6 +26,8 @@ from providers.catalogue.nodes import Node
 SECONDS_MAX = 3600
 #: How long a lock that ran out is remembered, so that who held it may go on where nobody came between (a laptop slept).
 LAPSED_US = 7 * 24 * 3600 * SECOND_US
+#: Of how many locks in all a process remembers which they are.
+REMEMBERED_MAX = 64
 TOKEN_PREFIX = "urn:uuid:"  # noqa: S105 (a scheme, no secret)
 
 
@@ -71,6 +77,7 @@ _ON_SLOTS = Query(
 _LAPSED = Query(select(_LOCK).where(_COLUMNS.token == bindparam("token"), _COLUMNS.expires_at <= bindparam("now")))
 _IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now")))
 _STANDING = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")))
+_FIRST = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")).limit(bindparam("count", type_=BigInteger)))
 _IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now")))
 _ADD = Statement(lambda insert: insert(_LOCK).on_conflict_do_nothing())
 _REFRESH = Statement(
@@ -82,17 +89,73 @@ _HAND_OVER = Statement(update(_LOCK).where(_COLUMNS.node == bindparam("b_node"))
 _REMOVE = Statement(delete(_LOCK).where(_COLUMNS.token.in_(bindparam("tokens", expanding=True))))
 
 
+class _Known(NamedTuple):
+    """The locks that stood by their slots while the stamp was this one; None until they were asked for, or too many."""
+
+    stamp: int | None
+    by_slot: Mapping[Slot, Sequence[HeldLock]] | None
+    are_many: bool = False
+
+
 class Locks:
     """The locks of one installation."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
+        self._stamp = database.locks_stamp
+        self._known = _Known(None, None)
 
     def on(self, slots: Sequence[Slot]) -> list[HeldLock]:
         """Return the locks that were taken on these very slots."""
+        by_slot = self._remembered()
+        if by_slot is not None:
+            if not by_slot:
+                return []
+            now = now_us()
+            return [lock for slot in slots for lock in by_slot.get(slot, ()) if lock.expires_at > now]
         with self._database.transient_ask() as connection:
             return _held(_ON_SLOTS.rows(connection, slots=slots, now=now_us()))
+
+    def _remembered(self) -> Mapping[Slot, Sequence[HeldLock]] | None:
+        """Return all locks that stand, if none changed since they were asked for; None where that is not known.
+
+        They are asked for when the stamp is met a second time: who takes and frees locks need not read those of others.
+        """
+        if self._stamp is None:
+            return None
+        stamp, known = self._stamp.value(), self._known  # the stamp first: what is read after it is as new, or newer
+        if stamp is None:
+            return None
+        if stamp != known.stamp:
+            self._known = _Known(stamp, None)
+            return None
+        if known.by_slot is None and not known.are_many:
+            known = self._known = self._asked(stamp)
+        return known.by_slot
+
+    def _asked(self, stamp: int) -> _Known:
+        with self._database.transient_ask() as connection:
+            found = _held(_FIRST.rows(connection, now=now_us(), count=REMEMBERED_MAX + 1))
+        if len(found) > REMEMBERED_MAX:
+            return _Known(stamp, None, are_many=True)
+        by_slot: dict[Slot, list[HeldLock]] = {}
+        for lock in found:
+            by_slot.setdefault(lock.slot, []).append(lock)
+        return _Known(stamp, by_slot)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """Give the writer's connection; all processes learn that something changed before this one goes on."""
+        stamp = self._stamp
+        if stamp is not None:
+            stamp.prepare()
+        try:
+            with self._database.transient_write() as connection:
+                yield connection
+        finally:
+            if stamp is not None:
+                stamp.renew()
 
     def inside(self, space: bytes) -> list[HeldLock]:
         """Return all locks of a space."""
@@ -115,33 +178,33 @@ class Locks:
         with self._database.transient_ask() as connection:
             stale = connection.execute(select(_COLUMNS.token).where(long_gone)).first()
         if stale is not None:
-            with self._database.transient_write() as connection:
+            with self._changing() as connection:
                 connection.execute(delete(_LOCK).where(long_gone))
 
     def add(self, lock: HeldLock) -> None:
         """Keep a lock. The caller has seen, and keeps others from changing, that nothing stands against it."""
         row = {**lock._asdict(), **lock.slot._asdict()}
         del row["slot"]
-        with self._database.transient_write() as connection:
+        with self._changing() as connection:
             _ADD.run(connection, **row)
 
     def refresh(self, token: bytes, seconds: int) -> int:
         """Let the lock stand for `seconds` from now; return when it will run out, in microseconds."""
         expires_at = now_us() + seconds * SECOND_US
-        with self._database.transient_write() as connection:
+        with self._changing() as connection:
             _REFRESH.run(connection, b_token=token, b_seconds=seconds, b_expires_at=expires_at)
         return expires_at
 
     def hand_over(self, node: bytes, heir: bytes) -> None:
         """Let the locks taken when `node` stood be those of the node that stands in its place."""
-        with self._database.transient_write() as connection:
+        with self._changing() as connection:
             _HAND_OVER.run(connection, b_node=node, b_heir=heir)
 
     def remove(self, tokens: Iterable[bytes]) -> None:
         """Let the locks go."""
         wanted = list(tokens)
         if wanted:
-            with self._database.transient_write() as connection:
+            with self._changing() as connection:
                 _REMOVE.run(connection, tokens=wanted)
 
     def all(self) -> list[HeldLock]:
