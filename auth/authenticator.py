@@ -225,13 +225,16 @@ class Authenticator:
         """Let everybody's rights be asked anew."""
         bump(connection)
 
-    def refresh(self, principal: Principal, connection: Connection) -> Principal:
+    def refresh(self, principal: Principal, connection: Connection, epoch: int | None = None) -> Principal:
         """Return the principal as of now, through `connection`. Raises Revoked if what it signed in with is no more,
-        or is paused.
+        or is paused. `epoch` is that of rights, where it was read through this connection, before all else.
         """
         if principal.scope.expires_at is not None and principal.scope.expires_at <= now_us():
             raise Revoked
-        epoch = self.epoch(connection)
+        if epoch is None:
+            epoch = self.epoch(connection)
+        else:
+            self._directory.observe(epoch)
         if principal.epoch == epoch:
             return principal
         if principal.kind is Kind.OPERATOR:

@@ -6,26 +6,20 @@ of each row it writes, so that its audit leaf can carry their digest.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection
 
-from auth import tables as auth_tables
 from auth.keyring import Keyring
 from auth.rights import Grant
 from auth.roles import Via
 from config.database import Database
 from config.ids import NOBODY, new_id
-from config.queries import Query
-from config.statements import Statement
-from providers import tables
 from providers.brake import Harm
-from providers.catalogue import rows
+from providers.catalogue import rows, writes
 from providers.catalogue.nodes import Names, Node
 
 
@@ -70,8 +64,7 @@ class Lineage(IntEnum):
     MOVED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(NamedTuple):
     """Who makes a change, and by which door."""
 
     principal: bytes
@@ -79,8 +72,7 @@ class Author:
     via: Via
 
 
-@dataclass(frozen=True, slots=True)
-class NewVersion:
+class NewVersion(NamedTuple):
     """The content of a version about to be added. `content` refers to the vault; `origin` is a version's id."""
 
     id: bytes
@@ -90,74 +82,14 @@ class NewVersion:
     origin: bytes | None = None
 
 
-_HEAD_COLUMNS = (tables.head.c.number, tables.head.c.at, tables.head.c.sealed_bytes)
-#: SQLite's writer is alone; elsewhere the row is locked.
-_HEAD = Query(select(*_HEAD_COLUMNS).where(tables.head.c.space == bindparam("space")).with_for_update())
-_ADVANCE = Statement(
-    update(tables.head)
-    .where(tables.head.c.space == bindparam("b_space"))
-    .values(number=bindparam("b_number"), at=bindparam("b_at"), sealed_bytes=bindparam("b_sealed"))
-)
-_ENTRY = Statement(insert(tables.entry))
-_CLOSED = Statement(insert(tables.closed_entry))
-_CLOSE = Statement(
-    delete(tables.entry).where(
-        tables.entry.c.parent == bindparam("b_parent"),
-        tables.entry.c.lane == bindparam("b_lane"),
-        tables.entry.c.folded == bindparam("b_folded"),
-    )
-)
-_NODE = update(tables.entry).where(tables.entry.c.node == bindparam("b_node"))
-_TOUCH = Statement(_NODE.values(revision=bindparam("b_revision")))
-_NEW_HEAD = Statement(
-    _NODE.values(
-        version=bindparam("b_version"),
-        version_id=bindparam("b_version_id"),
-        size=bindparam("b_size"),
-        modified=bindparam("b_modified"),
-    )
-)
-_MODIFY = Statement(_NODE.values(modified=bindparam("b_modified"), has_properties=True))
-_SETTLE = Statement(
-    _NODE.values(
-        version=bindparam("b_version"),
-        version_id=bindparam("b_version_id"),
-        size=bindparam("b_size"),
-        modified=bindparam("b_modified"),
-        has_properties=bindparam("b_has_properties"),
-    )
-)
-_HAS_PROPERTIES = Statement(_NODE.values(has_properties=True))
-_VERSION = Statement(insert(tables.version))
-_LAST_MAC = Query(
-    select(tables.version.c.mac).where(
-        tables.version.c.node == bindparam("node"), tables.version.c.number == bindparam("number")
-    )
-)
-_LINEAGE = Statement(insert(tables.lineage))
-_COMMENT = Statement(insert(tables.comment))
-_CHANGE = Statement(insert(tables.change))
-_PROPERTY = Statement(insert(tables.property))
-_OPEN_PROPERTY = Query(
-    select(tables.property).where(
-        tables.property.c.node == bindparam("node"),
-        tables.property.c.key == bindparam("key"),
-        tables.property.c.to_change.is_(None),
-    )
-)
-_PROPERTY_ROW = (
-    tables.property.c.node == bindparam("b_node"),
-    tables.property.c.key == bindparam("b_key"),
-    tables.property.c.from_change == bindparam("b_from_change"),
-)
-_CLOSE_PROPERTY = Statement(update(tables.property).where(*_PROPERTY_ROW).values(to_change=bindparam("b_to_change")))
-_FORGET_PROPERTY = Statement(delete(tables.property).where(*_PROPERTY_ROW))
-_GRANT = Statement(insert(auth_tables.grants))
-_CLOSE_GRANT = Statement(
-    update(auth_tables.grants)
-    .where(auth_tables.grants.c.id == bindparam("b_id"))
-    .values(to_change=bindparam("b_to_change"))
-)
+class Step(NamedTuple):
+    """What a finished change left as it was: all nodes but those `altered`; of those `revised` all but the revision."""
+
+    space: bytes
+    number: int
+    altered: frozenset[bytes]
+    revised: frozenset[bytes]
+
 
 #: The property that holds a time of modification which a client set.
 MODIFIED = "mellanrum:modified"
@@ -166,7 +98,7 @@ MODIFIED = "mellanrum:modified"
 def version_mac(key: bytes, row: Mapping[Any, Any], previous: bytes) -> bytes:
     """Return HMAC-SHA256 over a version and the MAC of the one before it (empty for the first)."""
     fields = rows.canonical("M", row["node"], row["number"], row["id"], row["content"], row["size"], previous)
-    return hmac.digest(key, fields, hashlib.sha256)
+    return hmac.digest(key, fields, "sha256")
 
 
 class Change:
@@ -179,12 +111,17 @@ class Change:
         self._names = names
         self._keys = keyring.space(space)
         self.space = space
-        ((number, at, sealed_bytes),) = _HEAD.rows(connection, space=space)
+        head = writes.HEAD_AND_EPOCH if database.dialect == "sqlite" else writes.LOCKED_HEAD
+        ((number, at, sealed_bytes, epoch),) = head.rows(connection, space=space)
+        #: That of rights when the change was begun, if it was read along.
+        self.epoch: int | None = epoch
         self.number: int = number + 1
         self.at: int = max(database.now_us(connection), at + 1)
         self.sealed_bytes: int = sealed_bytes
         self._rows: list[bytes] = []
         self._touched: set[bytes] = set()
+        #: The nodes that stand elsewhere or otherwise by it, or stood; None where that is not told.
+        self._altered: set[bytes] | None = set()
         #: What befell what stood: for the brake.
         self.harmed: list[tuple[Harm, Node]] = []
 
@@ -192,6 +129,17 @@ class Change:
     def is_empty(self) -> bool:
         """Whether nothing has been written yet."""
         return not self._rows
+
+    @property
+    def step(self) -> Step | None:
+        """What this change leaves as it was, once it is finished; None where that is not told."""
+        if self._altered is None:
+            return None
+        return Step(self.space, self.number, frozenset(self._altered), frozenset(self._touched))
+
+    def _alter(self, node: bytes) -> None:
+        if self._altered is not None:
+            self._altered.add(node)
 
     # --- entries
 
@@ -247,22 +195,25 @@ class Change:
 
     def open_all(self, nodes: Sequence[Node]) -> None:
         """Let many nodes stand where their fields say, with the version they bear. What stood there was closed."""
+        self._altered = None
         opened = [self._opening(node._replace(from_change=self.number, revision=self.number)) for node in nodes]
-        _ENTRY.run_many(self._connection, opened)
+        writes.ENTRY.run_many(self._connection, opened)
         self._rows.extend(map(rows.entry_opened, opened))
         self._touched.update(node.parent for node in nodes)
 
     def close_all(self, nodes: Sequence[Node]) -> None:
         """Let many nodes no longer stand where they do."""
+        self._altered = None
         slots = [{"b_parent": node.parent, "b_lane": node.lane, "b_folded": node.folded} for node in nodes]
-        _CLOSE.run_many(self._connection, slots)
+        writes.CLOSE.run_many(self._connection, slots)
         closed = [self._closing(node) for node in nodes]
-        _CLOSED.run_many(self._connection, closed)
+        writes.CLOSED.run_many(self._connection, closed)
         self._rows.extend(map(rows.entry_closed, closed))
         self._touched.update(node.parent for node in nodes)
 
     def settle_all(self, nodes: Sequence[Node]) -> None:
         """Let nodes that stand show the version, time of modification and properties that they bear."""
+        self._altered = None
         settled = [
             {
                 "b_node": node.id, "b_version": node.version, "b_version_id": node.version_id, "b_size": node.size,
@@ -270,7 +221,7 @@ class Change:
             }
             for node in nodes
         ]  # fmt: skip
-        _SETTLE.run_many(self._connection, settled)
+        writes.SETTLE.run_many(self._connection, settled)
         self._touched.update(node.parent for node in nodes)
 
     def reopen(self, node: Node) -> Node:
@@ -279,7 +230,8 @@ class Change:
 
     def _open(self, node: Node) -> Node:
         row = self._opening(node)
-        _ENTRY.run(self._connection, **row)
+        self._alter(node.id)
+        writes.ENTRY.run(self._connection, **row)
         self._rows.append(rows.entry_opened(row))
         self._touched.add(node.parent)
         return node
@@ -296,9 +248,10 @@ class Change:
     def close(self, node: Node, harm: Harm = Harm.DELETED) -> None:
         """Let the node no longer stand where it does."""
         self.harmed.append((harm, node))
-        _CLOSE.run(self._connection, b_parent=node.parent, b_lane=node.lane, b_folded=node.folded)
+        self._alter(node.id)
+        writes.CLOSE.run(self._connection, b_parent=node.parent, b_lane=node.lane, b_folded=node.folded)
         row = self._closing(node)
-        _CLOSED.run(self._connection, **row)
+        writes.CLOSED.run(self._connection, **row)
         self._rows.append(rows.entry_closed(row))
         self._touched.add(node.parent)
 
@@ -315,11 +268,12 @@ class Change:
         """Give the document a new version and return it as it now stands."""
         number = node.version + 1
         previous = b""
+        self._alter(node.id)
         if node.version:
             self.harmed.append((Harm.REWRITTEN, node))
-            ((previous,),) = _LAST_MAC.rows(self._connection, node=node.id, number=node.version)
+            ((previous,),) = writes.LAST_MAC.rows(self._connection, node=node.id, number=node.version)
         self._record_version(node.id, number, previous, new, author)
-        _NEW_HEAD.run(
+        writes.NEW_HEAD.run(
             self._connection,
             b_node=node.id,
             b_version=number,
@@ -335,11 +289,12 @@ class Change:
     def add_versions(self, made: Sequence[tuple[Node, NewVersion]], author: Author) -> None:
         """Give many documents a version each, after the one that each bears. What their entries show stays as it is."""
         found = []
+        self._altered = None
         for node, new in made:
-            before = _LAST_MAC.first(self._connection, node=node.id, number=node.version)
+            before = writes.LAST_MAC.first(self._connection, node=node.id, number=node.version)
             previous = b"" if before is None else before[0]
             found.append(self._version(node.id, node.version + 1, previous, new, author))
-        _VERSION.run_many(self._connection, found)
+        writes.VERSION.run_many(self._connection, found)
         self._rows.extend(map(rows.version_added, found))
 
     def add_copies(self, node: Node, made: Sequence[tuple[NewVersion, Mapping[Any, Any]]]) -> None:
@@ -348,19 +303,20 @@ class Change:
         Where those were erased, so are these.
         """
         found: list[dict[str, Any]] = []
+        self._altered = None
         for number, (new, row) in enumerate(made, start=1):
             author = Author(row["principal"], row["organisation"], Via(row["via"]))
             mac = found[-1]["mac"] if found else b""
             found.append(self._version(node.id, number, mac, new, author) | {"at": row["at"]})
             if row["erased_in"] is not None:
                 found[-1] |= {"digest": b"", "erased_in": self.number}
-        _VERSION.run_many(self._connection, found)
+        writes.VERSION.run_many(self._connection, found)
         self._rows.extend(map(rows.version_added, found))
         self._rows.extend(rows.version_erased(row) for row in found if row["erased_in"] is not None)
 
     def _record_version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> None:
         row = self._version(node, number, previous, new, author)
-        _VERSION.run(self._connection, **row)
+        writes.VERSION.run(self._connection, **row)
         self._rows.append(rows.version_added(row))
 
     def _version(self, node: bytes, number: int, previous: bytes, new: NewVersion, author: Author) -> dict[str, Any]:
@@ -380,7 +336,7 @@ class Change:
             "node": node, "number": number, "kind": int(kind), "other": other, "other_number": other_number,
             "space": self.space, "change": self.number,
         }  # fmt: skip
-        _LINEAGE.run(self._connection, **row)
+        writes.LINEAGE.run(self._connection, **row)
         self._rows.append(rows.lineage_added(row))
 
     def comment(self, versions: Iterable[bytes], text: str) -> None:
@@ -390,7 +346,7 @@ class Change:
             {"version": each, "change": self.number, "space": self.space, "text": seal(b"comment" + each, said)}
             for each in versions
         ]
-        _COMMENT.run_many(self._connection, made)
+        writes.COMMENT.run_many(self._connection, made)
         self._rows.extend(map(rows.comment_added, made))
 
     # --- properties
@@ -398,14 +354,16 @@ class Change:
     def set_modified(self, node: Node, modified: int) -> Node:
         """Let a document or folder show the time of modification that a client set, in microseconds."""
         self.set_property(node, MODIFIED, str(modified))
-        _MODIFY.run(self._connection, b_node=node.id, b_modified=modified)
+        self._alter(node.id)
+        writes.MODIFY.run(self._connection, b_node=node.id, b_modified=modified)
         return node._replace(modified=modified, has_properties=True)
 
     def set_property(self, node: Node, name: str, value: str | None) -> None:
         """Let the property hold `value` from now on, or nothing."""
         key = self._keys.names.seal_name(node.id, name)
+        self._alter(node.id)
         self._touched.add(node.parent)
-        for standing in _OPEN_PROPERTY.mappings(self._connection, node=node.id, key=key):
+        for standing in writes.OPEN_PROPERTY.mappings(self._connection, node=node.id, key=key):
             self._close_property(standing)
         if value is None:
             return
@@ -413,15 +371,16 @@ class Change:
             "node": node.id, "key": key, "from_change": self.number, "to_change": None, "space": self.space,
             "value": self._keys.names.seal(b"property" + node.id + key, value.encode("utf-8")),
         }  # fmt: skip
-        _PROPERTY.run(self._connection, **row)
+        writes.PROPERTY.run(self._connection, **row)
         self._rows.append(rows.property_opened(row))
         if not node.has_properties:
-            _HAS_PROPERTIES.run(self._connection, b_node=node.id)
+            writes.HAS_PROPERTIES.run(self._connection, b_node=node.id)
 
     def exchange_properties(
         self, ended: Sequence[Mapping[str, Any]], begun: Sequence[tuple[bytes, bytes, bytes]]
     ) -> None:
         """End properties of many nodes (`node`, `key`, `from_change`), and begin others (node, key, sealed value)."""
+        self._altered = None
         closing = [
             {
                 "b_node": each["node"], "b_key": each["key"], "b_from_change": each["from_change"],
@@ -429,7 +388,7 @@ class Change:
             }
             for each in ended
         ]  # fmt: skip
-        _CLOSE_PROPERTY.run_many(self._connection, closing)
+        writes.CLOSE_PROPERTY.run_many(self._connection, closing)
         self._rows.extend(map(rows.property_closed, ended))
         opening = [
             {
@@ -438,16 +397,16 @@ class Change:
             }
             for node, key, value in begun
         ]  # fmt: skip
-        _PROPERTY.run_many(self._connection, opening)
+        writes.PROPERTY.run_many(self._connection, opening)
         self._rows.extend(map(rows.property_opened, opening))
 
     def _close_property(self, standing: Mapping[Any, Any]) -> None:
         key = {f"b_{name}": standing[name] for name in ("node", "key", "from_change")}
         if standing["from_change"] == self.number:  # set by this very change: it never held
-            _FORGET_PROPERTY.run(self._connection, **key)
+            writes.FORGET_PROPERTY.run(self._connection, **key)
             self._rows.remove(rows.property_opened(standing))
             return
-        _CLOSE_PROPERTY.run(self._connection, **key, b_to_change=self.number)
+        writes.CLOSE_PROPERTY.run(self._connection, **key, b_to_change=self.number)
         self._rows.append(rows.property_closed(standing))
 
     # --- grants
@@ -459,18 +418,19 @@ class Change:
             "grantee_kind": int(grant.grantee_kind), "role": int(grant.role), "history": grant.history,
             "expires_at": grant.expires_at, "from_change": self.number, "to_change": None,
         }  # fmt: skip
-        _GRANT.run(self._connection, **row)
+        writes.GRANT.run(self._connection, **row)
         self._rows.append(rows.grant_opened(row))
 
     def close_grant(self, grant: Grant) -> None:
         """Take a grant back."""
-        _CLOSE_GRANT.run(self._connection, b_id=grant.id, b_to_change=self.number)
+        writes.CLOSE_GRANT.run(self._connection, b_id=grant.id, b_to_change=self.number)
         self._rows.append(rows.grant_closed({"id": grant.id}))
 
     # --- the end
 
     def note(self, row: bytes) -> None:
         """Let the change's digest cover a row, in its canonical form, that was written beside."""
+        self._altered = None
         self._rows.append(row)
 
     def note_space(self, row: Mapping[str, Any]) -> None:
@@ -480,10 +440,10 @@ class Change:
     def finish(self, kind: ChangeKind, author: Author) -> bytes:
         """Write the change and the space's new head; return the digest of all rows written."""
         summed = rows.digest(self._rows)
-        _TOUCH.run_many(
+        writes.TOUCH.run_many(
             self._connection, [{"b_node": node, "b_revision": self.number} for node in self._touched if node]
         )
-        _CHANGE.run(
+        writes.CHANGE.run(
             self._connection,
             space=self.space,
             number=self.number,
@@ -494,7 +454,7 @@ class Change:
             kind=int(kind),
             rows_digest=summed,
         )
-        _ADVANCE.run(
+        writes.ADVANCE.run(
             self._connection, b_space=self.space, b_number=self.number, b_at=self.at, b_sealed=self.sealed_bytes
         )
         return summed

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, bindparam, select
 
+from auth import tables as auth_tables
 from auth.keyring import Keyring
 from config.ids import NOBODY
 from config.queries import Query, parts_of
@@ -141,6 +142,13 @@ _KINDS = Query(
 _FOLDERS_AT_ONCE = 100
 _LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
 _NUMBER = Query(select(tables.head.c.number).where(tables.head.c.space == bindparam("space")))
+#: Both in one question; a row comes for a space that is none, too.
+_NEWEST = Query(
+    select(
+        auth_tables.epoch.c.value,
+        select(tables.head.c.number).where(tables.head.c.space == bindparam("space")).scalar_subquery().label("number"),
+    )
+)
 _REVISION = Query(select(_ENTRY.revision).where(_ENTRY.node == bindparam("node")))
 _PARENT_OF = Query(select(_ENTRY.parent).where(_ENTRY.node == bindparam("node")))
 
@@ -162,6 +170,11 @@ class Tree:
         """Return the number of the space's newest change: the same number, the same tree."""
         row = _NUMBER.first(connection, space=space)
         return None if row is None else row[0]
+
+    def newest(self, connection: Connection, space: bytes) -> tuple[int, int | None]:
+        """Return the epoch of rights, and what `number` does."""
+        [(epoch, number)] = _NEWEST.rows(connection, space=space)
+        return epoch, number
 
     def by_id(self, connection: Connection, node: bytes) -> Node | None:
         """Return the node if it stands anywhere."""

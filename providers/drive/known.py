@@ -2,7 +2,8 @@
 
 Every change of a space raises the number in the row of its head, every change of rights makes new sights, and a sight
 runs out with the first grant that does. So what one sight found at one number is what it would find again. At another
-number it is what it would find if each node on the way there still stands under its name, which one query tells.
+number it is what it would find if each node on the way there still stands under its name, which one query tells; none
+where all changes between are this process's own, for what they left as it was is remembered too.
 Whoever asks has read epoch and number in the snapshot it looks through; a writer, who sees what is not committed,
 remembers nothing, and what others found counts for it only until it changes something itself.
 Nothing is remembered of what was not found, nor of the past.
@@ -11,9 +12,11 @@ Nothing is remembered of what was not found, nor of the past.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from providers.catalogue.change import Step
 from providers.model import Item
 
 if TYPE_CHECKING:
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
 
 #: How many places a process remembers; about 12 MB.
 PLACES_MAX = 8_192
+#: Of how many spaces a process remembers its own changes, and how many nodes of each that they altered.
+SPACES_MAX = 256
+ALTERED_MAX = 16_384
+#: Changes are told of by several threads. So many of later ones wait for one that may be another process's.
+WAITING_MAX = 16
+#: For how many principals a process remembers which space they were in.
+USUAL_MAX = 4_096
 
 Key = tuple[int, tuple[str, ...]]
 
@@ -39,7 +49,7 @@ class Opening(NamedTuple):
 class Found:
     """What stands at a path as of the space's change `number`, and what was learnt of it since.
 
-    `opening` is there only once reading was permitted, and the version's MAC found right.
+    `opening` is there only once reading was permitted, and the version's MAC found right, or made by this process.
     """
 
     number: int
@@ -48,12 +58,58 @@ class Found:
     opening: Opening | None = None
 
 
+class Own:
+    """The changes of one space from behind the number `since` up to `until`, all this process's own.
+
+    Threads that look on while one adds to it read `until` first; what they find of changes after it makes them ask.
+    """
+
+    __slots__ = ("_altered", "_revised", "_waiting", "since", "until")
+
+    def __init__(self, since: int) -> None:
+        self.since = self.until = since
+        self._altered: dict[bytes, int] = {}
+        self._revised: dict[bytes, int] = {}
+        self._waiting: dict[int, Step] = {}
+
+    def add(self, step: Step) -> bool:
+        """Take a change in; False if what lacks before it will not come, or too much is remembered."""
+        self._waiting[step.number] = step
+        while (following := self._waiting.pop(self.until + 1, None)) is not None:
+            for node in following.altered:
+                self._altered[node] = following.number
+            for node in following.revised:
+                self._revised[node] = following.number
+            self.until = following.number
+        return len(self._waiting) < WAITING_MAX and len(self._altered) < ALTERED_MAX
+
+    def revisions(self, nodes: Sequence[bytes], number: int, newer: int) -> dict[bytes, int] | None:
+        """Return which revision nodes have as of the change `newer`, where it is another than as of `number`.
+
+        None unless all changes between are known, and left the nodes as they were but for that.
+        """
+        if not self.since <= number <= newer <= self.until:
+            return None
+        found = {}
+        for node in nodes:
+            if self._altered.get(node, 0) > number:
+                return None
+            revision = self._revised.get(node, 0)
+            if revision > newer:
+                return None
+            if revision > number:
+                found[node] = revision
+        return found
+
+
 class Known:
     """What this process remembers for all drives. Safe to use from any number of threads."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._found: dict[Key, Found] = {}
+        self._own: dict[bytes, Own] = {}
+        self._usual: dict[bytes, bytes] = {}
 
     def found(self, sight: int, segments: tuple[str, ...]) -> Found | None:
         """Return what the sight last found at a path, as of whichever change."""
@@ -69,6 +125,31 @@ class Known:
             with self._guard:
                 _forget_oldest(self._found, PLACES_MAX // 8)
         self._found[sight, found.place.path.segments] = found
+
+    def done(self, step: Step) -> None:
+        """Remember what a change of this process's left as it was. It is committed."""
+        with self._guard:
+            if len(self._own) >= SPACES_MAX:
+                _forget_oldest(self._own, SPACES_MAX // 8)
+            own = self._own.get(step.space)
+            if own is None or not own.add(step):
+                fresh = self._own[step.space] = Own(step.number - 1)
+                fresh.add(step)
+
+    def own(self, space: bytes) -> Own | None:
+        """Return the changes of a space that were this process's own, as far as they are known."""
+        return self._own.get(space)
+
+    def usual(self, principal: bytes) -> bytes | None:
+        """Return the space that a principal was in last: the one it is asked for in the same question as its rights."""
+        return self._usual.get(principal)
+
+    def used(self, principal: bytes, space: bytes) -> None:
+        """Remember which space a principal is in."""
+        if len(self._usual) >= USUAL_MAX:
+            with self._guard:
+                _forget_oldest(self._usual, USUAL_MAX // 8)
+        self._usual[principal] = space
 
 
 def _forget_oldest(kept: dict[Any, Any], count: int) -> None:

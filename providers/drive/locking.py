@@ -148,17 +148,12 @@ def _taken_at_once(
             return None
         require_conditions(look, path, conditions)
         look.allow(Action.LOCK, place)
-        seen = _newest(storage, look.connection, place.space.id)
+        seen = look.principal.epoch, look.resolver.number(place.space.id)
         with storage.database.exclusively():
             with storage.database.read() as connection:
-                if _newest(storage, connection, place.space.id) != seen:
+                if storage.tree.newest(connection, place.space.id) != seen:
                     return None
             return take(look, place)
-
-
-def _newest(storage: Storage, connection: Connection, space: bytes) -> tuple[int, int | None]:
-    """Return the epoch of rights and the number of the space's newest change."""
-    return storage.authenticator.epoch(connection), storage.tree.number(connection, space)
 
 
 def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[Place, bool]:

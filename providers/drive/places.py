@@ -93,7 +93,9 @@ class Resolver:
         at: int,
         zone: tzinfo,
         known: Known,
-        held: Mapping[bytes, int] | None = None,
+        numbers: Mapping[bytes, int | None],
+        *,
+        writes: bool,
     ) -> None:
         self.connection = connection
         self.sight = sight
@@ -102,25 +104,48 @@ class Resolver:
         self.at = at
         self.zone = zone
         self._known = known
-        self._writes = held is not None
+        self._writes = writes
         #: As of which changes spaces are looked at. A writer knows that of the spaces it holds, and asks for no other.
-        self._numbers: dict[bytes, int | None] = dict(held or {})
+        self._numbers = dict(numbers)
 
     def known(self, path: Path) -> Found | None:
         """Return what was found at `path` before, if it would be found again."""
         found = self._known.found(self.sight.serial, path.segments)
         if found is None:
             return None
-        number = self._number(found.place.space.id)
+        number = self.number(found.place.space.id)
         if number is None:
             return None
         if number == found.number:
             return found
+        stepped = self._stepped(found, number)
+        if stepped is not None:
+            return stepped
         place = self._as_now(found.place)
         if place is None:
             self._known.drop(self.sight.serial, path.segments)
             return None
         return self._found(number, place)
+
+    def _stepped(self, found: Found, number: int) -> Found | None:
+        """Return what was found as it is after changes of this process that left it as it was; None if others came too.
+
+        With the names on the way it is as in `_as_now`.
+        """
+        place = found.place
+        own = self._known.own(place.space.id)
+        if own is None or any(node.lane for node in place.chain):
+            return None
+        revised = own.revisions([node.id for node in place.chain], found.number, number)
+        if revised is None:
+            return None
+        if revised:
+            chain = tuple([node._replace(revision=revised.get(node.id, node.revision)) for node in place.chain])
+            place = replace(place, chain=chain)
+        made = Found(number, place, found.item, found.opening)
+        if not self._writes:
+            self._known.keep(self.sight.serial, made)
+        return made
 
     def _as_now(self, place: Place) -> Place | None:
         """Return a place as it is after other changes, if it can be told without looking at each name on the way.
@@ -139,12 +164,14 @@ class Resolver:
             self._known.keep(self.sight.serial, found)
         return found
 
-    def _number(self, space: bytes) -> int | None:
+    def number(self, space: bytes) -> int | None:
         """Return the number of the space's newest change in this snapshot; None where nothing known counts."""
         try:
             return self._numbers[space]
         except KeyError:
             number = self._numbers[space] = None if self._writes else self.tree.number(self.connection, space)
+            if number is not None:
+                self._known.used(self.sight.principal.id, space)
             return number
 
     def ask_anew(self) -> None:
@@ -205,7 +232,7 @@ class Resolver:
             if number is None or not self._may_look_back(space):
                 raise NotFound
             return self._walked(PastTree(self.tree.names, number), path, space, names, moment)
-        number = self._number(space.id)
+        number = self.number(space.id)
         if number is None:
             return self._walked(self.tree, path, space, names, None)
         return self._remembered(path, space, names, number)

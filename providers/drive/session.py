@@ -73,8 +73,17 @@ class Session:
         except NotFound as absent:
             self._unseen(absent)
             raise
+        self._learn(begun[0])
         braking.note(self.storage, begun[0])
         return made
+
+    def _learn(self, committed: Transaction) -> None:
+        """Remember what a transaction let stand, and what it left alone."""
+        known = self.storage.known
+        for step in committed.steps:
+            known.done(step)
+        for found in committed.found:
+            known.keep(committed.sight.serial, found)
 
     def _spaces(self, paths: Iterable[Path]) -> frozenset[bytes]:
         """Return the spaces to hold. On SQLite none need be: its writer is alone."""

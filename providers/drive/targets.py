@@ -12,7 +12,7 @@ from providers.catalogue import noise
 from providers.catalogue.nodes import Node
 from providers.drive.guards import chain_slots
 from providers.drive.places import HISTORY, Container, Place
-from providers.drive.transaction import Look, Refusal
+from providers.drive.transaction import AsOf, Look, Refusal
 from providers.errors import Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
 from providers.locks import Slot
 from providers.model import SpaceInfo
@@ -42,6 +42,16 @@ class Target:
     lane: bytes
     node: Node | None
     vacated: Vacated | None = None
+    as_of: AsOf | None = None
+
+    def stands(self, look: Look) -> bool:
+        """Whether `look` would find the very same, for nothing that it was found by can have changed since.
+
+        A document that came back to a name depends on more than its space, and so does an empty one that is filled.
+        """
+        if self.vacated is not None or (self.node is not None and not self.node.version):
+            return False
+        return self.as_of is not None and self.as_of == look.as_of(self.space.id)
 
     @property
     def lands_on(self) -> Node | None:
@@ -79,11 +89,12 @@ def target(look: Look, path: Path, action: Action) -> Target:
     standing = parent.tree.named(look.connection, parent.node, path.name, look.principal.party)
     node = look.resolver.child(parent.tree, parent.chain, path.name, None, standing)
     if node is not None:
-        return Target(path, parent, node.lane, node)
+        return Target(path, parent, node.lane, node, None, look.as_of(parent.space.id))
     if len(parent.chain) == 1 and fold(path.name) == HISTORY:
         raise ReadOnlyPast
     look.allow(action, parent)
-    return Target(path, parent, _free_lane(look, parent, {node.lane for node in standing}), None)
+    lane = _free_lane(look, parent, {node.lane for node in standing})
+    return Target(path, parent, lane, None, None, look.as_of(parent.space.id))
 
 
 def _parent(look: Look, path: Path) -> Place:

@@ -7,7 +7,8 @@ locks, conditions and names are all checked again here, where nobody else can ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, union_all
 
@@ -19,8 +20,9 @@ from config.queries import Query
 from providers import tables
 from providers.audit.events import Event, Projection
 from providers.brake import COUNTED_MAX, YOUNG_US, Act, Harm
-from providers.catalogue.change import Author, Change, ChangeKind
+from providers.catalogue.change import Author, Change, ChangeKind, Step
 from providers.catalogue.nodes import Node
+from providers.drive.known import Found, Opening
 from providers.drive.places import Container, Place, Resolver
 from providers.drive.sight import GRACE, Chain
 from providers.drive.storage import Storage
@@ -48,6 +50,8 @@ _FIRST_CONTENT = Query(
     select(tables.version.c.at).where(tables.version.c.node == bindparam("node"), tables.version.c.number == 1)
 )
 
+#: As of which changes a writer that holds no space looks at them.
+NOTHING_HELD: Mapping[bytes, int | None] = MappingProxyType({})
 #: Changes by which documents are lost from sight. Putting back and restoring are none.
 _COUNTED = frozenset({ChangeKind.PUT, ChangeKind.COPY, ChangeKind.MOVE, ChangeKind.DELETE})
 _SEALED = select(tables.head.c.sealed_bytes).where(tables.head.c.space == bindparam("space"))
@@ -78,6 +82,13 @@ class Refusal(Exception):
         self.place = place
 
 
+class AsOf(NamedTuple):
+    """As of what something was found: the sight of who found it, which runs out with their rights, and which change."""
+
+    sight: int
+    number: int
+
+
 class Look:
     """One snapshot of the storage as one principal sees it."""
 
@@ -88,16 +99,27 @@ class Look:
         storage: Storage,
         connection: Connection,
         principal: Principal,
-        held: Mapping[bytes, int] | None = None,
+        numbers: Mapping[bytes, int | None] = NOTHING_HELD,
+        epoch: int | None = None,
     ) -> None:
         self.storage = storage
         self.connection = connection
-        self.principal = storage.authenticator.refresh(principal, connection)
+        usual = None if self.writes else storage.known.usual(principal.id)
+        if usual is not None:
+            epoch, number = storage.tree.newest(connection, usual)
+            numbers = {usual: number}
+        self.principal = storage.authenticator.refresh(principal, connection, epoch)
         self.at = storage.database.now_us(connection)
         self.sight = storage.sights.of(connection, self.principal, self.at, writes=self.writes)
         self.resolver = Resolver(
-            connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, storage.known, held
-        )
+            connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, storage.known, numbers,
+            writes=self.writes,
+        )  # fmt: skip
+
+    def as_of(self, space: bytes) -> AsOf | None:
+        """Return what tells that another look at a space would find the same; None where nothing does."""
+        number = self.resolver.number(space)
+        return None if number is None else AsOf(self.sight.serial, number)
 
     def find(self, path: Path) -> Place | Container:
         """Return what stands at `path`, noise included; raise NotFound."""
@@ -286,7 +308,12 @@ class Transaction(Look):
             for space in sorted(spaces)
         }
         held = {space: change.number - 1 for space, change in self._changes.items()}
-        super().__init__(storage, connection, principal, held)
+        epoch = next((change.epoch for change in self._changes.values()), None)
+        super().__init__(storage, connection, principal, held, epoch)
+        #: What it leaves as it was, once it is committed.
+        self.steps: list[Step] = []
+        #: What it let stand, for whoever asks next.
+        self.found: list[Found] = []
         #: What the brake counts of it, once it is committed.
         self.acts: list[Act] = []
 
@@ -320,6 +347,8 @@ class Transaction(Look):
         if kind in _COUNTED and self.principal.kind is Kind.PERSON and self.storage.brake.is_on:
             self.acts += _acts(self, change)
         digest = change.finish(kind, self.author)
+        if change.step is not None:
+            self.steps.append(change.step)
         event = self.event(
             told,
             place,
@@ -330,6 +359,19 @@ class Transaction(Look):
         )
         reached = self.audience(place.space, place.chain) if audience is None else audience
         self.storage.audit.record(self.connection, event, reached)
+
+    def remember(self, place: Place, item: Item, number: int, content: bytes) -> None:
+        """Let it be known, once this is committed, what stands at `place` after the change `number`, with its content.
+
+        In a lane the same name may be another's.
+        """
+        if any(node.lane for node in place.chain):
+            return
+        found, node = Found(number, place, item), place.node
+        if content and self.sight.decide(Action.READ, place.chain, self.at).allowed:
+            shown = self.item_of(place.path, place.path.name, node)
+            found.opening = Opening(place, shown, node.version, node.version_id, content)
+        self.found.append(found)
 
     def bump(self) -> None:
         """Let everybody's rights be asked anew."""

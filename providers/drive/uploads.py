@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from auth.roles import Action
 from config.clock import SECOND_US, now_us
@@ -29,8 +29,7 @@ from providers.paths import Path
 from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a version record was written for: folder and document, the number and id of the version about to be.
 
     `backup` is what is made of bytes that stay elsewhere, where the document comes back from there.
@@ -271,7 +270,7 @@ class Arrival:
         self._started = started
         #: When its last byte came, where that was told to whoever wrote it.
         self._written = written
-        self._seen = seen
+        self._seen = self._began = seen
         self._sums = sums
         self._first = plan
         self._storage = session.storage
@@ -286,7 +285,7 @@ class Arrival:
         for _ in range(REPLANS_MAX):
             plan, record_bytes, needs = self._prepared()
             try:
-                return self._session.commit(
+                made = self._session.commit(
                     [self._path],
                     lambda tx, plan=plan, extra=record_bytes: self._work(tx, plan, extra),  # type: ignore[misc]
                     needs=needs,
@@ -294,6 +293,8 @@ class Arrival:
                 )
             except Replan:
                 continue
+            self._storage.vault.remember(self._space, self._sealed)
+            return made
         raise PreconditionFailed
 
     def _prepared(self) -> tuple[Plan | None, int, frozenset[Syncable]]:
@@ -322,6 +323,8 @@ class Arrival:
 
     def _target(self, look: Look) -> Target:
         """Return where it is about to stand. Nothing continues with what is empty: that is but a beginning."""
+        if self._began is not None and self._began.stands(look):
+            return self._began
         found = target(look, self._path, Action.ADD)
         return continuing(look, found, self._started) if self._sealed.size else found
 
@@ -352,7 +355,11 @@ class Arrival:
         place = found.placed(standing)
         told = "add" if standing.version <= 1 else "write"
         tx.finish(ChangeKind.PUT, place, told, facts=node_facts(standing))
-        return tx.item(place), node is None
+        item = tx.item(place)
+        # The same bytes again may be cut in another way: then it is not this content that the version refers to.
+        is_its = plan is not None and standing.version_id == plan.version_id
+        tx.remember(place, item, change.number, sealed.content if is_its else b"")
+        return item, node is None
 
     def _arrived(self, tx: Transaction, change: Change, found: Target, plan: Plan, record_bytes: int) -> Node:
         """Let the planned version stand; return the document that has it."""

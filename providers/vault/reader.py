@@ -65,6 +65,12 @@ class Leaves:
             self._kept[space, content] = leaf
             self._chunks += len(leaf.chunks)
 
+    def remember(self, space: bytes, content: bytes, places: Mapping[bytes, Location]) -> None:
+        """Remember a content that is but one chunk, if that is among `places`."""
+        what = manifests.content(content)
+        if what.shape is Shape.CHUNK and what.cid in places:
+            self.keep(space, content, _Leaf([Chunk(what.cid, what.size)], [0, what.size], {what.cid: places[what.cid]}))
+
     def forget(self, space: bytes, content: bytes) -> None:
         """Look for the content anew next time."""
         with self._guard:

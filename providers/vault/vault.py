@@ -92,6 +92,10 @@ class Vault:
         leaves = None if anew else self._leaves
         return ContentReader(self._store, self._sealing(space), content, locate, self._aside, leaves)
 
+    def remember(self, space: bytes, sealed: Sealed) -> None:
+        """Remember where the one chunk of a content lies that was committed: mostly it is read soon."""
+        self._leaves.remember(space, sealed.content, {r.cid: Location(*r[1:]) for r in sealed.records})
+
     def version_record(self, space: bytes, fields: VersionRecord) -> tuple[ChunkRecord, frozenset[Syncable]]:
         """Append the record that a version leaves of itself; return where it lies and what must be synced."""
         sealing = self._sealing(space)

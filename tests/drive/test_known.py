@@ -16,7 +16,7 @@ from auth.rights import Principal
 from auth.roles import Role, Via
 from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
-from providers.catalogue.change import ChangeKind
+from providers.catalogue.change import ChangeKind, Step
 from providers.catalogue.nodes import Tree
 from providers.drive import Drive, known, unchanged
 from providers.drive.transaction import Transaction
@@ -25,6 +25,7 @@ from providers.installation import Installation
 from providers.model import ARCHIVED, FROZEN
 from providers.paths import Path, parse
 from providers.vault import reader
+from tests.statements import statements
 from tests.worlds import ADDRESS, World, fetch, settings_for, store
 
 FOLDER, DOCUMENT = parse("/Stämma/Mapp/Under"), parse("/Stämma/Mapp/Under/a.txt")
@@ -286,6 +287,114 @@ def test_what_stands_is_found_by_one_query_after_a_change_elsewhere(
     monkeypatch.setattr(Tree, "named", lambda *asked: named.append(asked[3]) or [])
     assert drive.stat(DOCUMENT).name == "a.txt"
     assert named == []
+
+
+#: Acts by which a worker itself alters or leaves alone what it remembers.
+ACTS: dict[str, Callable[[World], object]] = {
+    **{name: act for name, act in CHANGES.items() if name.startswith(("folder", "document", "time"))},
+    "copied": lambda w: w.drive("olle").copy(DOCUMENT, parse("/Stämma/Mapp/Under/kopia.txt"), overwrite=False),
+    "folder_copied": lambda w: w.drive("olle").copy(FOLDER, parse("/Stämma/Mapp/Kopia"), overwrite=False),
+    "property_of_a_folder": lambda w: w.drive("olle").change_properties(FOLDER, [("{x:}a", "<a/>")]),
+    "property": lambda w: w.drive("olle").change_properties(DOCUMENT, [("{x:}a", "<a/>")]),
+    "folder_beside": lambda w: w.drive("olle").make_folder(parse("/Stämma/Mapp/Under/Ny")),
+    "moved_over": lambda w: (
+        store(w.drive("olle"), "/Stämma/Mapp/Under/c.txt", b"moved over it"),
+        w.drive("olle").move(parse("/Stämma/Mapp/Under/c.txt"), DOCUMENT, overwrite=True),
+    ),
+    "restored": lambda w: (
+        store(w.drive("olle"), DOCUMENT, b"for a while"),
+        w.drive("eva").restore(DOCUMENT, 1),
+    ),
+    "put_back": lambda w: (
+        w.grant("eva", "Stämma", Role.MANAGER, history=True),
+        _shown_by(w),
+        moment := now_us(),
+        store(w.drive("olle"), DOCUMENT, b"for a while"),
+        w.drive("eva").put_back(FOLDER, moment),
+    ),
+    "undeleted": lambda w: (
+        w.drive("olle").delete(DOCUMENT),
+        w.drive("eva").undelete(FOLDER, w.drive("eva").trash(FOLDER, everything=True)[0][0].id),
+    ),
+}
+
+
+def _chains(world: World) -> list[object]:
+    """Return every node on the way to what eva sees, as a look through what is remembered finds it."""
+    drive = world.drive("eva")
+    with drive._session.look() as look:
+        return [_outcome(lambda path=path: look.find(path).chain) for path in (FOLDER, DOCUMENT)]  # type: ignore[misc, union-attr]
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_what_a_worker_did_itself_it_knows_as_it_would_find_it_anew(
+    world: World, elsewhere: World, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _shown_by(world)
+    ACTS[act](world)
+    for by, name in ((world, "a"), (world, "b"), (elsewhere, "c"), (world, "d")):
+        store(by.drive("olle"), f"/Stämma/{name}.txt", name.encode())
+        if name == "a":
+            continue
+        remembered = [_chains(world), _shown_by(world), _chains(world)]
+        with monkeypatch.context() as patched:
+            patched.setattr(world.installation.storage, "known", known.Known())
+            assert remembered == [_chains(world), _shown_by(world), _chains(world)]
+    assert _shown_by(world) == _shown_by(elsewhere)
+
+
+def test_what_others_changed_between_is_not_taken_for_ones_own(world: World, elsewhere: World) -> None:
+    drive = world.drive("olle")
+    for number in range(20):
+        store(drive, DOCUMENT, b"here %d" % number)
+        store(elsewhere.drive("olle"), DOCUMENT, b"there %d" % number)
+        store(drive, "/Stämma/Mapp/b.txt", b"%d" % number)
+        assert fetch(drive, DOCUMENT) == b"there %d" % number
+        assert fetch(world.drive("eva"), DOCUMENT) == b"there %d" % number
+
+
+def test_changes_of_ones_own_are_known_in_whatever_order_they_are_told() -> None:
+    one, two = b"one", b"two"
+
+    def step(number: int, *altered: bytes, revised: bytes = b"") -> Step:
+        return Step(b"space", number, frozenset(altered), frozenset({revised} - {b""}))
+
+    remembered = known.Known()
+    for found in (step(6, two), step(5, revised=one), step(8), step(7, revised=one)):
+        remembered.done(found)
+    own = remembered.own(b"space")
+    assert own is not None
+    assert own.revisions([one], 5, 8) == {one: 7}
+    assert own.revisions([one], 7, 8) == {}
+    assert own.revisions([two], 5, 8) is None
+    assert own.revisions([two], 6, 8) == {}
+    assert own.revisions([one], 5, 9) is None
+    assert own.revisions([one], 5, 6) is None  # revised later: who looks at an older snapshot asks
+    remembered.done(step(10, two))
+    assert own.revisions([one], 7, 10) is None
+    for number in range(11, 11 + 2 * known.WAITING_MAX):
+        remembered.done(step(number))
+    own = remembered.own(b"space")
+    assert own is not None
+    assert own.revisions([one], 7, number) is None
+    assert own.revisions([one], number - 1, number) == {}
+
+
+def test_what_was_saved_is_read_without_looking_for_it(world: World) -> None:
+    """But by nobody who may not read."""
+    drive = world.drive("eva")
+    store(drive, DOCUMENT, b"to be in the folder")
+    place = "/Stämma/Mapp/Under/ny.txt"
+    store(drive, place, b"saved")
+    with statements(world.installation.database) as asked:
+        assert fetch(drive, place) == b"saved"
+        assert fetch(drive, place) == b"saved"
+    if world.installation.database.dialect == "sqlite":
+        assert len([text for text in asked if text.startswith("SELECT")]) == 2
+    world.person("ulla", "Kund AB")
+    world.grant("ulla", "Stämma", Role.UPLOADER, "/Mapp")
+    store(world.drive("ulla"), "/Stämma/Mapp/hennes.txt", b"in her lane")
+    assert fetch(world.drive("ulla"), "/Stämma/Mapp/hennes.txt") == b"in her lane"
 
 
 def test_another_person_is_shown_nothing_of_what_was_remembered(world: World) -> None:

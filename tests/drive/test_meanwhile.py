@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 
 import pytest
 
 from auth.roles import Role
+from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
 from providers.drive import Drive
 from providers.errors import ParentMissing
@@ -79,6 +83,67 @@ def test_a_right_taken_meanwhile_is_missed_at_the_commit(world: World) -> None:
         spaces.revoke(operator, space, grant.id)
     with pytest.raises(ParentMissing):
         upload.commit()
+
+
+def test_a_right_that_runs_out_meanwhile_is_missed_at_the_commit(world: World) -> None:
+    world.person("olle", "Kund AB")
+    ends = now_us() + 2 * SECOND_US
+    world.grant("olle", "Stämma", Role.EDITOR, expires_at=ends)
+    drive = world.drive("olle")
+    for place in (PLACE, "/Stämma/Mapp/y.txt"):
+        store(drive, place, b"while it lasts")
+    upload = drive.put(parse("/Stämma/Mapp/z.txt"), declared=8)
+    upload.write(b"uploaded")
+    time.sleep(max(0, ends - now_us()) / SECOND_US + 0.01)
+    with pytest.raises(ParentMissing):
+        upload.commit()
+
+
+def test_what_another_has_locked_meanwhile_does_not_come_back_to_its_name(world: World) -> None:
+    world.person("olle", "Kund AB")
+    world.grant("olle", "Stämma", Role.EDITOR)
+    drive, aside = world.drive("eva"), parse("/Stämma/Mapp/x.bak")
+    before = store(drive, PLACE, b"first")
+    drive.move(parse(PLACE), aside, overwrite=False)
+    upload = drive.put(parse(PLACE), declared=8)
+    upload.write(b"uploaded")
+    world.drive("olle").lock(aside, is_deep=False, is_shared=False, owner="", seconds=60)
+    item, _ = upload.commit()
+    assert item.id != before.id == drive.stat(aside).id
+    assert item.version == 1
+
+
+@pytest.mark.parametrize("stood", [False, True])
+def test_uploads_that_share_a_transaction_see_each_other(world: World, stood: bool) -> None:
+    """What the second saw when it began is as new as the head that the transaction begins with, and yet too old."""
+    drive, database = world.drive("eva"), world.installation.database
+    if stood:
+        store(drive, PLACE, b"first")
+    uploads = [drive.put(parse(PLACE), declared=1) for _ in range(3)]
+    for number, upload in enumerate(uploads):
+        upload.write(b"%d" % number)
+    holds, goes_on = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        holds.set()
+        assert goes_on.wait(30)
+
+    with ThreadPoolExecutor(4) as pool:
+        holding = pool.submit(database.apply, hold)
+        assert holds.wait(30)
+        ended = [pool.submit(upload.commit) for upload in uploads]
+        while len(database._commits._queue) < len(uploads):
+            time.sleep(0.01)
+        goes_on.set()
+        holding.result()
+        items = [each.result()[0] for each in ended]
+    assert len({item.id for item in items}) == 1
+    assert sorted(item.version for item in items) == [1 + stood, 2 + stood, 3 + stood]
+    assert [version.number for version in drive.versions(parse(PLACE))] == list(range(1, 4 + stood))
+    newest = max(items, key=lambda item: item.version)
+    assert fetch(drive, PLACE) == b"%d" % items.index(newest)
+    world.installation.tick()
+    assert [str(finding) for finding in world.installation.verify()] == []
 
 
 def frozen(world: World) -> None:
