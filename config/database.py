@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
@@ -193,8 +193,8 @@ class _Pending(Generic[T]):
     operation: Callable[[Connection], T]
     needs: frozenset[Syncable]
     order: bytes
-    ready: threading.Event = field(default_factory=threading.Event)
-    leads: bool = False
+    #: What wakes who waits; None for who leads at once.
+    ready: threading.Event | None = None
     done: bool = False
     result: T | None = None
     error: BaseException | None = None
@@ -219,10 +219,11 @@ class _GroupCommit:
         mine = _Pending(operation, frozenset(needs), order)
         with self._guard:
             if self._led:
+                mine.ready = threading.Event()
                 self._queue.append(mine)
             else:
-                self._led = mine.leads = True
-        if not mine.leads:
+                self._led = True
+        if mine.ready is not None:
             mine.ready.wait()
         if not mine.done:
             self._lead(mine)
@@ -240,8 +241,9 @@ class _GroupCommit:
                 self._led = heir is not None
             for pending in batch:
                 pending.done = True
-                pending.ready.set()
-            if heir is not None:
+                if pending.ready is not None:
+                    pending.ready.set()
+            if heir is not None and heir.ready is not None:
                 heir.ready.set()
 
     def _run(self, batch: list[_Pending[Any]]) -> None:

@@ -365,6 +365,8 @@ class Edit:
 
     def _counted(self, sealed: Sealed) -> Sealed:
         """Count what was made known before, and belongs to no version yet, with the version that it becomes."""
+        if not self._published_bytes:
+            return sealed
         return replace(sealed, sealed_bytes=sealed.sealed_bytes + self._published_bytes)
 
     def _keep(self) -> None:

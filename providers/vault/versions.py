@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from providers.vault.errors import damaged
 
@@ -13,8 +12,7 @@ _HEAD = struct.Struct("<B7xQQq")
 _LENGTH = struct.Struct("<H")
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
+class VersionRecord(NamedTuple):
     """What a version is: of which document, under which name at that time, with what content.
 
     Ids are 16 bytes, `at` is microseconds UTC, `previous_mac` authenticates the version before it (empty for none).

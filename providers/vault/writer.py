@@ -31,8 +31,10 @@ from providers.vault.versions import VersionRecord, pack_version
 
 #: How much is cut, looked up and appended at a time.
 BATCH_BYTES: Final = 1 << 20
-#: How much a writer that was told of no length takes at first without doing anything with it.
+#: How much a writer that was told of no length takes at first without doing anything with it, and how long its buffer
+#: is before it grows.
 HELD_BYTES: Final = 64 << 10
+_FIRST_BYTES: Final = 16 << 10
 #: Below this, handing a digest to another thread costs more than it saves.
 _HASH_ASIDE_BYTES: Final = 256 << 10
 #: Room left in a small content's buffer for its manifest.
@@ -221,7 +223,7 @@ class ContentWriter:
         self._aside = aside
         self._chunker = chunker
         self._capacity = BATCH_BYTES + largest(chunker)
-        self._buffer = bytearray(min(self._capacity, HELD_BYTES if declared is None else max(declared, 1)))
+        self._buffer = bytearray(min(self._capacity, _FIRST_BYTES if declared is None else max(declared, 1)))
         self._used = 0
         self._hashed = 0
         self._size = 0
