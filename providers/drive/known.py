@@ -12,7 +12,7 @@ Nothing is remembered of what was not found, nor of the past.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -136,9 +136,17 @@ class Known:
                 fresh = self._own[step.space] = Own(step.number - 1)
                 fresh.add(step)
 
-    def own(self, space: bytes) -> Own | None:
-        """Return the changes of a space that were this process's own, as far as they are known."""
-        return self._own.get(space)
+    def revisions(self, found: Found, number: int) -> Mapping[bytes, int] | None:
+        """Return which revision folders on the way have as of a newer change, where that is not what it was when found.
+
+        None unless all changes since are this process's own, and left what was found as it was but for that. What has
+        its name in the common lane is what is found by that name; in another it may have been hidden since.
+        """
+        place = found.place
+        own = self._own.get(place.space.id)
+        if own is None or any(node.lane for node in place.chain):
+            return None
+        return own.revisions([node.id for node in place.chain], found.number, number)
 
     def usual(self, principal: bytes) -> bytes | None:
         """Return the space that a principal was in last: the one it is asked for in the same question as its rights."""

@@ -128,15 +128,8 @@ class Resolver:
         return self._found(number, place)
 
     def _stepped(self, found: Found, number: int) -> Found | None:
-        """Return what was found as it is after changes of this process that left it as it was; None if others came too.
-
-        With the names on the way it is as in `_as_now`.
-        """
-        place = found.place
-        own = self._known.own(place.space.id)
-        if own is None or any(node.lane for node in place.chain):
-            return None
-        revised = own.revisions([node.id for node in place.chain], found.number, number)
+        """Return what was found as it is after changes of this process that left it alone; None if others came too."""
+        place, revised = found.place, self._known.revisions(found, number)
         if revised is None:
             return None
         if revised:

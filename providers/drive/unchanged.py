@@ -61,8 +61,10 @@ def _found(session: Session, path: Path, at: int) -> Found:
 
 
 def _require_unchanged(session: Session, found: Found) -> None:
-    """Raise NotAtHand unless rights, and the space, are as they were when it was found."""
+    """Raise NotAtHand unless rights are as they were when it was found, and the changes since left it alone."""
     with session.storage.database.ask() as connection:
         row = _STANDS.first(connection, space=found.place.space.id)
-    if row != (session.principal.epoch, found.number):
+    if row is None or row[0] != session.principal.epoch:
+        raise NotAtHand
+    if row[1] != found.number and session.storage.known.revisions(found, row[1]) is None:
         raise NotAtHand

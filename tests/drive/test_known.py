@@ -5,6 +5,7 @@ Workers share nothing but the database and the data folder; here each is an inst
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
@@ -334,6 +335,10 @@ def test_what_a_worker_did_itself_it_knows_as_it_would_find_it_anew(
     ACTS[act](world)
     for by, name in ((world, "a"), (world, "b"), (elsewhere, "c"), (world, "d")):
         store(by.drive("olle"), f"/Stämma/{name}.txt", name.encode())
+        drive = world.drive("eva")
+        at_hand = _at_hand(drive)
+        truth = [_outcome(lambda: drive.stat(DOCUMENT)), _outcome(lambda: _read(drive, DOCUMENT))]  # noqa: B023
+        assert all(found in (None, told) for found, told in zip(at_hand, truth, strict=True))
         if name == "a":
             continue
         remembered = [_chains(world), _shown_by(world), _chains(world)]
@@ -362,7 +367,7 @@ def test_changes_of_ones_own_are_known_in_whatever_order_they_are_told() -> None
     remembered = known.Known()
     for found in (step(6, two), step(5, revised=one), step(8), step(7, revised=one)):
         remembered.done(found)
-    own = remembered.own(b"space")
+    own = remembered._own.get(b"space")
     assert own is not None
     assert own.revisions([one], 5, 8) == {one: 7}
     assert own.revisions([one], 7, 8) == {}
@@ -374,10 +379,22 @@ def test_changes_of_ones_own_are_known_in_whatever_order_they_are_told() -> None
     assert own.revisions([one], 7, 10) is None
     for number in range(11, 11 + 2 * known.WAITING_MAX):
         remembered.done(step(number))
-    own = remembered.own(b"space")
+    own = remembered._own.get(b"space")
     assert own is not None
     assert own.revisions([one], 7, number) is None
     assert own.revisions([one], number - 1, number) == {}
+
+
+def test_what_ones_own_changes_leave_alone_stays_at_hand(world: World, elsewhere: World) -> None:
+    if world.installation.database.dialect != "sqlite":
+        pytest.skip("nothing is at hand on PostgreSQL")
+    drive = world.drive("eva")
+    truth = [drive.stat(DOCUMENT), _read(drive, DOCUMENT)]
+    for _ in range(3):
+        store(world.drive("olle"), "/Stämma/Mapp/Under/b.txt", os.urandom(8))
+        assert _at_hand(drive) == truth
+    store(elsewhere.drive("olle"), "/Stämma/Mapp/Under/b.txt", b"elsewhere")
+    assert _at_hand(drive) == [None, None]
 
 
 def test_what_was_saved_is_read_without_looking_for_it(world: World) -> None:
