@@ -13,9 +13,6 @@ from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
 
 from server.ssh import algorithms
 
-#: What may wait for a client in the transport, beyond the window that it has opened, before a channel is told to wait.
-TRANSPORT_BYTES_MAX = 1 << 20
-
 
 class Connection(SSHServerConnection):
     """One connection from a client. `number` is the gate's."""
@@ -28,8 +25,8 @@ class Connection(SSHServerConnection):
         self._tries_left = tries_max
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, with a bound on what waits unsent."""
-        transport.set_write_buffer_limits(TRANSPORT_BYTES_MAX, TRANSPORT_BYTES_MAX // 2)
+        """Begin. Whoever waits for room is told each time that all has left: a channel asks `unsent` itself."""
+        transport.set_write_buffer_limits(0)
         super().connection_made(transport)
 
     async def reload_config(self) -> None:

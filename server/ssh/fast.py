@@ -13,6 +13,7 @@ with any other the stock connection serves.
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import time
 from collections import deque
@@ -45,6 +46,10 @@ _PADDING: Final = bytes(2 * _BLOCK_BYTES)
 #: Where the kernel puts what comes, for whichever connection: each takes it in the same turn of the loop. With one of
 #: its own, whoever knocked cost a megabyte.
 _RECEIVED: Final = memoryview(bytearray(_BUFFER_BYTES))
+#: As much leaves at once at most: a reply of the longest kind and a half, few enough to stay in a processor's cache.
+_SENT_BYTES: Final = 384 << 10
+#: A longer packet is not made, whatever a client says that it takes.
+_DATA_BYTES_MAX: Final = 128 << 10
 
 
 def is_tested() -> bool:
@@ -103,6 +108,37 @@ class Gcm(encryption.Encryption):
             return None
 
 
+class _Outbox:
+    """Where packets are sealed side by side, to leave together: memory for whichever connection speaks now."""
+
+    def __init__(self) -> None:
+        self.room = memoryview(bytearray(_SENT_BYTES))
+        self.used = 0
+        self.owner: FastConnection | None = None
+
+    def take(self, owner: FastConnection, size: int) -> memoryview:
+        """Return room for `size` more bytes of a connection. What does not fit, or is another's, leaves before."""
+        if self.owner is not owner or self.used + size > _SENT_BYTES:
+            if self.owner is not None:
+                self.owner.let_out()
+            self.owner = owner
+        at = self.used
+        self.used = at + size
+        return self.room[at : self.used]
+
+    def waiting(self, owner: FastConnection) -> int:
+        """Return how many bytes of a connection have not left."""
+        return self.used if self.owner is owner else 0
+
+    def empty(self) -> memoryview:
+        """Return what is there, good until something is put there again."""
+        found, self.used, self.owner = self.room[: self.used], 0, None
+        return found
+
+
+_outbox = _Outbox()
+
+
 class FastConnection(Connection, asyncio.BufferedProtocol):
     """One connection from a client."""
 
@@ -112,9 +148,9 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         self._left: bytes | memoryview = b""
         self._start = 0
         self._is_quick = False
-        self._outgoing: list[bytes | bytearray] = []
-        self._outgoing_bytes = 0
         self._will_flush = False
+        #: Channels that have something to send when this turn of the loop ends.
+        self._speaking: list[FastChannel] = []
         #: Whether `unsent` told anybody of something, so that somebody may wait for the end of it.
         self._is_owed = False
         self._heard_at = 0.0
@@ -211,6 +247,8 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
             return False
         if kind == _WINDOW_ADJUST:
             channel._send_window += size
+            if channel.is_waiting:  # and so may be whoever filled it
+                self._is_owed = True
             channel._flush_send_buf()
             return True
         if channel._recv_paused or channel._send_state != "open" or not 0 < size <= channel._recv_window:
@@ -243,7 +281,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
 
     def unsent(self) -> int:
         """Return how many bytes wait in the transport, or to be given to it."""
-        waiting = super().unsent() + self._outgoing_bytes
+        waiting = super().unsent() + _outbox.waiting(self)
         self._is_owed = self._is_owed or waiting > 0
         return waiting
 
@@ -279,33 +317,66 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
 
     def _seal(self, gcm: Gcm, plain: bytes) -> None:
         size = len(plain)
-        sealed = bytearray(4 + size + _TAG_BYTES)
-        _LENGTH.pack_into(sealed, 0, size)
-        view = memoryview(sealed)
-        gcm.cipher.encrypt_into(gcm.nonce(), plain, view[:4], view[4:])
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += size
-        self._send(sealed)
+        if 4 + size + _TAG_BYTES > _SENT_BYTES:
+            head = _LENGTH.pack(size)
+            self._send(head + gcm.cipher.encrypt(gcm.nonce(), plain, head))
+            return
+        room = _outbox.take(self, 4 + size + _TAG_BYTES)
+        _LENGTH.pack_into(room, 0, size)
+        gcm.cipher.encrypt_into(gcm.nonce(), plain, room[:4], room[4:])
+        self._flush_soon()
 
-    def _send(self, data: bytes | bytearray) -> None:
+    def _send(self, data: bytes) -> None:
         """Gather what leaves at the end of this turn of the loop."""
         if not self._transport:
             return
-        self._outgoing.append(data)
-        self._outgoing_bytes += len(data)
+        if len(data) > _SENT_BYTES:
+            self.let_out()
+            super()._send(data)
+            return
+        _outbox.take(self, len(data))[:] = data
+        self._flush_soon()
+
+    def speak(self, channel: FastChannel) -> None:
+        """Let a channel send what it was given once this turn of the loop ends, in as few packets as hold it."""
+        self._speaking.append(channel)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._will_flush:
             self._will_flush = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._will_flush = False
-        gathered, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
-        if gathered and self._transport:
-            one: Any = gathered[0] if len(gathered) == 1 else b"".join(gathered)
-            super()._send(one)
-            if self._is_owed and self.unsent() == 0:
-                self._is_owed = False
-                self.resume_writing()
+        speaking, self._speaking = self._speaking, []
+        try:
+            for channel in speaking:
+                self._is_owed = self._is_owed or channel.is_full
+                channel.speak()
+            self.let_out()
+        finally:
+            self._will_flush = False
+        if self._is_owed and self._transport and self.unsent() == 0:
+            self._is_owed = False
+            self.resume_writing()
+
+    def let_out(self) -> None:
+        """Give what was gathered to the kernel, and what it does not take to the transport."""
+        if not _outbox.waiting(self):
+            return
+        leaving, sent = _outbox.empty(), 0
+        transport: Any = self._transport
+        if transport is None:
+            return
+        if not transport.get_write_buffer_size() and not transport.is_closing():
+            try:
+                sent = os.write(transport.get_extra_info("socket").fileno(), leaving)
+            except OSError:
+                sent = 0  # no room, or the transport finds out the same
+        if sent < len(leaving):
+            super()._send(bytes(leaving[sent:]))
 
     def _force_close(self, exc: Exception | None) -> None:
         """Let the last words leave, then close."""
@@ -325,6 +396,7 @@ class FastChannel(SSHServerChannel[bytes]):
 
     def __init__(self, *arguments: Any) -> None:
         self._pieces: deque[memoryview] = deque()
+        self._is_speaking = False
         super().__init__(*arguments)
 
     def take(self, data: memoryview) -> None:
@@ -347,12 +419,37 @@ class FastChannel(SSHServerChannel[bytes]):
             if len(view):
                 self._pieces.append(view)
                 self._send_buf_len += len(view)
-        self._flush_send_buf()
+        connection: Any = self._conn
+        if not self._is_speaking and connection is not None:
+            self._is_speaking = True
+            connection.speak(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has not been sent."""
+        return bool(self._pieces)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that somebody may wait for it to leave."""
+        return self._send_buf_len > _SENT_BYTES
+
+    def speak(self) -> None:
+        """Send what was queued, as far as the client's window is open."""
+        self._is_speaking = False
+        if self._conn is not None:
+            self._flush_send_buf()
+
+    def send_packet(self, pkttype: int, *args: bytes) -> None:
+        """Send a packet of another kind; what was queued before it leaves before it."""
+        if self._pieces and pkttype != _WINDOW_ADJUST:
+            self._flush_send_buf()
+        super().send_packet(pkttype, *args)
 
     def _flush_send_buf(self) -> None:
         connection: Any = self._conn
         while self._pieces and self._send_window and connection is not None and self._send_chan is not None:
-            most = min(self._send_window, self._send_pktsize)
+            most = min(self._send_window, self._send_pktsize, _DATA_BYTES_MAX)
             pieces, size = self._next(most)
             self._send_buf_len -= size
             self._send_window -= size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,116 @@ def test_a_client_is_asked_whether_it_is_there_only_once_it_is_silent(monkeypatc
     monkeypatch.setattr(encryption, "_enc_params", dict(encryption._enc_params))
     fast.install()
     assert asyncio.run(_talk_then_be_silent(1.0)) == (0, 3)
+
+
+class _Pipe:
+    """A transport that keeps what is written beyond what the kernel took, which is `descriptor`'s doing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.kept = b""
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self if name == "socket" else default
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.kept)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.kept += data
+
+
+async def _speaking(descriptor: int) -> tuple[fast.FastConnection, Any, _Pipe]:
+    """Return a connection of somebody who is signed in, its one channel, and where its bytes go."""
+    options: Any = await SSHServerConnectionOptions.construct(
+        server_factory=asyncssh.SSHServer, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
+    )
+    connection: Any = fast.FastConnection(asyncio.get_running_loop(), options, 1, 3)
+    connection._transport = pipe = _Pipe(descriptor)
+    connection._send_encryption = fast.Gcm(bytes(16), bytes(12))
+    connection._auth_complete = connection._kex_complete = True
+    connection._rekey_seconds = 0
+    channel: Any = connection.channel()
+    channel._send_chan, channel._send_state = 0, "open"
+    channel._send_window, channel._send_pktsize = 1 << 21, 1 << 15
+    channel.set_write_buffer_limits(1 << 20, 1 << 19)
+    return connection, channel, pipe
+
+
+def _packets(sent: bytes) -> list[bytes]:
+    """Return the payloads of packets as they left, opened."""
+    gcm, found, at = fast.Gcm(bytes(16), bytes(12)), [], 0
+    while at < len(sent):
+        end = at + 4 + int.from_bytes(sent[at : at + 4], "big") + 16
+        plain = gcm.cipher.decrypt(gcm.nonce(), sent[at + 4 : end], sent[at : at + 4])
+        found.append(plain[1 : len(plain) - plain[0]])
+        at = end
+    return found
+
+
+def _taken(reading: int) -> bytes:
+    os.set_blocking(reading, False)
+    taken = b""
+    try:
+        while piece := os.read(reading, 1 << 20):
+            taken += piece
+    except BlockingIOError:
+        pass
+    return taken
+
+
+def test_answers_of_one_turn_of_the_loop_fill_packets_and_stay_before_what_is_said_later() -> None:
+    """And what the kernel does not take at once is kept, in order and as it was."""
+
+    async def answer() -> bytes:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        try:
+            connection, channel, pipe = await _speaking(writing)
+            for number in range(20):
+                channel.write_parts([b"head", memoryview(bytes([number]) * 32_768)])
+            channel.send_packet(98, b"the end")
+            connection._flush()
+            other, channel, beside = await _speaking(writing)
+            channel.write_parts([b"somebody else's"])
+            other._flush()
+            assert pipe.kept and b"somebody" not in beside.kept
+            return _taken(reading) + pipe.kept
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+    packets = _packets(asyncio.run(answer()))
+    assert packets[-1] == b"\x62\0\0\0\0the end"
+    data = packets[:-1]
+    assert [len(each) - 9 for each in data] == [32_768] * 20 + [80]
+    assert b"".join(each[9:] for each in data) == b"".join(b"head" + bytes([number]) * 32_768 for number in range(20))
+
+
+def test_who_waits_because_the_window_is_shut_is_told_when_it_opens() -> None:
+    """Also if so little waits that the channel never told anybody to pause."""
+
+    async def wait() -> tuple[int, int]:
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            connection, channel, _ = await _speaking(null)
+            told: list[int] = []
+            connection.resume_writing = lambda: told.append(1)  # type: ignore[method-assign]
+            channel._recv_state, channel._send_window = "open", 100
+            connection._channels = {0: channel}
+            channel.write_parts([bytes(600 << 10)])
+            connection._flush()
+            told.clear()
+            connection._is_common(b"\x06" + b"\x5d" + bytes(4) + (1 << 21).to_bytes(4, "big") + bytes(6))
+            connection._flush()
+            return len(told), int(channel.get_write_buffer_size())
+        finally:
+            os.close(null)
+
+    assert asyncio.run(wait()) == (1, 0)
