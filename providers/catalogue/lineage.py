@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, select
+from sqlalchemy import BigInteger, Connection, bindparam, literal_column, select
 
 from config.queries import Query
 from providers import tables
@@ -37,10 +38,12 @@ _TO = Query(
     .order_by(_L.change)
 )
 _V = tables.version.c
+#: Whether anything was ever said of a version: asked along with it, since of most nothing was.
+_SAID = select(literal_column("1")).where(tables.comment.c.version == _V.id).limit(1).scalar_subquery().label("said")
 _LINES = Query(
     select(
         _V.node, _V.number, _V.id, _V.space, _V.change, _V.size, _V.digest, _V.at, _V.principal, _V.organisation,
-        _V.via, _V.origin, _V.erased_in,
+        _V.via, _V.origin, _V.erased_in, _SAID,
     )
     .where(_V.node == bindparam("node"), _V.number <= bindparam("top"))
     .order_by(_V.number.desc())
@@ -79,6 +82,11 @@ class Line(NamedTuple):
     via: int
     origin: bytes | None
     erased_in: int | None
+    said: int | None
+
+
+#: What makes a line of a row, of which there are many: without asking whether it is as long as it is.
+_LINE: Callable[[tuple[Any, ...]], Line] = partial(tuple.__new__, Line)
 
 
 class Shown(NamedTuple):
@@ -169,21 +177,24 @@ class Past:
 
     def _some(self, part: Part, top: int, count: int) -> tuple[list[Shown], list[Link], int]:
         """Return up to `count` shown versions of a part from `top` down, how they came, and where to go on."""
-        rows = [*map(Line._make, _LINES.rows(self._connection, node=part.node, top=top, count=count))]
+        rows = [*map(_LINE, _LINES.rows(self._connection, node=part.node, top=top, count=count))]
         if not rows:
             return [], [], 0
         links = links_of(self._connection, part.node, rows[-1].number, rows[0].number + 1)
         passed = passing_over(self._connection, part.node, links)
-        shown = [Shown(row.number + part.offset, row) for row in rows if not passed(row.number, row.change)]
-        return shown, links, rows[-1].number - 1
+        told = rows if passed is None else [row for row in rows if not passed(row.number, row.change)]
+        return [Shown(row.number + part.offset, row) for row in told], links, rows[-1].number - 1
 
 
-def passing_over(connection: Connection, node: bytes, links: Iterable[Link]) -> Callable[[int, int], bool]:
+def passing_over(connection: Connection, node: bytes, links: Iterable[Link]) -> Callable[[int, int], bool] | None:
     """Return what tells whether the history passes over an own version of `node`, by its number and its change: one
     that was but a step on the way, as `links` of the node say, or went with another document that was set apart.
+    None if it passes over none of them.
     """
     steps = {link.other_number for link in links if link.kind == Lineage.FILLED}
     cuts = links_to(connection, node, Lineage.SPLIT)
+    if not steps and not cuts:
+        return None
 
     def passed(number: int, change: int) -> bool:
         return number in steps or any(number >= cut.other_number and change < cut.change for cut in cuts)

@@ -33,5 +33,6 @@ def whole_past(connection: Connection, node: bytes) -> list[list[Held]]:
         rows, links = contents.versions(connection, part.node)[: part.last], links_of(connection, part.node)
         passed = passing_over(connection, part.node, links)
         came = {link.number: Lineage(link.kind) for link in links if link.kind in _TOLD}
-        found.append([Held(row, came.get(row["number"]), not passed(row["number"], row["change"])) for row in rows])
+        seen = [passed is None or not passed(row["number"], row["change"]) for row in rows]
+        found.append([Held(row, came.get(row["number"]), shown) for row, shown in zip(rows, seen, strict=True)])
     return found

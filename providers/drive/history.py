@@ -109,30 +109,37 @@ def versions_of(look: Look, path: Path) -> list[Version]:
 
 
 def _told(look: Look, place: Place, past: Past, page: Page, *, sums: bool) -> list[Version]:
-    """Return what there is to say of the versions of a page: a few statements, however many they are."""
+    """Return what there is to say of the versions of a page: a few statements, however many they are.
+
+    There are many lines, and most are plain: what costs a call is done for those alone that need it.
+    """
     keyring, shown = look.storage.keyring, page.shown
-    said = comments(look.connection, keyring, [row.id for _, row in shown])
+    said = comments(look.connection, keyring, [row.id for _, row in shown if row.said])
     numbers = _numbers(past, shown)
     came = {(link.node, link.number): _CAME[link.kind] for link in page.links if link.kind in _CAME}
     author = cache(partial(author_shown, look, place.space))
     names = {node: _names_then(look, place, node, rows) for node, rows in _by_node(shown).items()}
-    return [
-        Version(
-            number,
-            row.id,
-            row.size,
-            row.at,
-            author(row.principal, row.organisation),
-            _DOORS[row.via],
-            names[row.node](row.change),
-            said.get(row.id, ""),
-            _came(row, came, numbers),
-            None if row.origin is None else numbers.get(row.origin),
-            opened_sum(keyring, row.space, row.id, row.digest).hex() if sums and row.erased_in is None else "",
-            row.erased_in is not None,
+    told = []
+    for number, row in shown:
+        node, _, version, space, change, size, digest, at, principal, organisation, via, origin, erased_in, _ = row
+        name = names[node]
+        told.append(
+            Version(
+                number,
+                version,
+                size,
+                at,
+                author(principal, organisation),
+                _DOORS[via],
+                name if isinstance(name, str) else name(change),
+                said.get(version, ""),
+                Came.WRITTEN if origin is None and not came else _came(row, came, numbers),
+                None if origin is None else numbers.get(origin),
+                opened_sum(keyring, space, version, digest).hex() if sums and erased_in is None else "",
+                erased_in is not None,
+            )
         )
-        for number, row in shown
-    ]
+    return told
 
 
 def _numbers(past: Past, shown: Sequence[Shown]) -> dict[bytes, int]:
@@ -160,13 +167,13 @@ def _came(row: Line, linked: Mapping[tuple[bytes, int], Came], numbers: Mapping[
     return Came.RESTORED if row.origin in numbers else Came.COPIED
 
 
-def _names_then(look: Look, place: Place, node: bytes, rows: Sequence[Line]) -> Callable[[int], str]:
-    """Return what tells a document's name when a change made one of `rows`, which are its versions, newest first:
+def _names_then(look: Look, place: Place, node: bytes, rows: Sequence[Line]) -> str | Callable[[int], str]:
+    """Return a document's name, or what tells it, when a change made one of `rows`, its versions, newest first:
     today's, if one may not look there. What was made while it stood nowhere bears the name it had last.
     """
     standing = place.node
     if node == standing.id and rows[-1].change >= standing.from_change:
-        return lambda number: standing.name
+        return standing.name
     stood = standings_between(look.connection, node, rows[-1].change, rows[0].change)
     starts = [held.from_change for held in stood]
     opened = cache(lambda index: stood[index].opened(look.storage.names))
