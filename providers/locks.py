@@ -124,7 +124,10 @@ class Locks:
         """
         if self._stamp is None:
             return None
-        stamp, known = self._stamp.value(), self._known  # the stamp first: what is read after it is as new, or newer
+        known = self._known
+        if known.stamp is None and self._stamp.value() is not None:
+            self._stamp.renew()  # this process may stand in for one that was killed between a change and its stamp
+        stamp = self._stamp.value()  # before anything is read: that is as new, or newer
         if stamp is None:
             return None
         if stamp != known.stamp:

@@ -152,3 +152,20 @@ def test_who_looks_between_a_change_and_its_stamp_learns_of_it_afterwards(
     kept.on(slots)
     monkeypatch.setattr(kept, "_asked", read)
     assert kept._remembered() is None
+
+
+def test_who_was_killed_between_a_change_and_its_stamp_is_made_up_for_by_whoever_stands_in(
+    world: World, elsewhere: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eva, olle = world.drive("eva"), elsewhere.drive("olle")
+    token = lock(olle)
+    assert [save(eva, "kept off") for _ in range(3)] == ["Locked"] * 3
+    stamp = elsewhere.installation.locks._stamp
+    with monkeypatch.context() as killed:
+        killed.setattr(stamp, "renew", lambda: None)
+        olle.unlock(PLACE, token)
+    assert save(eva, "does not know yet") == "Locked"
+    again = Installation.open(world.installation.folder, settings_for(world.installation.folder))
+    assert save(again.drive(olle.principal), "as the worker that stands in begins") == "saved"
+    again.close()
+    assert save(eva, "free") == "saved"
