@@ -247,8 +247,6 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
             return False
         if kind == _WINDOW_ADJUST:
             channel._send_window += size
-            if channel.is_waiting:  # and so may be whoever filled it
-                self._is_owed = True
             channel._flush_send_buf()
             return True
         if channel._recv_paused or channel._send_state != "open" or not 0 < size <= channel._recv_window:
@@ -284,6 +282,11 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         waiting = super().unsent() + _outbox.waiting(self)
         self._is_owed = self._is_owed or waiting > 0
         return waiting
+
+    def owe(self) -> None:
+        """Tell whoever may wait once all has left."""
+        self._is_owed = True
+        self._flush_soon()
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet."""
@@ -397,6 +400,8 @@ class FastChannel(SSHServerChannel[bytes]):
     def __init__(self, *arguments: Any) -> None:
         self._pieces: deque[memoryview] = deque()
         self._is_speaking = False
+        #: Whether the client's window was too small for all that was to be sent.
+        self._is_held = False
         super().__init__(*arguments)
 
     def take(self, data: memoryview) -> None:
@@ -425,11 +430,6 @@ class FastChannel(SSHServerChannel[bytes]):
             connection.speak(self)
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether something has not been sent."""
-        return bool(self._pieces)
-
-    @property
     def is_full(self) -> bool:
         """Whether so much waits that somebody may wait for it to leave."""
         return self._send_buf_len > _SENT_BYTES
@@ -448,13 +448,16 @@ class FastChannel(SSHServerChannel[bytes]):
 
     def _flush_send_buf(self) -> None:
         connection: Any = self._conn
+        if self._is_held and connection is not None:
+            connection.owe()  # whoever filled it may wait, by whichever way it was that the window opened
         while self._pieces and self._send_window and connection is not None and self._send_chan is not None:
             most = min(self._send_window, self._send_pktsize, _DATA_BYTES_MAX)
             pieces, size = self._next(most)
             self._send_buf_len -= size
             self._send_window -= size
             connection.send_data(self._send_chan, pieces, size)
-        if self._pieces:
+        self._is_held = bool(self._pieces)
+        if self._is_held:
             self._pause_resume_writing()
         else:
             super()._flush_send_buf()

@@ -128,6 +128,24 @@ def test_paramiko(door: Door, local: Path, home: str) -> None:
     assert versions(door, f"{home}/in.bin") == [len(CONTENT)] * 2
 
 
+@pytest.mark.parametrize("cipher", ["aes128-ctr", "aes128-gcm@openssh.com"])
+def test_a_window_that_was_shut_lets_all_through_as_it_opens(door: Door, local: Path, home: str, cipher: str) -> None:
+    transport = paramiko.Transport((door.host, door.port))
+    try:
+        transport.get_security_options().ciphers = (cipher,)
+        transport.connect(username="anna", password=door.password("anna"))
+        sftp = paramiko.SFTPClient.from_transport(transport)
+        assert sftp is not None
+        sftp.get_channel().settimeout(10)
+        sftp.put(str(local), f"{home}/window.bin")
+        with sftp.open(f"{home}/window.bin", "rb") as file:
+            file.prefetch()
+            time.sleep(1)  # all is asked for, and the window is shut
+            assert file.read() == CONTENT
+    finally:
+        transport.close()
+
+
 def test_paramiko_falls_back_from_a_key_to_a_password(door: Door, tmp_path: Path) -> None:
     """It asks for the service anew with each method, on one connection."""
     other = paramiko.RSAKey.generate(2048)
