@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, literal_column, select
+from sqlalchemy import BigInteger, Connection, bindparam, func, select
 
 from config.queries import Query
 from providers import tables
@@ -38,8 +38,9 @@ _TO = Query(
     .order_by(_L.change)
 )
 _V = tables.version.c
-#: Whether anything was ever said of a version: asked along with it, since of most nothing was.
-_SAID = select(literal_column("1")).where(tables.comment.c.version == _V.id).limit(1).scalar_subquery().label("said")
+_C = tables.comment.c
+#: The last change by which anything was said of a version: asked along with it, since of most nothing ever was.
+_SAID = select(func.max(_C.change)).where(_C.version == _V.id).scalar_subquery().label("said")
 _LINES = Query(
     select(
         _V.node, _V.number, _V.id, _V.space, _V.change, _V.size, _V.digest, _V.at, _V.principal, _V.organisation,
