@@ -69,6 +69,7 @@ def continuing(look: Look, found: Target, started: int) -> Target:
     held, (left_at, leaver) = Standing(*row[:-2]), row[-2:]
     if held.is_folder or leaver != look.principal.id:
         return found
+    found = replace(found, as_of=None)  # from here on locks decide too, which are no part of what a change tells
     if placeholder is not None:
         # What came back by itself, still empty, is no other document's placeholder.
         if held.node == placeholder.id or not _is_being_filled(look, found, placeholder, started):

@@ -45,12 +45,7 @@ class Target:
     as_of: AsOf | None = None
 
     def stands(self, look: Look) -> bool:
-        """Whether `look` would find the very same, for nothing that it was found by can have changed since.
-
-        A document that came back to a name depends on more than its space, and so does an empty one that is filled.
-        """
-        if self.vacated is not None or (self.node is not None and not self.node.version):
-            return False
+        """Whether `look` would find the very same, for nothing that it was found by can have changed since."""
         return self.as_of is not None and self.as_of == look.as_of(self.space.id)
 
     @property

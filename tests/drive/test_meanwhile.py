@@ -113,6 +113,21 @@ def test_what_another_has_locked_meanwhile_does_not_come_back_to_its_name(world:
     assert item.version == 1
 
 
+def test_what_another_let_go_of_meanwhile_comes_back_to_its_name(world: World) -> None:
+    world.person("olle", "Kund AB")
+    world.grant("olle", "Stämma", Role.EDITOR)
+    drive, aside = world.drive("eva"), parse("/Stämma/Mapp/x.bak")
+    before = store(drive, PLACE, b"first")
+    drive.move(parse(PLACE), aside, overwrite=False)
+    token = world.drive("olle").lock(aside, is_deep=False, is_shared=False, owner="", seconds=60)[0].token
+    upload = drive.put(parse(PLACE), declared=8)
+    upload.write(b"uploaded")
+    world.drive("olle").unlock(aside, token)
+    item, _ = upload.commit()
+    assert item.id == before.id != drive.stat(aside).id
+    assert item.version == 2
+
+
 @pytest.mark.parametrize("stood", [False, True])
 def test_uploads_that_share_a_transaction_see_each_other(world: World, stood: bool) -> None:
     """What the second saw when it began is as new as the head that the transaction begins with, and yet too old."""
