@@ -126,7 +126,6 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._pipe: Pipe | None = None
         self._command: commands.Command | None = None
         self._refusal: str | None = None
-        self._was_high = False
 
     # --- what asyncssh tells
 
@@ -134,7 +133,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         """Begin."""
         self._chan = chan
         self._write = getattr(chan, "write_parts", None) or _joining(chan)
-        chan.set_write_buffer_limits(LIMITS.unsent_bytes_max, LIMITS.unsent_bytes_max // 2)
+        # Who waits is told each time that the channel has sent all: how much that was, only we know.
+        chan.set_write_buffer_limits(0, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; what was being uploaded and not closed becomes no version."""
@@ -173,15 +173,20 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         if self._refusal is not None:
             self._exit(1, self._refusal)
         elif self._command is not None:
-            self._pipe = Pipe(self._loop, self._chan)
+            self._pipe = Pipe(self._loop, self._chan, self.unsent)
             commands.start(self._command, self._drive, self._pipe, self._exit)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Take what the client sent."""
+        self.pieces_received((data,))
+
+    def pieces_received(self, pieces: Sequence[Buffer]) -> None:
+        """Take what the client sent, in as many pieces as it came."""
         if self._engine is not None:
-            self._engine.receive(data)
+            self._engine.receive(*pieces)
         elif self._pipe is not None:
-            self._pipe.feed(data)
+            for piece in pieces:
+                self._pipe.feed(piece)
 
     def eof_received(self) -> bool:
         """The client has said all; what it asked for is still answered."""
@@ -191,12 +196,6 @@ class Channel(asyncssh.SSHServerSession[bytes]):
             self._pipe.feed_end()
         return True
 
-    def pause_writing(self) -> None:
-        """The client takes no more."""
-        self._was_high = True
-        if self._pipe is not None:
-            self._pipe.pause_writing()
-
     def resume_writing(self) -> None:
         """The client has taken what waited in the channel."""
         self.drained()
@@ -204,14 +203,16 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     # --- what the connection tells
 
     def drained(self) -> None:
-        """Go on sending if little enough waits, here and beneath."""
-        if self._chan is None or self.unsent() >= LIMITS.unsent_bytes_max // 2:
+        """Let who waits go on sending if little enough has not left, here and beneath."""
+        engine = self._engine
+        if self._chan is None or (engine is not None and not engine.is_waiting):
             return
-        self._was_high = False
-        if self._engine is not None:
-            self._engine.drained()
+        if self.unsent() >= LIMITS.unsent_bytes_max // 2:
+            return
+        if engine is not None:
+            engine.drained()
         elif self._pipe is not None:
-            self._pipe.resume_writing()
+            self._pipe.drained()
 
     @property
     def is_idle(self) -> bool:

@@ -16,11 +16,12 @@ class Gone(Exception):
 
 
 class Pipe:
-    """Bytes both ways, between the loop and one thread."""
+    """Bytes both ways, between the loop and one thread. `unsent` tells what has not left."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, chan: Any) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, chan: Any, unsent: Callable[[], int]) -> None:
         self._loop = loop
         self._chan = chan
+        self._unsent = unsent
         self._changed = threading.Condition()
         self._buffer = bytearray()
         self._is_paused = self._is_ended = self._is_lost = False
@@ -50,16 +51,12 @@ class Pipe:
             self._is_lost = True
             self._changed.notify_all()
 
-    def pause_writing(self) -> None:
-        """The client takes no more for now."""
-        with self._changed:
-            self._may_write = False
-
-    def resume_writing(self) -> None:
-        """It takes more."""
-        with self._changed:
-            self._may_write = True
-            self._changed.notify_all()
+    def drained(self) -> None:
+        """The client takes more."""
+        if not self._may_write:
+            with self._changed:
+                self._may_write = True
+                self._changed.notify_all()
 
     def _send(self, data: bytes) -> None:
         with self._changed:
@@ -67,7 +64,8 @@ class Pipe:
             self._changed.notify_all()
             if self._is_lost:
                 return
-        self._chan.write(data)
+            self._chan.write(data)
+            self._may_write = self._unsent() <= BUFFERED_BYTES_MAX
 
     def _resume_reading(self) -> None:
         if not self._is_lost:

@@ -149,10 +149,10 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         self._start = 0
         self._is_quick = False
         self._will_flush = False
+        #: Channels for which something came that was not given to them yet.
+        self._heard: list[FastChannel] = []
         #: Channels that have something to send when this turn of the loop ends.
         self._speaking: list[FastChannel] = []
-        #: Whether `unsent` told anybody of something, so that somebody may wait for the end of it.
-        self._is_owed = False
         self._heard_at = 0.0
 
     # --- receiving
@@ -182,9 +182,12 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
     def _take_all(self) -> None:
         self._reset_keepalive_timer()
         try:
-            while self._is_quick and self._transport and self._recv_handler == self._recv_pkthdr:
-                if not self._take():
-                    return
+            try:
+                while self._is_quick and self._transport and self._recv_handler == self._recv_pkthdr:
+                    if not self._take():
+                        break
+            finally:
+                self._deliver()
         except DisconnectError as error:
             self._send_disconnect(error.code, error.reason, error.lang)
             self._force_close(error)
@@ -226,6 +229,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
             self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
             return True
         gcm.put_back()
+        self._deliver()
         self._inpbuf = bytes(view[start:stop])
         while self._inpbuf and self._recv_handler():
             pass
@@ -249,11 +253,17 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
             channel._send_window += size
             channel._flush_send_buf()
             return True
-        if channel._recv_paused or channel._send_state != "open" or not 0 < size <= channel._recv_window:
+        if channel._send_state != "open" or not 0 < size <= channel._recv_window:
             return False
         self._auth_final = True
-        channel.take(memoryview(plain)[_HEAD.size : end])
+        if channel.take(memoryview(plain)[_HEAD.size : end]):
+            self._heard.append(channel)
         return True
+
+    def _deliver(self) -> None:
+        """Give to sessions what came for them, all at once: before anything else is taken from the client."""
+        while self._heard:
+            self._heard.pop(0).deliver()
 
     def _finish_recv_packet(self, pkttype: int, seq: int, _task: Any = None, is_async: bool = False) -> None:
         """Finish with a packet that asyncssh handled; go on with those that waited for it."""
@@ -279,14 +289,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
 
     def unsent(self) -> int:
         """Return how many bytes wait in the transport, or to be given to it."""
-        waiting = super().unsent() + _outbox.waiting(self)
-        self._is_owed = self._is_owed or waiting > 0
-        return waiting
-
-    def owe(self) -> None:
-        """Tell whoever may wait once all has left."""
-        self._is_owed = True
-        self._flush_soon()
+        return super().unsent() + _outbox.waiting(self)
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet."""
@@ -356,13 +359,12 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         speaking, self._speaking = self._speaking, []
         try:
             for channel in speaking:
-                self._is_owed = self._is_owed or channel.is_full
                 channel.speak()
             self.let_out()
         finally:
             self._will_flush = False
-        if self._is_owed and self._transport and self.unsent() == 0:
-            self._is_owed = False
+        # What the kernel did not take, the transport tells of once it has left.
+        if self._transport and self.unsent() == 0:
             self.resume_writing()
 
     def let_out(self) -> None:
@@ -398,22 +400,37 @@ class FastChannel(SSHServerChannel[bytes]):
     """A channel that gives data on as it comes, and sends from the buffers it was handed."""
 
     def __init__(self, *arguments: Any) -> None:
+        self._arrived: list[memoryview] = []
         self._pieces: deque[memoryview] = deque()
         self._is_speaking = False
-        #: Whether the client's window was too small for all that was to be sent.
-        self._is_held = False
         super().__init__(*arguments)
 
-    def take(self, data: memoryview) -> None:
-        """Give data to the session, and open the window again once half of it is used."""
-        window = self._recv_window - len(data)
-        if window < self._init_recv_window // 2:
-            self.send_packet(_WINDOW_ADJUST, UInt32(self._init_recv_window - window))
-            window = self._init_recv_window
-        self._recv_window = window
+    def take(self, data: memoryview) -> bool:
+        """Keep data until it is delivered, or while the session takes none; return whether it is the first."""
+        self._recv_window -= len(data)
+        if self._recv_paused:
+            self._recv_buf.append((data, None))  # type: ignore[arg-type]
+            return False
+        self._arrived.append(data)
+        return len(self._arrived) == 1
+
+    def deliver(self) -> None:
+        """Give to the session what came, and open the window again once half of it is used."""
+        arrived, self._arrived = self._arrived, []
+        if self._recv_window < self._init_recv_window // 2:
+            self.send_packet(_WINDOW_ADJUST, UInt32(self._init_recv_window - self._recv_window))
+            self._recv_window = self._init_recv_window
         session: Any = self._session
         if session is not None:
-            session.data_received(data, None)
+            session.pieces_received(arrived)
+
+    def _flush_recv_buf(self, exc: Exception | None = None) -> None:
+        """Go on, all at once, with what came while the session took nothing."""
+        if self._recv_buf and not self._recv_paused:
+            held, self._recv_buf = self._recv_buf, []
+            self._arrived += [memoryview(data) for data, _ in held]
+            self.deliver()
+        super()._flush_recv_buf(exc)
 
     def write_parts(self, parts: Sequence[Any]) -> None:
         """Queue data for the client. The buffers must not change any more."""
@@ -429,11 +446,6 @@ class FastChannel(SSHServerChannel[bytes]):
             self._is_speaking = True
             connection.speak(self)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so much waits that somebody may wait for it to leave."""
-        return self._send_buf_len > _SENT_BYTES
-
     def speak(self) -> None:
         """Send what was queued, as far as the client's window is open."""
         self._is_speaking = False
@@ -448,16 +460,13 @@ class FastChannel(SSHServerChannel[bytes]):
 
     def _flush_send_buf(self) -> None:
         connection: Any = self._conn
-        if self._is_held and connection is not None:
-            connection.owe()  # whoever filled it may wait, by whichever way it was that the window opened
         while self._pieces and self._send_window and connection is not None and self._send_chan is not None:
             most = min(self._send_window, self._send_pktsize, _DATA_BYTES_MAX)
             pieces, size = self._next(most)
             self._send_buf_len -= size
             self._send_window -= size
             connection.send_data(self._send_chan, pieces, size)
-        self._is_held = bool(self._pieces)
-        if self._is_held:
+        if self._pieces:
             self._pause_resume_writing()
         else:
             super()._flush_send_buf()

@@ -134,7 +134,7 @@ def run_exec(drive: Drive, line: str, first: bytes = b"", given: Sequence[bytes]
     assert command is not None, line
     channel: _Channel = _Channel(given)
     ended: list[tuple[int, str]] = []
-    pipe = channel.pipe = Pipe(_Loop(), channel)  # type: ignore[arg-type]
+    pipe = channel.pipe = Pipe(_Loop(), channel, lambda: 0)  # type: ignore[arg-type]
     pipe.feed(first)
     commands.run(command, drive, pipe, lambda status, says: ended.append((status, says)))
     ((status, says),) = ended

@@ -11,9 +11,13 @@ from typing import Any
 import asyncssh
 import pytest
 from asyncssh import encryption
+from asyncssh.channel import SSHServerChannel
 from asyncssh.connection import SSHServerConnectionOptions
+from asyncssh.packet import SSHPacket
 
 from config.logging import ROOT
+from server.sftp.channel import Channel
+from server.sftp.pipe import Pipe
 from server.ssh import fast
 from server.ssh.connection import Connection
 from server.ssh.worker import chosen
@@ -65,6 +69,9 @@ class _Anybody(asyncssh.SSHServer):
 
     def begin_auth(self, username: str) -> bool:
         return False
+
+    def drained(self) -> None:
+        """Nobody waits."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost.set()
@@ -196,24 +203,100 @@ def test_answers_of_one_turn_of_the_loop_fill_packets_and_stay_before_what_is_sa
     assert b"".join(each[9:] for each in data) == b"".join(b"head" + bytes([number]) * 32_768 for number in range(20))
 
 
-def test_who_waits_because_the_window_is_shut_is_told_when_it_opens() -> None:
-    """Also if so little waits that the channel never told anybody to pause."""
+class _Waiting:
+    """An engine that has been sending until too much had not left."""
+
+    is_waiting = True
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def drained(self) -> None:
+        self.told += 1
+
+
+def _session(connection: Any, carrier: Any) -> tuple[Any, _Waiting]:
+    """Return a session on a channel, and its engine."""
+    session: Any = Channel(None, None, connection.unsent, lambda _: None)  # type: ignore[arg-type]
+    session._engine = waiting = _Waiting()
+    carrier.set_write_buffer_limits()
+    session.connection_made(carrier)
+    carrier._session, carrier._recv_state = session, "open"
+    connection._channels = {0: carrier}
+    connection.get_owner = lambda: session
+    return session, waiting
+
+
+def _window_adjust(size: int) -> bytes:
+    return b"\x06" + b"\x5d" + bytes(4) + size.to_bytes(4, "big") + bytes(6)
+
+
+@pytest.mark.parametrize("opens", ["after what was sent has left", "in the same turn of the loop"])
+def test_who_waits_because_the_window_is_shut_is_told_when_it_opens(opens: str) -> None:
+    """Whether or not anything was held up by the time that it opened."""
 
     async def wait() -> tuple[int, int]:
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            connection, channel, _ = await _speaking(null)
-            told: list[int] = []
-            connection.resume_writing = lambda: told.append(1)  # type: ignore[method-assign]
-            channel._recv_state, channel._send_window = "open", 100
-            connection._channels = {0: channel}
-            channel.write_parts([bytes(600 << 10)])
+            connection, carrier, _ = await _speaking(null)
+            session, waiting = _session(connection, carrier)
+            carrier._send_window = 100 if opens.startswith("after") else 1 << 20
+            session.send([bytes(1200 << 10)])
+            if opens.startswith("after"):
+                connection._flush()
+                assert waiting.told == 0
+            connection._is_common(_window_adjust(1 << 21))
             connection._flush()
-            told.clear()
-            connection._is_common(b"\x06" + b"\x5d" + bytes(4) + (1 << 21).to_bytes(4, "big") + bytes(6))
-            connection._flush()
-            return len(told), int(channel.get_write_buffer_size())
+            return waiting.told, session.unsent()
         finally:
             os.close(null)
 
-    assert asyncio.run(wait()) == (1, 0)
+    told, unsent = asyncio.run(wait())
+    assert told and not unsent
+
+
+def test_who_waits_on_the_stock_connection_is_told_when_the_window_opens() -> None:
+    """Also if less waits for that than the channel would ever have paused anybody for."""
+
+    async def wait() -> tuple[int, int]:
+        connection, _, pipe = await _speaking(-1)
+        carrier: Any = SSHServerChannel(
+            connection, asyncio.get_running_loop(), False, False, False, 0, 1024, None, "strict", 1 << 21, 1 << 15
+        )
+        carrier._send_chan, carrier._send_state, carrier._send_pktsize = 0, "open", 1 << 15
+        carrier.send_packet = lambda *_: None
+        session, waiting = _session(connection, carrier)
+        carrier._send_window = 100 << 10
+        pipe.kept = bytes(600 << 10)  # which the kernel had no room for
+        session.send([bytes(700 << 10)])
+        pipe.kept = b""
+        connection.resume_writing()
+        assert waiting.told == 0 and session.unsent() == 600 << 10
+        carrier._process_window_adjust(93, 0, SSHPacket((1 << 21).to_bytes(4, "big")))
+        return waiting.told, session.unsent()
+
+    told, unsent = asyncio.run(wait())
+    assert told and not unsent
+
+
+def test_a_command_that_sends_more_than_the_client_takes_waits_for_it() -> None:
+    """What `scp` sends is held up by the channel's window, and goes on as it opens."""
+
+    async def wait() -> tuple[bool, bool]:
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            connection, carrier, _ = await _speaking(null)
+            session, _ = _session(connection, carrier)
+            session._engine, session._pipe = None, Pipe(asyncio.get_running_loop(), carrier, session.unsent)
+            carrier._send_window = 100
+            for _ in range(3):
+                session._pipe._send(bytes(500 << 10))
+                connection._flush()
+            paused = not session._pipe._may_write
+            connection._is_common(_window_adjust(1 << 22))
+            connection._flush()
+            return paused, session._pipe._may_write
+        finally:
+            os.close(null)
+
+    assert asyncio.run(wait()) == (True, True)

@@ -56,6 +56,8 @@ class Engine:
         self._jobs = 0
         self._is_begun = False
         self._is_held_up = False
+        #: Whether the client has to take what was sent before anything more is begun: `drained` is to be called then.
+        self.is_waiting = False
         self._is_paused = False
         self._has_ended = False
         self._is_lost = False
@@ -63,14 +65,15 @@ class Engine:
 
     # --- what the door calls
 
-    def receive(self, data: Buffer) -> None:
-        """Take what the client sent. `data` must not change afterwards."""
+    def receive(self, *pieces: Buffer) -> None:
+        """Take what the client sent. The pieces must not change afterwards."""
         if self._is_over or self._is_lost:
             return
         try:
-            for packet in self._framing.packets(data):
-                self._queue.append(packet)
-                self._queued_bytes += len(packet) + PACKET_COST_BYTES
+            for piece in pieces:
+                for packet in self._framing.packets(piece):
+                    self._queue.append(packet)
+                    self._queued_bytes += len(packet) + PACKET_COST_BYTES
         except PacketTooLong:
             self._give_up()
             return
@@ -120,14 +123,20 @@ class Engine:
         """Answer at once with what `at_hand` returns, which waits for nobody; where it raises NotAtHand, run `job`
         elsewhere instead.
         """
-        try:
-            found = self._door.at_once(at_hand)
-        except NotAtHand:
+        found = self.at_hand(at_hand)
+        if found is None:
             self.hop(request, job, then)
             return
         answer = then(found)
         if answer is not None:
             self.send(answer)
+
+    def at_hand(self, job: Job) -> Any:
+        """Return what a job returns that waits for nobody, None where it raises NotAtHand or others must come first."""
+        try:
+            return self._door.at_once(job)
+        except NotAtHand:
+            return None
 
     def aside(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
         """Run a job elsewhere while other packets go on; `done` gets its result or its error."""
@@ -178,7 +187,8 @@ class Engine:
             self._end_if_done()
 
     def _may_send(self) -> bool:
-        return self._is_lost or self._door.unsent() <= self.limits.unsent_bytes_max
+        self.is_waiting = not self._is_lost and self._door.unsent() > self.limits.unsent_bytes_max
+        return not self.is_waiting
 
     def _begin(self, kind: int, packet: memoryview) -> None:
         if kind == Type.INIT:
