@@ -48,8 +48,11 @@ class _Held:
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
         yield self._content[start:stop]
 
-    def read_on(self, offset: int) -> bytes:
-        return bytes(self._content[offset:])
+    def read_on(self, offset: int) -> memoryview:
+        return self._content[offset:]
+
+    def at_hand(self, offset: int) -> memoryview:
+        return self._content[offset:]
 
     def rest(self) -> None:
         """There are no buffers to let go of."""

@@ -23,7 +23,7 @@ from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, give_way, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
+from providers.errors import IsAFolder, NotAtHand, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
@@ -53,8 +53,12 @@ class Readable(Protocol):
         """Yield the bytes from `start` to `stop`, each piece good until the next."""
         ...
 
-    def read_on(self, offset: int) -> bytes:
-        """Return some bytes from `offset` on; empty past the end."""
+    def read_on(self, offset: int) -> memoryview:
+        """Return some bytes from `offset` on; empty past the end. They do not change."""
+        ...
+
+    def at_hand(self, offset: int) -> memoryview | None:
+        """Return what `read_on` does, if that waits for nobody."""
         ...
 
     def rest(self) -> None:
@@ -78,9 +82,16 @@ class Reader:
         if self._content is not None:
             yield from self._content.chunks(start, stop)
 
-    def read_on(self, offset: int) -> bytes:
+    def read_on(self, offset: int) -> memoryview:
         """Return some bytes from `offset` on, up to 1 MiB: for who reads on to the end. Empty past it."""
-        return b"" if self._content is None else self._content.read_on(offset)
+        return memoryview(b"") if self._content is None else self._content.read_on(offset)
+
+    def at_hand(self, offset: int) -> memoryview:
+        """Return what `read_on` does, if that waits for nobody. Raises NotAtHand."""
+        found = None if self._content is None else self._content.at_hand(offset)
+        if found is None:
+            raise NotAtHand
+        return found
 
     def rest(self) -> None:
         """Let go of buffers; reading goes on as before."""

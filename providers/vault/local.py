@@ -284,6 +284,19 @@ class LocalStore:
         finally:
             os.close(fd)
 
+    def read_at_hand(self, space: bytes, pack: int, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer` with the bytes there if they are in memory."""
+        try:
+            fd = os.open(self._pack_name(space, pack), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT) == len(buffer)
+        except OSError:
+            return False  # on the disk, or of a file system that cannot tell
+        finally:
+            os.close(fd)
+
     def packs(self, space: bytes) -> Iterator[tuple[int, int]]:
         """Yield (id, bytes) of every pack of a space."""
         for path in sorted((self._space(space) / "packs").glob("*.pack")):

@@ -128,6 +128,11 @@ class MemoryStore:
         """Fill `buffer` with the bytes there."""
         buffer[:] = self.read(space, pack, offset, len(buffer))
 
+    def read_at_hand(self, space: bytes, pack: int, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer` with the bytes there."""
+        self.read_into(space, pack, offset, buffer)
+        return True
+
     def packs(self, space: bytes) -> Iterator[tuple[int, int]]:
         """Yield (id, bytes) of every pack of a space."""
         for pack, data in list(self._packs.get(space, {}).items()):

@@ -30,6 +30,8 @@ class Location(NamedTuple):
 
 
 Locate = Callable[[list[bytes]], Mapping[bytes, Location]]
+#: Fills a buffer with what stands in a pack of a space at an offset. False: it did not.
+_ReadInto = Callable[[bytes, int, int, memoryview], bool | None]
 
 
 class _Leaf(NamedTuple):
@@ -100,11 +102,11 @@ def manifest_of(store: Store, sealing: Sealing, locate: Locate, kind: Kind, cid:
 class _Window:
     """A stretch of the content, opened, and the buffers it was made in."""
 
-    def __init__(self) -> None:
+    def __init__(self, sealed: bytearray | None = None) -> None:
         self.start = 0
         self.size = 0
         self.plain = bytearray()
-        self.sealed = bytearray()
+        self.sealed = bytearray() if sealed is None else sealed
 
     def view(self, start: int, stop: int) -> memoryview:
         """Return what the window has of a stretch of the content."""
@@ -166,15 +168,35 @@ class ContentReader:
                 offset += len(view)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def read_on(self, offset: int) -> bytes:
-        """Return some bytes from `offset` on: as many, up to 1 MiB, as are opened in one go. Raises DamagedContent."""
+    def read_on(self, offset: int) -> memoryview:
+        """Return some bytes from `offset` on: as many, up to 1 MiB, as are opened in one go. Raises DamagedContent.
+
+        They are the caller's own, and not copied once more.
+        """
         if offset >= self.size:
-            return b""
+            return memoryview(b"")
         with self._guard:
-            window = self._window
-            if not window.holds(offset):
-                self._fill(window, offset, self.size)
-            return bytes(window.view(offset, self.size))
+            window = _Window(self._window.sealed)
+            self._fill(window, offset, self.size)
+            self._window.sealed = window.sealed
+            return window.view(offset, self.size)
+
+    def at_hand(self, offset: int) -> memoryview | None:
+        """Return what `read_on` does if that waits for nobody: neither for the catalogue, nor the disk, nor a thread
+        that reads. Else None, also for what is damaged.
+        """
+        leaf = self._leaf
+        if leaf is None or not leaf.starts[0] <= offset < leaf.starts[-1] or not self._guard.acquire(blocking=False):
+            return None
+        try:
+            window = _Window(self._window.sealed)
+            is_there = self._fill_from(leaf, window, offset, self.size, self._store.read_at_hand)
+            self._window.sealed = window.sealed
+            return window.view(offset, self.size) if is_there else None
+        except DamagedContent:
+            return None
+        finally:
+            self._guard.release()
 
     def rest(self) -> None:
         """Let go of buffers: a window is some 2 MiB. Reading goes on as before."""
@@ -223,7 +245,7 @@ class ContentReader:
         """Open what stands at `offset`; where it does not lie where it lay before, look for it anew."""
         leaf = self._leaf_at(offset)
         try:
-            self._fill_from(leaf, window, offset, stop)
+            self._fill_from(leaf, window, offset, stop, self._store.read_into)
         except DamagedContent:
             if self._leaves_kept is not None:
                 self._leaves_kept.forget(self._sealing.space, self.content)
@@ -231,10 +253,13 @@ class ContentReader:
             anew = self._leaf_at(offset)
             if anew.places == leaf.places:
                 raise  # it lies where it lay, and is damaged there
-            self._fill_from(anew, window, offset, stop)
+            self._fill_from(anew, window, offset, stop, self._store.read_into)
 
-    def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int) -> None:
-        """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack."""
+    def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int, read: _ReadInto) -> bool:
+        """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack.
+
+        Return whether `read` had them.
+        """
         first = bisect_right(leaf.starts, offset) - 1
         begin = leaf.starts[first]
         place = self._place(leaf, first)
@@ -252,9 +277,11 @@ class ContentReader:
         if len(window.plain) < size:
             window.plain = bytearray(size)
         records = memoryview(window.sealed)[:sealed]
-        self._store.read_into(self._sealing.space, place.pack, place.offset, records)
+        if read(self._sealing.space, place.pack, place.offset, records) is False:
+            return False
         self._open(leaf, range(first, last), records, memoryview(window.plain))
         window.start, window.size = begin, size
+        return True
 
     def _open(self, leaf: _Leaf, which: range, records: memoryview, plain: memoryview) -> None:
         opened, read = 0, 0

@@ -98,6 +98,9 @@ class Store(Protocol):
     def read_into(self, space: bytes, pack: int, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes there. Raises DamagedContent if the pack is missing or shorter."""
 
+    def read_at_hand(self, space: bytes, pack: int, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer` with the bytes there if no disk has to be waited for; return whether it was filled."""
+
     def packs(self, space: bytes) -> Iterable[tuple[int, int]]:
         """Return (id, bytes) of every pack of a space, in no order."""
 

@@ -863,25 +863,29 @@ def test_still_valid_raises_for_who_is_gone(world: World) -> None:
 # --- reading
 
 
-def test_reads_are_slices_of_blocks_fetched_ahead(world: World, connect: Connect) -> None:
-    """One hop for a block, never one for each request."""
+@pytest.mark.parametrize(("is_quick", "hops"), [(True, 4), (False, 7)])
+def test_reads_are_slices_of_blocks_fetched_ahead(world: World, connect: Connect, is_quick: bool, hops: int) -> None:
+    """One hop for a block, never one for each request; none for what is in memory, unless others must come first."""
     store(world.drive("bo"), "/Rum/a.bin", BIG)
     client = connect()
+    client.door.is_quick = is_quick
     before = client.door.hops
     handle = client.open("/Rum/a.bin")
     found = bytearray()
     while piece := client.read(handle, len(found), 32768):
         found += piece
     assert found == BIG
-    assert client.door.hops - before <= 7  # the opening, one look at rights, and the blocks
+    assert client.door.hops - before <= hops  # the opening, one look at rights, and the first blocks or all
     assert client.read(handle, len(BIG), 10) == b""
     assert client.read(handle, 1 << 60, 10) == b""
     assert world.kinds("Rum").count("read") == 1
 
 
-def test_many_reads_at_once_in_any_order(world: World, connect: Connect) -> None:
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_many_reads_at_once_in_any_order(world: World, connect: Connect, is_quick: bool) -> None:
     store(world.drive("bo"), "/Rum/a.bin", BIG)
     client = connect()
+    client.door.is_quick = is_quick
     handle = client.open("/Rum/a.bin")
     places = [(at, 20_000) for at in range(0, len(BIG), 20_000)]
     random.Random(3).shuffle(places)
@@ -919,6 +923,7 @@ def test_a_damaged_document_is_an_error_and_not_other_bytes(
 
     monkeypatch.setattr(Reader, "read", short)
     monkeypatch.setattr(Reader, "read_on", short)
+    client.door.is_quick = False
     assert code_of(lambda: client.read(handle, 2_000_000, 10)) == Code.FAILURE
     assert not client.door.has_ended
 

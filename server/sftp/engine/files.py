@@ -241,12 +241,21 @@ def _fetch(engine: Engine, request: int, blocks: Blocks, offset: int, length: in
         _keep(engine, blocks, block)
         _read_block(engine, request, blocks, offset, length)
 
-    engine.hop(request, partial(blocks.fetch, *blocks.missing(offset, length)), then)
+    wanted = blocks.missing(offset, length)
+    block = engine.at_hand(partial(blocks.at_hand, *wanted))
+    if block is None:
+        engine.hop(request, partial(blocks.fetch, *wanted), then)
+    else:
+        then(block)
 
 
 def _read_ahead(engine: Engine, blocks: Blocks, offset: int) -> None:
     wanted = blocks.ahead(offset)
     if wanted is None:
+        return
+    block = engine.at_hand(partial(blocks.at_hand, *wanted))
+    if block is not None:
+        _keep(engine, blocks, block)
         return
 
     def done(block: Block | None, error: BaseException | None) -> None:
