@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from server.sftp.engine.door import Buffer
+
 BUFFERED_BYTES_MAX = 1 << 20
 WAIT_SECONDS_MAX = 3600.0
 
@@ -30,7 +32,7 @@ class Pipe:
 
     # --- called in the loop
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         """Take bytes from the client."""
         with self._changed:
             self._buffer += data
