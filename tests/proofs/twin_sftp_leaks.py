@@ -45,9 +45,11 @@ def _in_long_names(patch: pytest.MonkeyPatch, shown: Callable[[Drive], tuple[byt
     listed = server.sftp.engine.names._listed
 
     def leaky(drive: Drive, *given: Any) -> Any:
-        folder, pages = listed(drive, *given)
+        handle = listed(drive, *given)
         old, new = shown(drive)
-        return folder, [page._replace(body=page.body.replace(old, new)) for page in pages]
+        first, *others = (page._replace(body=page.body.replace(old, new)) for page in (handle.page, *handle.pages))
+        handle.page, handle.pages = first, iter(others)
+        return handle
 
     patch.setattr(server.sftp.engine.names, "_listed", leaky)
 
@@ -101,9 +103,11 @@ def drafts_of_all(patch: pytest.MonkeyPatch) -> None:
 
     def leaky(drive: Drive, path: Any, mine: list[Any], bytes_max: int) -> Any:
         count = _count(drive, tables.draft)
-        folder, pages = listed(drive, path, mine, bytes_max)
-        more = listing.pages([(f"draft {count}", folder)], bytes_max, now_us() // 1_000_000) if count else []
-        return folder, [*pages, *more]
+        handle = listed(drive, path, mine, bytes_max)
+        if count:
+            more = listing.pages([(f"draft {count}", handle.item)], bytes_max, now_us() // 1_000_000)
+            handle.pages = itertools.chain(handle.pages, more)
+        return handle
 
     patch.setattr(server.sftp.engine.names, "_listed", leaky)
 

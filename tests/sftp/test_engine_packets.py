@@ -10,7 +10,7 @@ import pytest
 from auth.roles import Role
 from providers.drive import Drive
 from providers.paths import parse
-from server.sftp.engine import Limits
+from server.sftp.engine import Limits, wire
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
 from tests.sftp.client import U32, Client, Refused, encoded, sized, take, timed
 from tests.worlds import World, fetch, store
@@ -120,6 +120,15 @@ def test_dot_and_dot_dot_are_there(connect: Connect) -> None:
 # --- listings
 
 
+@pytest.fixture
+def long_folder(world: World) -> str:
+    """The path of a folder whose listing takes several answers of 8 KiB."""
+    drive = world.drive("anna")
+    for number in range(300):
+        store(drive, f"/Rum/Avtal/{number:04d} {'x' * 60}.txt", b"")
+    return "/Rum/Avtal"
+
+
 def test_a_listing_has_types_sizes_times_and_long_names(connect: Connect) -> None:
     """S2."""
     client = connect()
@@ -134,12 +143,9 @@ def test_a_listing_has_types_sizes_times_and_long_names(connect: Connect) -> Non
     assert found["Avtal"][1].mode == 0o040755
 
 
-def test_a_long_listing_comes_in_answers_that_sshfs_takes(world: World, connect: Connect) -> None:
-    drive = world.drive("anna")
-    for number in range(300):
-        store(drive, f"/Rum/Avtal/{number:04d} {'x' * 60}.txt", b"")
+def test_a_long_listing_comes_in_answers_that_sshfs_takes(connect: Connect, long_folder: str) -> None:
     client = connect(limits=Limits(reply_bytes_max=8192))
-    handle = take(client.path_request(Type.OPENDIR, "/Rum/Avtal"), 0)[0]
+    handle = take(client.path_request(Type.OPENDIR, long_folder), 0)[0]
     sizes, count = [], 0
     while True:
         kind, answer = client.ask(Type.READDIR, string(handle))
@@ -150,6 +156,43 @@ def test_a_long_listing_comes_in_answers_that_sshfs_takes(world: World, connect:
     assert count == 302
     assert len(sizes) > 5
     assert max(sizes) <= 8192 + 4
+
+
+def test_a_listing_asked_for_faster_than_it_is_packed_is_whole(connect: Connect, long_folder: str) -> None:
+    """As sshfs does: many READDIR at once, and what follows them waits for its turn."""
+    client = connect(limits=Limits(reply_bytes_max=8192))
+    handle = take(client.path_request(Type.OPENDIR, long_folder), 0)[0]
+    asked = [client.send(Type.READDIR, string(handle)) for _ in range(12)]
+    last = client.send(Type.REALPATH, string(b"/Rum"))
+    client.collect()
+    answers = [client.answers.pop(request) for request in asked]
+    named = [U32.unpack_from(body)[0] for kind, body in answers if kind == Type.NAME]
+    assert sum(named) == 302 and len(named) > 5
+    assert {kind for kind, _ in answers[len(named) :]} == {Type.STATUS}
+    assert client.answers[last][0] == Type.NAME
+
+
+def test_a_listing_that_is_closed_while_it_is_packed(connect: Connect, long_folder: str) -> None:
+    client = connect(limits=Limits(reply_bytes_max=8192))
+    handle = take(client.path_request(Type.OPENDIR, long_folder), 0)[0]
+    asked = client.send(Type.READDIR, string(handle))
+    closed = client.send(Type.CLOSE, string(handle))
+    client.collect()
+    assert client.answers[asked][0] == Type.NAME
+    assert U32.unpack_from(client.answers[closed][1])[0] == Code.OK
+    assert client.names("/Rum")
+
+
+def test_a_listing_that_cannot_be_packed_on_fails_and_does_not_end(
+    connect: Connect, long_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(limits=Limits(reply_bytes_max=8192))
+    handle = take(client.path_request(Type.OPENDIR, long_folder), 0)[0]
+    monkeypatch.setattr(wire, "packed_attributes", lambda *_: 1 // 0)
+    client.ask(Type.READDIR, string(handle))
+    kind, body = client.ask(Type.READDIR, string(handle))
+    assert (kind, U32.unpack_from(body)[0]) == (Type.STATUS, Code.FAILURE)
+    assert not client.door.has_ended
 
 
 def test_the_root_shows_spaces_and_nothing_foreign(connect: Connect) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.sftp.engine.errors import NoSuchHandle, TooManyOpen, WrongHandle
@@ -30,10 +30,18 @@ class FileHandle:
 
 @dataclass(slots=True, eq=False)
 class FolderHandle:
-    """One listing under way: the answers that were not asked for yet."""
+    """One listing under way: the next answer, None at the end, and what packs those that follow.
+
+    While the client looks at one answer the next is packed beside; `waiting` goes on once it is. `error`: what was met
+    meanwhile.
+    """
 
     item: Item
-    pages: deque[Page] = field(default_factory=deque)
+    page: Page | None
+    pages: Iterator[Page]
+    is_packing: bool = False
+    waiting: Callable[[], None] | None = None
+    error: BaseException | None = None
 
 
 Handle = FileHandle | FolderHandle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from config.clock import SECOND_US
@@ -63,10 +63,9 @@ def long_names(now: int) -> Callable[[str, int, int, int], bytes]:
     return made
 
 
-def pages(items: Iterable[tuple[str, Item]], bytes_max: int, now: int) -> list[Page]:
-    """Pack (name, item) into answers of at most about `bytes_max` each."""
+def pages(items: Iterable[tuple[str, Item]], bytes_max: int, now: int) -> Iterator[Page]:
+    """Pack (name, item) into answers of at most about `bytes_max` each, each once it is asked for."""
     long, pack = long_names(now), _U32.pack
-    found: list[Page] = []
     parts: list[bytes] = []
     count = held = 0
     for name, item in items:
@@ -75,11 +74,10 @@ def pages(items: Iterable[tuple[str, Item]], bytes_max: int, now: int) -> list[P
         attributes = wire.packed_attributes(item.size, mode, seconds)
         entry = b"".join((pack(len(raw)), raw, pack(len(line)), line, attributes))
         if parts and held + len(entry) > bytes_max:
-            found.append(Page(count, b"".join(parts)))
+            yield Page(count, b"".join(parts))
             parts, count, held = [], 0, 0
         parts.append(entry)
         count += 1
         held += len(entry)
     if parts:
-        found.append(Page(count, b"".join(parts)))
-    return found
+        yield Page(count, b"".join(parts))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US, now_us
@@ -86,20 +86,19 @@ def _set(drive: Drive, path: Path, attributes: Attributes) -> None:
 
 
 def open_folder(engine: Engine, request: int, fields: Fields) -> None:
-    """OPENDIR: the folder is read, and packed, at once."""
+    """OPENDIR: the folder is read at once, and packed as it is asked for."""
     path = existing(fields.text())
     engine.handles.require_room()
     mine = [document.shown() for document in engine.documents.within(path)]
     job = partial(_listed, engine.drive, path, mine, engine.limits.reply_bytes_max)
 
-    def then(listed: tuple[Item, list[Page]]) -> bytes:
-        handle = FolderHandle(listed[0], deque(listed[1]))
+    def then(handle: FolderHandle) -> bytes:
         return wire.answer(Type.HANDLE, request, wire.string(engine.handles.add(handle)))
 
     engine.hop(request, job, then)
 
 
-def _listed(drive: Drive, path: Path, mine: list[Item], bytes_max: int) -> tuple[Item, list[Page]]:
+def _listed(drive: Drive, path: Path, mine: list[Item], bytes_max: int) -> FolderHandle:
     """Return a folder and its listing: what stands, interrupted uploads, and what this client is writing."""
     folder, items = drive.listing(path)
     if not folder.is_folder:
@@ -114,18 +113,40 @@ def _listed(drive: Drive, path: Path, mine: list[Item], bytes_max: int) -> tuple
                 continue
             by_name[key] = item
         items = list(by_name.values())
-    named = [(".", folder), ("..", folder), *((item.name, item) for item in items)]
-    return folder, pages(named, bytes_max, now_us() // SECOND_US)
+    named = chain(((".", folder), ("..", folder)), ((item.name, item) for item in items))
+    packed = pages(named, bytes_max, now_us() // SECOND_US)
+    return FolderHandle(folder, next(packed), packed)
 
 
 def read_folder(engine: Engine, request: int, fields: Fields) -> None:
     """READDIR: the next answer of a listing."""
-    handle = engine.handles.folder(fields.text())
-    if not handle.pages:
+    _tell_page(engine, request, engine.handles.folder(fields.text()))
+
+
+def _tell_page(engine: Engine, request: int, handle: FolderHandle) -> None:
+    """Answer with the next names, and have those that follow packed beside."""
+    if handle.is_packing:
+        engine.hold_up()
+        handle.waiting = partial(_tell_page, engine, request, handle)
+    elif handle.error is not None:
+        engine.fail(request, handle.error)
+    elif handle.page is None:
         engine.send(wire.status(request, Code.EOF, b"That was the end."))
-        return
-    page = handle.pages.popleft()
-    engine.send(wire.answer(Type.NAME, request, wire.u32(page.entries) + page.body))
+    else:
+        engine.send(wire.answer(Type.NAME, request, wire.u32(handle.page.entries) + handle.page.body))
+        _pack_on(engine, handle)
+
+
+def _pack_on(engine: Engine, handle: FolderHandle) -> None:
+    def done(page: Page | None, error: BaseException | None) -> None:
+        handle.page, handle.error, handle.is_packing = page, error, False
+        waiting, handle.waiting = handle.waiting, None
+        if waiting is not None:
+            engine.go_on()
+            waiting()
+
+    handle.is_packing = True
+    engine.aside(partial(next, handle.pages, None), done)
 
 
 def remove(engine: Engine, request: int, fields: Fields) -> None:
