@@ -16,11 +16,12 @@ from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
 from providers.drive import Drive
 from providers.errors import ParentMissing
-from providers.model import FROZEN
+from providers.model import FROZEN, Item
 from providers.paths import parse
 from tests.worlds import World, fetch, store
 
 PLACE = "/Stämma/Mapp/x.txt"
+ASIDE = parse("/Stämma/Mapp/x.bak")
 
 
 def replaced_folder(drive: Drive) -> None:
@@ -99,32 +100,34 @@ def test_a_right_that_runs_out_meanwhile_is_missed_at_the_commit(world: World) -
         upload.commit()
 
 
-def test_what_another_has_locked_meanwhile_does_not_come_back_to_its_name(world: World) -> None:
+def moved_aside(world: World) -> tuple[Drive, Item]:
+    """Return eva's drive, and what she stored at a place and moved aside from there. Olle may write there too."""
     world.person("olle", "Kund AB")
     world.grant("olle", "Stämma", Role.EDITOR)
-    drive, aside = world.drive("eva"), parse("/Stämma/Mapp/x.bak")
+    drive = world.drive("eva")
     before = store(drive, PLACE, b"first")
-    drive.move(parse(PLACE), aside, overwrite=False)
+    drive.move(parse(PLACE), ASIDE, overwrite=False)
+    return drive, before
+
+
+def test_what_another_has_locked_meanwhile_does_not_come_back_to_its_name(world: World) -> None:
+    drive, before = moved_aside(world)
     upload = drive.put(parse(PLACE), declared=8)
     upload.write(b"uploaded")
-    world.drive("olle").lock(aside, is_deep=False, is_shared=False, owner="", seconds=60)
+    world.drive("olle").lock(ASIDE, is_deep=False, is_shared=False, owner="", seconds=60)
     item, _ = upload.commit()
-    assert item.id != before.id == drive.stat(aside).id
+    assert item.id != before.id == drive.stat(ASIDE).id
     assert item.version == 1
 
 
 def test_what_another_let_go_of_meanwhile_comes_back_to_its_name(world: World) -> None:
-    world.person("olle", "Kund AB")
-    world.grant("olle", "Stämma", Role.EDITOR)
-    drive, aside = world.drive("eva"), parse("/Stämma/Mapp/x.bak")
-    before = store(drive, PLACE, b"first")
-    drive.move(parse(PLACE), aside, overwrite=False)
-    token = world.drive("olle").lock(aside, is_deep=False, is_shared=False, owner="", seconds=60)[0].token
+    drive, before = moved_aside(world)
+    token = world.drive("olle").lock(ASIDE, is_deep=False, is_shared=False, owner="", seconds=60)[0].token
     upload = drive.put(parse(PLACE), declared=8)
     upload.write(b"uploaded")
-    world.drive("olle").unlock(aside, token)
+    world.drive("olle").unlock(ASIDE, token)
     item, _ = upload.commit()
-    assert item.id == before.id != drive.stat(aside).id
+    assert item.id == before.id != drive.stat(ASIDE).id
     assert item.version == 2
 
 
