@@ -154,9 +154,9 @@ def managed_room(folder: FilePath, engine: dict[str, str], folders: tuple[str, .
 
 
 def store(drive: Drive, path: str | Path, content: bytes, **options: Any) -> Any:
-    """Put a document, whole."""
+    """Put a document, whole; its length is told before, unless `declared` is None."""
     place = parse(path) if isinstance(path, str) else path
-    upload = drive.put(place, declared=len(content), **options)
+    upload = drive.put(place, **{"declared": len(content), **options})
     try:
         upload.write(content)
         return upload.commit()[0]
