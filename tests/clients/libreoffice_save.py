@@ -6,8 +6,10 @@ Run by the python3 that has python3-uno, beside a soffice that accepts on PIPE. 
 container, where "Remember password" of its dialog would put it.
 """
 
+import os
 import sys
 import time
+import traceback
 
 import uno
 from com.sun.star.beans import PropertyValue
@@ -55,4 +57,18 @@ def main(pipe, origin, url, login, password, *texts):
         desktop.terminate()
 
 
-main(*sys.argv[1:])
+def run():
+    """Do it, and return the exit code."""
+    try:
+        main(*sys.argv[1:])
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+status = run()
+sys.stdout.flush()
+sys.stderr.flush()
+# LibreOffice ends at the same time, and the bridge to it, taken down while Python ends, now and then crashes (-11).
+os._exit(status)
