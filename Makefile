@@ -15,6 +15,9 @@ SFTP_ARGS ?=
 BIN := .venv/bin
 SETUP := @$(PYTHON) deploy/dev/setup.py
 export MELLANRUM_PROOF ?= full
+# Some machines are set up not to keep compiled modules. The tests start some hundred servers, of three to five processes,
+# each of which would compile all of ours anew, which takes as long as everything else that it does to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo run test check proof bench format settings commands first-migration pins clean
 

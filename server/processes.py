@@ -20,17 +20,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from config.errors import MellanrumError
 from config.logging import Word, get_log
 from config.settings import Settings
+from config.settings.plain import settings_to_plain
 from server.http import tls
-from server.serving import READY, settings_to_plain
 from server.ssh.gate import Gate
-from server.ssh.hostkeys import HostKey
+
+if TYPE_CHECKING:
+    from server.ssh.hostkeys import HostKey
 
 BACKLOG = 1024
+#: What a worker prints, as a line, once it answers.
+READY = "ready"
 #: How soon a worker that died is replaced: at once, then each time twice as late, until one lives this long.
 BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SETTLED_SECONDS = 30.0

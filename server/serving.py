@@ -23,37 +23,17 @@ from config import patience
 from config.errors import MellanrumError
 from config.logging import get_log
 from config.settings import Settings
-from config.settings.schema import all_settings, sections
+from config.settings.plain import settings_from_plain
 from providers.installation import Installation
+from server.processes import READY
 
-READY = "ready"
 TICK_SECONDS = 0.5
 #: A listing of thousands makes as many objects, none of them garbage; the default (700) would search them every time.
 GARBAGE_THRESHOLD = 20_000
 _log = get_log("worker")
 
-#: Serves until the event is set, having printed READY.
+#: Serves until the event is set, having said that it is ready.
 Serve = Callable[[dict[str, Any], Installation, Settings, threading.Event], None]
-
-
-def settings_to_plain(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON can carry them."""
-    plain: dict[str, Any] = {}
-    for each in all_settings():
-        value = getattr(getattr(settings, each.section), each.name)
-        plain[each.key] = str(value) if isinstance(value, Path) else list(value) if each.kind is tuple else value
-    return plain
-
-
-def settings_from_plain(plain: dict[str, Any]) -> Settings:
-    """Return the settings that `settings_to_plain` wrote. They were checked when they were read."""
-    values: dict[str, dict[str, Any]] = {section: {} for section in sections()}
-    for each in all_settings():
-        value = plain[each.key]
-        if value is not None and each.kind is Path:
-            value = Path(value)
-        values[each.section][each.name] = tuple(value) if each.kind is tuple else value
-    return Settings(**{section: kind(**values[section]) for section, kind in sections().items()})
 
 
 def run(serve: Serve) -> int:
@@ -80,6 +60,11 @@ def run(serve: Serve) -> int:
     finally:
         installation.close()
     return 0
+
+
+def say_ready() -> None:
+    """Tell the supervisor that this worker answers."""
+    print(READY, flush=True)
 
 
 def leave(code: int) -> None:

@@ -27,7 +27,7 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from auth.roles import Role
-from server.serving import settings_to_plain
+from config.settings.plain import settings_to_plain
 from server.ssh.hostkeys import HostKeys
 from tests.worlds import World, settings_for
 
@@ -36,7 +36,7 @@ _SCRIPT = """
 import json, sys
 from pathlib import Path
 from config import logging
-from server.serving import settings_from_plain
+from config.settings.plain import settings_from_plain
 from server.processes import serve
 task = json.loads(sys.stdin.readline())
 settings = settings_from_plain(task["settings"])

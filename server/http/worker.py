@@ -32,7 +32,7 @@ def serve(task: dict[str, Any], installation: Installation, settings: Settings, 
         listener.tls = tls.context(tls.Pair(*news["tls"]))
 
     serving.heed_supervisor(stop, take)
-    print(serving.READY, flush=True)
+    serving.say_ready()
     stop.wait()
     started = now_us()
     listener.stop()

@@ -102,7 +102,7 @@ class SshWorker:
         self._epoch = await loop.run_in_executor(self.threads.looking, self._current_epoch)
         loop.add_reader(self._line, self._hear, loop, options)
         self._tell(NUMBER.pack(READY, 0))
-        print(serving.READY, flush=True)
+        serving.say_ready()
         while not stop.is_set():
             await asyncio.sleep(REVOCATION_SECONDS)
             await self._cut_the_revoked(loop)

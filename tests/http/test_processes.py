@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
+from config.settings.plain import settings_from_plain, settings_to_plain
 from server.processes import PortTaken, _listen
-from server.serving import settings_from_plain, settings_to_plain
 from tests.serving import Served, serving, space_path, start
 from tests.worlds import settings_for
 
