@@ -15,8 +15,8 @@ SFTP_ARGS ?=
 BIN := .venv/bin
 SETUP := @$(PYTHON) deploy/dev/setup.py
 export MELLANRUM_PROOF ?= full
-# Some machines are set up not to keep compiled modules. The tests start some hundred servers, of three to five processes,
-# each of which would compile all of ours anew, which takes as long as everything else that it does to start.
+# Some machines are set up not to keep compiled modules. The tests start dozens of servers, of three to five processes, and
+# more command lines, each of which would compile all of ours anew: a third of what it takes to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo run test check proof bench format settings commands first-migration pins clean
