@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from providers.vault import manifests
@@ -30,8 +31,6 @@ class Location(NamedTuple):
 
 
 Locate = Callable[[list[bytes]], Mapping[bytes, Location]]
-#: Fills a buffer with what stands in a pack of a space at an offset. False: it did not.
-_ReadInto = Callable[[bytes, int, int, memoryview], bool | None]
 
 
 class _Leaf(NamedTuple):
@@ -108,6 +107,12 @@ class _Window:
         self.plain = bytearray()
         self.sealed = bytearray() if sealed is None else sealed
 
+    def room(self, size: int) -> memoryview:
+        """Return where that many sealed bytes are to stand."""
+        if len(self.sealed) < size:
+            self.sealed = bytearray(size)
+        return memoryview(self.sealed)[:size]
+
     def view(self, start: int, stop: int) -> memoryview:
         """Return what the window has of a stretch of the content."""
         return memoryview(self.plain)[max(start - self.start, 0) : min(stop - self.start, self.size)]
@@ -175,10 +180,8 @@ class ContentReader:
         """
         if offset >= self.size:
             return memoryview(b"")
-        with self._guard:
-            window = _Window(self._window.sealed)
+        with self._guard, self._fresh() as window:
             self._fill(window, offset, self.size)
-            self._window.sealed = window.sealed
             return window.view(offset, self.size)
 
     def at_hand(self, offset: int) -> memoryview | None:
@@ -189,14 +192,26 @@ class ContentReader:
         if leaf is None or not leaf.starts[0] <= offset < leaf.starts[-1] or not self._guard.acquire(blocking=False):
             return None
         try:
-            window = _Window(self._window.sealed)
-            is_there = self._fill_from(leaf, window, offset, self.size, self._store.read_at_hand)
-            self._window.sealed = window.sealed
-            return window.view(offset, self.size) if is_there else None
+            with self._fresh() as window:
+                which, place = self._run(leaf, offset, self.size)
+                room = window.room(place.length)
+                if not self._store.read_at_hand(self._sealing.space, place.pack, place.offset, room):
+                    return None
+                self._open(leaf, which, window)
+                return window.view(offset, self.size)
         except DamagedContent:
             return None
         finally:
             self._guard.release()
+
+    @contextmanager
+    def _fresh(self) -> Iterator[_Window]:
+        """Lend a window whose bytes are the caller's to keep, made with the room for sealed ones that is there."""
+        window = _Window(self._window.sealed)
+        try:
+            yield window
+        finally:
+            self._window.sealed = window.sealed
 
     def rest(self) -> None:
         """Let go of buffers: a window is some 2 MiB. Reading goes on as before."""
@@ -245,7 +260,7 @@ class ContentReader:
         """Open what stands at `offset`; where it does not lie where it lay before, look for it anew."""
         leaf = self._leaf_at(offset)
         try:
-            self._fill_from(leaf, window, offset, stop, self._store.read_into)
+            self._fill_from(leaf, window, offset, stop)
         except DamagedContent:
             if self._leaves_kept is not None:
                 self._leaves_kept.forget(self._sealing.space, self.content)
@@ -253,13 +268,16 @@ class ContentReader:
             anew = self._leaf_at(offset)
             if anew.places == leaf.places:
                 raise  # it lies where it lay, and is damaged there
-            self._fill_from(anew, window, offset, stop, self._store.read_into)
+            self._fill_from(anew, window, offset, stop)
 
-    def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int, read: _ReadInto) -> bool:
-        """Open the chunk at `offset`, and its neighbours up to `stop` as far as they lie side by side in one pack.
+    def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int) -> None:
+        """Open the chunk at `offset`, and its neighbours up to `stop`."""
+        which, place = self._run(leaf, offset, stop)
+        self._store.read_into(self._sealing.space, place.pack, place.offset, window.room(place.length))
+        self._open(leaf, which, window)
 
-        Return whether `read` had them.
-        """
+    def _run(self, leaf: _Leaf, offset: int, stop: int) -> tuple[range, Location]:
+        """Return which chunks lie side by side in one pack from `offset` on, up to `stop`, and where they lie."""
         first = bisect_right(leaf.starts, offset) - 1
         begin = leaf.starts[first]
         place = self._place(leaf, first)
@@ -270,20 +288,16 @@ class ContentReader:
                 break
             sealed += following.length
             last += 1
-        size = leaf.starts[last] - begin
+        return range(first, last), place._replace(length=sealed)
+
+    def _open(self, leaf: _Leaf, which: range, window: _Window) -> None:
+        """Open records that stand in the window's room into its bytes."""
+        begin = leaf.starts[which.start]
+        size = leaf.starts[which.stop] - begin
         window.size = 0
-        if len(window.sealed) < sealed:
-            window.sealed = bytearray(sealed)
         if len(window.plain) < size:
             window.plain = bytearray(size)
-        records = memoryview(window.sealed)[:sealed]
-        if read(self._sealing.space, place.pack, place.offset, records) is False:
-            return False
-        self._open(leaf, range(first, last), records, memoryview(window.plain))
-        window.start, window.size = begin, size
-        return True
-
-    def _open(self, leaf: _Leaf, which: range, records: memoryview, plain: memoryview) -> None:
+        records, plain = memoryview(window.sealed), memoryview(window.plain)
         opened, read = 0, 0
         for cid, length in leaf.chunks[which.start : which.stop]:
             place = leaf.places[cid]
@@ -294,6 +308,7 @@ class ContentReader:
                 raise damaged(str(error.facts["what"]), place.pack, place.offset) from None
             opened += length
             read += place.length
+        window.start, window.size = begin, size
 
     @staticmethod
     def _place(leaf: _Leaf, index: int) -> Location:
