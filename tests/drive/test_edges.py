@@ -136,6 +136,18 @@ def test_no_draft_but_ones_own_is_forgotten(world: World) -> None:
     assert eva.drafts(path.parent) == []
 
 
+def test_what_must_be_new_is_not_where_ones_own_interrupted_upload_is(world: World) -> None:
+    eva, olle, path = world.drive("eva"), world.drive("olle"), parse("/Rum/Mapp/halv")
+    draft = eva.edit(path, create=True, truncate=False)
+    draft.write(0, b"half")
+    draft.keep()
+    new = Conditions(if_none_match=("*",))
+    with pytest.raises(TargetExists):
+        eva.edit(path, create=True, truncate=True, conditions=new)
+    olle.edit(path, create=True, truncate=True, conditions=new).discard()
+    assert [item.name for item in eva.drafts(path.parent)] == ["halv"]
+
+
 def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:
     with pytest.raises(NotFound):
         world.drive("eva").edit(FOLDER.joined("ny"), create=False, truncate=False)

@@ -51,6 +51,7 @@ SPARED: dict[str, str] = {
     "trees.py:work:tx.allow(Action.LIST if place.node.is_folder else Action.READ, place)": (
         "asked while preparing; here for rights taken back meanwhile"
     ),
+    "comparing.py:_side:number is None": "nothing stood at a moment that is to come, or before the first: the next refuses it",
     "transaction.py:allow:not self.sight.sees(place.chain, self.at)": "a place was found, so it is seen",
 }
 
