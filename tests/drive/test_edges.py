@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select, update
 
 from auth.roles import GranteeKind, Role
 from config.clock import SECOND_US, iso_utc, now_us
+from config.errors import StorageFull
 from config.ids import new_id
 from providers import tables
 from providers.drive import Drive
@@ -30,6 +31,7 @@ from providers.errors import (
 )
 from providers.model import ARCHIVED, ConditionList, Conditions, ConditionTerm
 from providers.paths import parse
+from providers.vault.writer import ContentWriter
 from tests.worlds import World, fetch, store
 
 POSTGRESQL_IN_PROOF = True
@@ -100,6 +102,18 @@ def test_a_chunk_that_is_gone_meanwhile_is_not_relied_on(world: World) -> None:
     assert fetch(eva, FOLDER.joined("second")) == content
 
 
+def test_an_upload_that_relies_on_what_is_gone_is_not_kept(world: World) -> None:
+    eva, content = world.drive("eva"), os.urandom(5_000_000)
+    store(eva, FOLDER.joined("first"), content, declared=None)
+    edit = eva.edit(FOLDER.joined("second"), create=True, truncate=True)
+    edit.write(0, content)
+    with world.installation.database.write() as connection:
+        connection.execute(delete(tables.chunk))
+    with pytest.raises(UploadIncomplete):
+        edit.keep()
+    assert eva.drafts(FOLDER) == []
+
+
 def test_an_upload_does_not_end_in_another_space_than_it_began_in(world: World) -> None:
     upload = world.drive("eva").put(FOLDER.joined("ny"), declared=4)
     upload.write(b"text")
@@ -146,6 +160,31 @@ def test_what_must_be_new_is_not_where_ones_own_interrupted_upload_is(world: Wor
         eva.edit(path, create=True, truncate=True, conditions=new)
     olle.edit(path, create=True, truncate=True, conditions=new).discard()
     assert [item.name for item in eva.drafts(path.parent)] == ["halv"]
+
+
+def test_what_lost_a_part_becomes_no_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    eva = world.drive("eva")
+    edit = eva.edit(DOCUMENT, create=False, truncate=True)
+    edit.write(0, b"first")
+    with monkeypatch.context() as patched:
+        patched.setattr(ContentWriter, "write", _full)
+        with pytest.raises(StorageFull):
+            edit.write(5, b"second")
+    edit.write(0, b"third")
+    with pytest.raises(UploadIncomplete):
+        edit.commit()
+    edit.discard()
+    assert fetch(eva, DOCUMENT) == b"text"
+
+
+def _full(*_: object) -> None:
+    raise StorageFull
+
+
+def test_no_lock_is_found_on_what_holds_the_spaces(world: World) -> None:
+    token = locked(world.drive("eva"))
+    with pytest.raises(LockNotFound):
+        world.drive("eva").unlock(ROOT, token)
 
 
 def test_a_draft_of_nothing_is_not_found_unless_it_may_be_made(world: World) -> None:

@@ -189,6 +189,17 @@ def test_a_quota_holds_at_once_and_at_the_end(world: World) -> None:
         eva.stat(NEW)
 
 
+def test_a_quota_holds_for_what_is_written_in_any_order(world: World) -> None:
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 100_000)
+    edit = world.drive("eva").edit(NEW, create=True, truncate=True)
+    for refused in (lambda: edit.write(150_000, b"x"), lambda: edit.truncate(1 << 40)):
+        with pytest.raises(QuotaExceeded):
+            refused()
+    edit.write(1_000, b"x")
+    made = edit.commit()
+    assert made is not None and made[0].size == 1_001
+
+
 @pytest.mark.parametrize(
     ("options", "act", "error"),
     [

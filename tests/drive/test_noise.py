@@ -214,6 +214,15 @@ def test_rights_hold_for_noise_and_a_refusal_is_no_event(world: World) -> None:
     assert {**rows(world), "noise": 0} == before
 
 
+def test_the_operator_reads_no_noise_either(world: World) -> None:
+    store(world.drive("eva"), "/Rum/._a", DOUBLE)
+    installation = world.installation
+    operator = installation.drive(installation.operator([world.spaces["Rum"].id]))
+    (space,) = (item.name for item in operator.listing(parse("/"))[1])
+    with pytest.raises(Forbidden):
+        operator.read(parse(f"/{space}/._a"))
+
+
 def test_rivals_see_nothing_of_each_others_noise(world: World) -> None:
     for login in ("ulla", "umar"):
         store(world.drive(login), "/Rum/._bid", apple_double((9, login.encode())))
