@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 
 from auth.roles import Role
 from providers.drive import Drive
-from providers.errors import Forbidden, Locked, NotFound, PreconditionFailed, TargetExists
+from providers.errors import (
+    Forbidden,
+    Locked,
+    NotFound,
+    PreconditionFailed,
+    QuotaExceeded,
+    TargetExists,
+    UploadIncomplete,
+)
 from providers.model import Conditions
 from providers.noise import is_noise, is_noise_name
 from providers.paths import parse
@@ -212,6 +221,51 @@ def test_rights_hold_for_noise_and_a_refusal_is_no_event(world: World) -> None:
                 ACTS[act](drives[login], path)
     world.installation.tick()
     assert {**rows(world), "noise": 0} == before
+
+
+def test_a_quota_holds_for_noise(world: World) -> None:
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, len(DOUBLE) + 1)
+    eva = world.drive("eva")
+    store(eva, "/Rum/._a", DOUBLE, declared=None)
+    with pytest.raises(QuotaExceeded):
+        store(eva, "/Rum/._b", DOUBLE, declared=None)
+    assert names(eva) == ["._a", "Mapp"]
+
+
+def test_noise_of_which_a_part_lacks_is_not_kept(world: World) -> None:
+    upload = world.drive("eva").put(parse("/Rum/._a"), declared=len(DOUBLE) + 1)
+    upload.write(DOUBLE)
+    with pytest.raises(UploadIncomplete):
+        upload.commit()
+    assert names(world.drive("eva")) == ["Mapp"]
+
+
+def test_noise_is_written_where_there_is_some_or_it_may_be_made(world: World) -> None:
+    eva, place = world.drive("eva"), parse("/Rum/._a")
+    with pytest.raises(NotFound):
+        eva.edit(place, create=False, truncate=False)
+    upload = eva.edit(place, create=True, truncate=True)
+    upload.write(0, b"no noise")
+    upload.keep()
+    with pytest.raises(TargetExists):
+        eva.edit(place, create=True, truncate=True, conditions=Conditions(if_none_match=("*",)))
+    assert [item.name for item in eva.drafts(parse("/Rum"))] == ["._a"]
+
+
+def test_a_time_is_not_set_on_noise_that_goes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    eva, place = world.drive("eva"), parse("/Rum/._a")
+    store(eva, place, DOUBLE)
+    database = world.installation.database
+    apply = database.apply
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(database, "apply", apply)
+        world.drive("erik").delete(place)
+        return apply(*arguments, **options)
+
+    monkeypatch.setattr(database, "apply", late)
+    with pytest.raises(PreconditionFailed):
+        eva.change_properties(place, [], modified=1_500_000_000_000_000)
 
 
 def test_the_operator_reads_no_noise_either(world: World) -> None:
