@@ -32,7 +32,7 @@ from providers.errors import (
 from providers.model import ARCHIVED, ConditionList, Conditions, ConditionTerm
 from providers.paths import parse
 from providers.vault.writer import ContentWriter
-from tests.worlds import World, fetch, store
+from tests.worlds import World, fetch, moment, store
 
 POSTGRESQL_IN_PROOF = True
 
@@ -179,6 +179,15 @@ def test_what_lost_a_part_becomes_no_version(world: World, monkeypatch: pytest.M
 
 def _full(*_: object) -> None:
     raise StorageFull
+
+
+def test_nothing_lies_below_a_document_nor_ever_did(world: World) -> None:
+    mia = world.drive("mia")
+    (space,) = (item.name for item in mia.listing(ROOT)[1])
+    for folder in (f"/{space}", f"/{space}/.history/{moment(now_us())}"):
+        assert mia.stat(parse(f"{folder}/Mapp/a.txt")).size == 4
+        with pytest.raises(NotAFolder):
+            mia.stat(parse(f"{folder}/Mapp/a.txt/x"))
 
 
 def test_no_lock_is_found_on_what_holds_the_spaces(world: World) -> None:
