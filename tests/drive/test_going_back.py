@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from auth.roles import Role, Via
+from config.clock import now_us
 from providers.drive import Drive
 from providers.errors import (
     CommentTooLong,
@@ -156,6 +157,18 @@ def test_what_is_said_of_a_version(world: World) -> None:
     with pytest.raises(NotFound):
         mia.comment(DOCUMENT, 2, "what is not")
     assert [finding.what for finding in world.installation.verify()] == []
+
+
+def test_what_a_client_demands_of_the_past_holds_where_that_comes_back(world: World) -> None:
+    mia = world.drive("mia")
+    store(mia, DOCUMENT, b"one")
+    then = moment(now_us())
+    mia.delete(DOCUMENT)
+    past = parse(f"{ROOM}/.history/{then}/Mapp/a.txt")
+    with pytest.raises(PreconditionFailed):
+        mia.copy(past, DOCUMENT, overwrite=False, conditions=Conditions(if_match=('"other"',)))
+    mia.copy(past, DOCUMENT, overwrite=False, conditions=Conditions(if_match=(mia.stat(past).etag,)))
+    assert fetch(mia, DOCUMENT) == b"one"
 
 
 def test_the_operator_restores_and_reads_nothing(world: World) -> None:

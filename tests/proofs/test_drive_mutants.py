@@ -59,6 +59,9 @@ SPARED: dict[str, str] = {
         "asked while preparing; here for rights taken back meanwhile"
     ),
     "comparing.py:_side:number is None": "at a moment without a number nothing stood, which is refused next",
+    "returning.py:_asked:look.allow(Action.READ, place)": (
+        "who sees a document may read it, but for the operator, who may add nothing either"
+    ),
     "transaction.py:allow:not self.sight.sees(place.chain, self.at)": "a place was found, so it is seen",
 }
 
