@@ -405,8 +405,8 @@ def edit(session: Session, path: Path, *, create: bool, truncate: bool, conditio
         # Who only looks into an interrupted upload changes nothing.
         return Edit(session, begun, draft, is_changed=create)
     if truncate or begun.standing is None:
-        # Cutting a document to nothing is a change, even if no byte follows.
-        return Edit(session, begun, None, is_changed=truncate and begun.item.size > 0)
+        # Cutting a document to nothing is a change even if no byte follows, and of its time if it held none before.
+        return Edit(session, begun, None, is_changed=truncate)
     base: ContentReader = reader_of(session, begun.space, begun.standing)
     return Edit(session, begun, storage.vault.draft(begun.space, new_id(), base), is_changed=False)
 

@@ -128,7 +128,7 @@ def _begin_edit(drive: Drive, document: Document, mode: Mode) -> None:
         document.edit, document.item = edit, edit.item
         if edit.is_changed:
             document.written()
-    elif mode.truncates and document.edit.size:
+    elif mode.truncates:
         document.written()
         document.edit.truncate(0)
 
