@@ -32,13 +32,15 @@ from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionR
 class Plan(NamedTuple):
     """What a version record was written for: folder and document, the number and id of the version about to be.
 
-    `backup` is what is made of bytes that stay elsewhere, where the document comes back from there.
+    `is_new`: the document is made by it; one that had nothing yet, and continues, has a first version too. `backup` is
+    what is made of bytes that stay elsewhere, where the document comes back from there.
     """
 
     parent: bytes
     node: bytes
     number: int
     version_id: bytes
+    is_new: bool
     backup: Backup | None = None
 
 
@@ -401,9 +403,9 @@ class Arrival:
         node = found.lands_on
         if found.parent.node.id != plan.parent:
             raise Replan
+        if plan.is_new != (node is None):
+            raise Replan
         if node is None:
-            if plan.number != 1:
-                raise Replan
             return None
         if node.id != plan.node or node.version + 1 != plan.number:
             raise Replan
@@ -449,8 +451,8 @@ def planned(session: Session, found: Target, size: int) -> Plan | None:
         return None
     backup = backup_of(session.storage, found.vacated)
     if node is None:
-        return Plan(parent, new_id(), 1, new_id())
-    return Plan(parent, node.id, node.version + 1, new_id(), backup)
+        return Plan(parent, new_id(), 1, new_id(), is_new=True)
+    return Plan(parent, node.id, node.version + 1, new_id(), is_new=False, backup=backup)
 
 
 def finished(session: Session, writer: ContentWriter, seen: Target, size: int) -> tuple[Sealed, Plan | None]:

@@ -308,6 +308,20 @@ def test_over_sftp_an_edit_continues_what_was_removed(world, age):
     sound(world)
 
 
+def test_what_began_to_fill_an_empty_document_that_went_on_elsewhere_is_another(world, eva):
+    store(eva, X, b"")
+    move(eva, X, BACKUP)
+    delete(eva, BACKUP)
+    first, second = (world.drive("eva").edit(parse(name), create=True, truncate=True) for name in (X, BACKUP))
+    for edit, content in ((first, b"first"), (second, b"second")):
+        edit.write(0, content)
+    made, _ = first.commit()
+    other, created = second.commit()
+    assert created and other.id != made.id
+    assert (fetch(eva, X), fetch(eva, BACKUP)) == (b"first", b"second")
+    sound(world)
+
+
 def test_who_holds_the_lock_of_another_name_is_still_refused(world, eva, age):
     is_old(world, eva, age)
     delete(eva, X)
