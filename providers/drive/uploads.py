@@ -405,9 +405,7 @@ class Arrival:
             raise Replan
         if plan.is_new != (node is None):
             raise Replan
-        if node is None:
-            return None
-        if node.id != plan.node or node.version + 1 != plan.number:
+        if node is not None and (node.id != plan.node or node.version + 1 != plan.number):
             raise Replan
         return node
 

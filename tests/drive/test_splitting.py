@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from auth.roles import Role
-from providers.errors import NotFound, NotJoined, TargetExists
+from providers.errors import Locked, NotFound, NotJoined, TargetExists
 from providers.model import Came
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, managed_room, moment, store
@@ -69,6 +69,17 @@ def test_the_one_of_before_may_stand_beside_it(world: World) -> None:
     assert mia.stat(ROOM.joined("före.txt")).id == first
     assert (fetch(mia, ROOM.joined("före.txt")), fetch(mia, DOCUMENT)) == (b"one", b"another, longer")
     whole(world)
+
+
+def test_a_lock_on_the_name_beside_is_heeded(world: World) -> None:
+    mia, _ = world.drive("mia"), joined(world)
+    beside = ROOM.joined("._före")
+    lock, _ = world.drive("max").lock(beside, is_deep=False, is_shared=False, owner="", seconds=60)
+    with pytest.raises(Locked):
+        mia.split(DOCUMENT, 2, beside.name)
+    world.drive("max").unlock(beside, lock.token)
+    mia.split(DOCUMENT, 2, beside.name)
+    assert fetch(mia, beside) == b"one"
 
 
 def test_only_what_was_joined_is_set_apart(world: World) -> None:
