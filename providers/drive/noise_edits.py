@@ -215,7 +215,7 @@ def begin(session: Session, path: Path, *, create: bool, truncate: bool, conditi
         if standing is not None:
             item = look.item(standing)
             begun = Beginning(slot, item, b"" if truncate else noise.content_of(look, standing), None)
-            return NoiseEdit(session, path, conditions, begun, is_changed=truncate and item.size > 0)
+            return NoiseEdit(session, path, conditions, begun, is_changed=truncate)
         kept = kept_at(look, slot)
     if kept is None:
         if not create:
