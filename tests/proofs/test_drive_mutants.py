@@ -59,6 +59,7 @@ SPARED: dict[str, str] = {
         "asked while preparing; here for rights taken back meanwhile"
     ),
     "comparing.py:_side:number is None": "at a moment without a number nothing stood, which is refused next",
+    "unchanged.py:item:found.item is None": "keeps types honest: nothing at hand is told by None as well",
     "returning.py:_asked:look.allow(Action.READ, place)": (
         "who sees a document may read it, but for the operator, who may add nothing either"
     ),
