@@ -152,11 +152,15 @@ def answers_to_a_body_that_nobody_wants(target: Target) -> object:
 
 
 def time_of_one_large_chunk(target: Target) -> object:
-    """Tell whether a chunk of 20 MB costs seconds."""
-    before, size = target.cpu_seconds(), 20_000_000
-    raw = target.begin("PUT", "chunk") + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert b" 201 " in target.said(raw + b"%x\r\n%s\r\n0\r\n\r\n" % (size, bytes(size)), 60)
-    return target.cpu_seconds() - before > 1.0
+    """Tell whether a chunk four times as long costs far more than four times as much, however fast the machine is."""
+
+    def cpu_seconds(size: int) -> float:
+        before = target.cpu_seconds()
+        raw = target.begin("PUT", f"chunk-{size}") + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert b" 201 " in target.said(raw + b"%x\r\n%s\r\n0\r\n\r\n" % (size, bytes(size)), 60)
+        return target.cpu_seconds() - before
+
+    return cpu_seconds(32_000_000) > 8 * max(cpu_seconds(8_000_000), 0.02)
 
 
 def idle_after_chunks(target: Target) -> object:
