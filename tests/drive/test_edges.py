@@ -21,6 +21,7 @@ from providers.errors import (
     Locked,
     LockNotFound,
     NotAFolder,
+    NotAtHand,
     NotFound,
     ParentMissing,
     PreconditionFailed,
@@ -31,6 +32,7 @@ from providers.errors import (
 )
 from providers.model import ARCHIVED, ConditionList, Conditions, ConditionTerm
 from providers.paths import parse
+from providers.vault.local import LocalStore
 from providers.vault.writer import ContentWriter
 from tests.worlds import World, fetch, moment, store
 
@@ -160,6 +162,17 @@ def test_what_must_be_new_is_not_where_ones_own_interrupted_upload_is(world: Wor
         eva.edit(path, create=True, truncate=True, conditions=new)
     olle.edit(path, create=True, truncate=True, conditions=new).discard()
     assert [item.name for item in eva.drafts(path.parent)] == ["halv"]
+
+
+def test_what_is_on_the_disk_is_not_at_hand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    eva, content = world.drive("eva"), os.urandom(2_000_000)
+    store(eva, FOLDER.joined("stor"), content)
+    with eva.read(FOLDER.joined("stor")) as reader:
+        first = bytes(reader.read_on(0))
+        monkeypatch.setattr(LocalStore, "read_at_hand", lambda *_: False)
+        with pytest.raises(NotAtHand):
+            reader.at_hand(0)
+        assert content.startswith(first)
 
 
 def test_what_lost_a_part_becomes_no_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
