@@ -590,6 +590,7 @@ def test_a_worker_killed_in_the_middle_of_an_upload_loses_little_of_it(
     world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 0)
     killed = connect()
     handle = killed.open("/Rum/b.bin", NEW)
     data = CHANCE.randbytes(8 << 20)
@@ -613,6 +614,17 @@ def test_a_worker_killed_in_the_middle_of_an_upload_loses_little_of_it(
     assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
 
 
+def test_a_fast_upload_is_not_made_safe_all_the_time(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 4 << 20)
+    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 3600)
+    killed = connect()
+    handle = killed.open("/Rum/b.bin", NEW)
+    settle(killed, writes(killed, handle, pieces_of(CHANCE.randbytes(9 << 20))))
+    assert 0 < connect().stat("/Rum/b.bin").size < 4 << 20  # once, and not again within the hour
+
+
 def test_what_is_made_safe_on_the_way_changes_nothing(
     world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -621,6 +633,7 @@ def test_what_is_made_safe_on_the_way_changes_nothing(
     client.put("/Rum/plain.bin", data)
     packs = sum(file.stat().st_size for file in (world.installation.folder / "vault").rglob("*.pack"))
     monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 0)
     client.put("/Rum/safe.bin", data)
     assert client.get("/Rum/safe.bin") == data
     assert list(world.drive("anna").drafts(parse("/Rum"))) == []
