@@ -251,6 +251,7 @@ def _chosen(tx: Transaction, to: Path, held: Standing) -> tuple[Place, Node]:
     found = target(tx, to, Action.RESTORE)
     if found.space.id != held.space:
         raise NotFound
+    tx.allow(Action.RESTORE, found.parent)
     lane = held.lane if found.parent.node.id == held.parent else NOBODY
     if found.node is not None or tx.storage.tree.in_lane(tx.connection, found.parent.node, lane, to.name) is not None:
         raise TargetExists

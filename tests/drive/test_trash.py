@@ -170,3 +170,17 @@ def test_a_lock_on_the_free_name_is_respected(world: World) -> None:
     max_.lock(FOLDER, is_deep=True, is_shared=False, owner="", seconds=60)
     with pytest.raises(Locked):
         mia.undelete(FOLDER, item.id)
+
+
+def test_whoever_may_not_restore_in_a_folder_does_not_learn_there_that_a_name_is_taken(world: World) -> None:
+    world.grant("kim", "Rum", Role.VIEWER)
+    world.grant("kim", "Rum", Role.EDITOR, "/Mapp", history=True)
+    mia, kim = world.drive("mia"), world.drive("kim")
+    item = store(mia, DOCUMENT, b"one")
+    store(mia, ROOM.joined("Annan").joined("b.txt"), b"stands")
+    mia.delete(DOCUMENT)
+    for name in ("b.txt", "c.txt"):
+        with pytest.raises(Forbidden):
+            kim.undelete(parse("/Rum/Mapp"), item.id, to=parse(f"/Rum/Annan/{name}"))
+    kim.undelete(parse("/Rum/Mapp"), item.id)
+    assert fetch(mia, DOCUMENT) == b"one"
