@@ -18,6 +18,8 @@ from server.http.parser import HEAD_END, Refused, refuse_early
 BUFFER_BYTES = 64 * 1024
 JOIN_BYTES_MAX = 64 * 1024
 PULSE_SECONDS = 1.0
+#: What is on its way comes within this: the thread is not yet counted among those that wait for a client.
+FORBEARANCE_MILLISECONDS = 1
 #: A body may be slow, not still: beside the idle time allowed once, this many bytes must come or go a second.
 RATE_BYTES_MIN = 500
 
@@ -156,10 +158,6 @@ class Channel:
         """Whether bytes are held that nobody has read; the socket does not tell of those."""
         return self._end > self._start or (self._is_tls and self.sock.pending() > 0)  # type: ignore[attr-defined]
 
-    def wait_for_input(self, milliseconds: int) -> bool:
-        """Wait a moment for the next request; tell whether something came."""
-        return bool(self._poller(select.POLLIN).poll(milliseconds))
-
     # Writing
 
     def send(self, head: bytes, body: bytes | memoryview) -> None:
@@ -243,6 +241,8 @@ class Channel:
 
     def _wait(self, event: int) -> None:
         """Wait until the socket is ready. Raises TooSlow, or what the pulse raises."""
+        if self._poller(event).poll(FORBEARANCE_MILLISECONDS):
+            return
         started = time.monotonic()
         moved = self.bytes_in + self.bytes_out
         allowed = min(self._idle_seconds, self._idle_seconds + moved / RATE_BYTES_MIN - self._waited)

@@ -15,12 +15,11 @@ from cheroot.server import HTTPConnection
 from config.logging import get_log
 from server.http import access
 from server.http.channel import Channel, ClientGone, TooSlow
+from server.http.lead import LOOK_SECONDS
 from server.http.parser import Fields, Head, Refused, parse_head
 from server.http.proxy_header import Malformed, ProxyHeader
 from server.http.request import Request, base_environ
 
-#: How long a worker stays with a connection in the hope of its next request, while nobody else waits for a worker.
-STICKY_MILLISECONDS = 20
 LINGER_SECONDS = 2.0
 ACCEPTS_AT_ONCE = 64
 _NO_HEAD = Head("GET", b"/", b"/", b"", True, Fields(None, {}, True, 0, False, False))
@@ -30,13 +29,15 @@ _log = get_log("http")
 class Connection(HTTPConnection):
     """One client's connection, handled by one worker at a time.
 
-    `deadline` is when (monotonic seconds) it ends unless something whole comes before; `events` what it waits for.
+    `deadline` is when (monotonic seconds) it ends unless something whole comes before; `events` what it waits for;
+    `is_talking` whether it was answered when it was last looked after, so that more may come at once.
     """
 
     def __init__(self, server: Any, sock: socket.socket, address: tuple[Any, ...]) -> None:
         self.server = server
         self.environ = base_environ(address[0], address[1], server.bind_addr[1], is_tls=server.tls is not None)
         self.requests_seen = 0
+        self.is_talking = False
         self.events = selectors.EVENT_READ
         self.deadline = time.monotonic() + server.header_read_seconds_max
         self._must_shake_hands = False
@@ -60,7 +61,8 @@ class Connection(HTTPConnection):
             self._must_shake_hands = True
 
     def communicate(self) -> bool:
-        """Serve what whole requests there are. Return True to wait for more in the selector."""
+        """Serve what whole requests there are. Return True to wait for more."""
+        self.is_talking = False
         try:
             if self._proxy_header is not None and not self._take_proxy_header(self._proxy_header):
                 return True
@@ -69,9 +71,9 @@ class Connection(HTTPConnection):
             while (head := self._next_head()) is not None:
                 if not self._serve(Request(self.server, self, head)):
                     return False
-                if not self.channel.has_input and not self._hears_more():
+                self.is_talking = True
+                if not self.channel.has_input:
                     break
-            self.channel.rest()
             return True
         except (ClientGone, TooSlow):
             return False
@@ -121,12 +123,6 @@ class Connection(HTTPConnection):
         self.deadline = time.monotonic() + self.server.keep_alive_seconds_max
         return True
 
-    def _hears_more(self) -> bool:
-        """Stay a moment for the next request, unless somebody else waits for this worker."""
-        if self.server.requests.is_wanted or not self.server.ready:
-            return False
-        return self.channel.wait_for_input(STICKY_MILLISECONDS)
-
     def _take_proxy_header(self, header: ProxyHeader) -> bool:
         """Learn from the balancer who the client is. False: more has to come."""
         if not header.is_whole(self.socket):
@@ -175,6 +171,10 @@ class Connection(HTTPConnection):
         _log.info("request_refused", status=int(error.status[:3]))
         self.channel.shut(LINGER_SECONDS)
 
+    def cut(self) -> None:
+        """End the connection from another thread than the one that serves it."""
+        self.channel.cut()
+
     def close(self) -> None:
         """Close the socket. cheroot calls this from its worker or from the selector, never from both at once."""
         if not self._is_closed:
@@ -191,24 +191,30 @@ class Connections(ConnectionManager):
 
     def put(self, conn: Connection) -> None:
         """Take back a connection that has nothing whole to say."""
+        conn.channel.rest()
         try:
             self._selector.register(conn.socket.fileno(), conn.events, data=conn)
         except (KeyError, ValueError, OSError):
             conn.close()
 
     def _run(self, expiration_interval: float) -> None:
-        next_look = time.monotonic() + expiration_interval
+        next_round = time.monotonic() + expiration_interval
+        ready: list[tuple[int, Any]] = []
         while not self._stop_requested:
-            for descriptor, conn in list(self._selector.select(timeout=expiration_interval)):
+            may_lead = bool(ready) or self.server.lead.is_taken
+            ready = list(self._selector.select(timeout=LOOK_SECONDS if may_lead else expiration_interval))
+            for descriptor, conn in ready:
                 if conn is self.server:
                     self._accept()
                 else:
                     self._selector.unregister(descriptor)
                     self.server.process_conn(conn)
+            self.server.lead.look()
             now = time.monotonic()
-            if now >= next_look:
-                next_look = now + expiration_interval
+            if now >= next_round:
+                next_round = now + expiration_interval
                 self._end_overdue(now)
+                self.server.lead.dismiss_silent()
                 self.server.requests.settle()
                 access.flush()
             else:
@@ -237,7 +243,7 @@ class Connections(ConnectionManager):
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self._num_connections >= self.server.connections_max:
+                if self._num_connections + len(self.server.lead) >= self.server.connections_max:
                     self._make_room()
                 self.put(Connection(self.server, sock, address))
             except (OSError, ValueError):

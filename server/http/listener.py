@@ -14,7 +14,8 @@ from cheroot.server import HTTPServer
 from config.logging import get_log
 from config.settings import Settings
 from server.http import access
-from server.http.connection import Connections
+from server.http.connection import Connection, Connections
+from server.http.lead import Lead
 from server.http.pool import Pool
 from server.http.proxies import Network, is_among
 
@@ -40,6 +41,7 @@ class Listener(HTTPServer):
         self.socket = sock
         self.application = application
         self.tls = tls
+        self.lead = Lead(self)
         self.requests = Pool(self, http.worker_threads, WORKERS_MAX)
         self.shutdown_timeout = settings.process.drain_seconds
         self.trusted_proxies = _networks(http.trusted_proxies)
@@ -77,6 +79,20 @@ class Listener(HTTPServer):
         self.requests.stop(self.shutdown_timeout)
         self.socket.close()
         access.flush()
+
+    def put_conn(self, conn: Connection) -> None:
+        """Take back a connection from a worker."""
+        if self.ready and conn.is_talking:
+            self.lead.join(conn)
+        else:
+            self.lay_down(conn)
+
+    def lay_down(self, conn: Connection) -> None:
+        """Let a connection wait where it costs neither thread nor buffer, or end it if this server ends."""
+        if self.ready:
+            self._connections.put(conn)
+        else:
+            conn.close()
 
     def expects_proxy_header(self, address: str) -> bool:
         """Tell whether connections from this address begin with a header of the PROXY protocol."""

@@ -32,15 +32,16 @@ class Pool(ThreadPool):
         self._crowd = max(workers, workers_max) // 4
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether a connection waits for a worker."""
-        return bool(self._queue.queue)
+    def is_short(self) -> bool:
+        """Whether a connection waits for a worker, and all of them work."""
+        return bool(self._queue.queue) and not self.idle
 
     def note_waiting(self, is_waiting: bool) -> None:
         """Count a worker that begins to wait for its client, or goes on."""
         with self._guard:
             self._waiting += 1 if is_waiting else -1
         if is_waiting:
+            self.server.lead.pass_on()
             self.grow_if_needed()
 
     @property
@@ -74,6 +75,7 @@ class Pool(ThreadPool):
         until = time.monotonic() + (timeout or 0)
         while time.monotonic() < until and (self.qsize or any(thread.conn is not None for thread in self._threads)):
             time.sleep(0.02)
+            self.server.lead.look()
         for thread in list(self._threads):
             self._force_close(thread.conn)
         super().stop(1)
@@ -81,4 +83,4 @@ class Pool(ThreadPool):
     @staticmethod
     def _force_close(conn: Any) -> None:
         if conn is not None:
-            conn.channel.cut()
+            conn.cut()

@@ -24,6 +24,8 @@ DRAIN_SECONDS_MAX = 10.0
 TARGET, WATCH = "mellanrum.target", "mellanrum.watch"
 #: Statuses that never have a body, and so no length (RFC 9110 8.6).
 _BODILESS = frozenset({"204", "304"})
+#: What changes nothing, and so does not wait for the disk to have it.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
 _log = get_log("http")
 
 
@@ -58,6 +60,8 @@ class Request:
     def respond(self) -> None:
         """Call the application and send what it answers."""
         self.channel.begin()
+        if self.head.method not in _SAFE:
+            self.server.lead.pass_on()  # those that wait for the disk together share one sync
         try:
             self._call()
         except (ClientGone, TooSlow, Cut) as error:
