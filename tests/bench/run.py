@@ -28,6 +28,8 @@ from tests.bench import corpus, report, scale, servers, storage, works
 LISTED = (works.listings, works.locks)
 #: What needs a file of bytes that no server has seen.
 SENT = (works.large, works.memory)
+#: Where the client has its own files, so that its reading from a disk is no part of what is measured.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 #: What is measured by itself, without the servers beside.
 ALONE = ("storage", "scale")
 
@@ -39,28 +41,31 @@ def main() -> None:
     if options.rounds:
         sizes = replace(sizes, rounds=options.rounds)
     chosen = [work for work in works.WORKS if not options.only or work.__name__ in options.only]
-    folder = Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=options.folder))
+    folder, ours = (Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=where)) for where in (options.folder, MEMORY))
     folder.chmod(0o755)  # Apache's own user reads below
     try:
         plain, tls = (
-            {} if leaves_out or not chosen else measure(folder / name, sizes, chosen, options.servers, name == "tls")
+            {}
+            if leaves_out or not chosen
+            else measure(folder / name, ours, sizes, chosen, options.servers, name == "tls")
             for name, leaves_out in (("plain", options.only_tls), ("tls", options.no_tls))
         )
         sections = [_alone(name, folder / name, options.quick) for name in ALONE if name in (options.only or ALONE)]
         text = "\n\n".join([report.text(sizes, plain, tls, folder), *sections])
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for each in (folder, ours):
+            shutil.rmtree(each, ignore_errors=True)
     print(text)
     if options.output:
         report.write_between_marks(options.output, text)
 
 
 def measure(
-    folder: Path, sizes: works.Sizes, chosen: list[works.Work], names: list[str], is_tls: bool
+    folder: Path, ours: Path, sizes: works.Sizes, chosen: list[works.Work], names: list[str], is_tls: bool
 ) -> report.Measured:
-    """Start the servers, go through all rounds, stop the servers."""
+    """Start the servers, go through all rounds, stop the servers. `ours` is where the client keeps what it sends."""
     folder.mkdir()
-    source = folder / "source.bin"
+    source = ours / "source.bin"
     tls = servers.certificate(folder) if is_tls else None
     running: list[servers.Server] = []
     measured: report.Measured = {}
