@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from tests.bench.servers import KINDS, empty_page_cache
+from tests.bench.servers import KINDS
 from tests.bench.works import MEMORY, Sample, Sizes
 
 Measured = dict[str, dict[str, list[Sample]]]
@@ -136,9 +136,6 @@ def _facts(folder: Path, rounds: int) -> str:
         "memory": f"{int(memory[1]) / 1e6:.0f} GB" if memory else "?",
         "kernel": platform.release().split("-")[0],
         "file system": kind,
-        "cache of files": "emptied before what writes"
-        if empty_page_cache()
-        else "as it was, for to empty it takes root",
         "Python": platform.python_version(),
         "Apache": _version(["apache2", "-v"]),
         "nginx": _version(["nginx", "-v"]),

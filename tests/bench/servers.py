@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Protocol
@@ -120,19 +121,19 @@ def cpu_seconds(process: int) -> float:
     raise RuntimeError(f"the processes below {process} come and go too fast to be counted")
 
 
-def empty_page_cache() -> bool:
-    """Write out what waits, and let the system's cache of files go. False: whoever measures may not; it takes root.
+def ready_memory(size: int) -> None:
+    """Write out what waits, and leave at hand memory in which `size` bytes of files find room.
 
-    A virtual machine gets its memory from its host page by page as it is first written to: a GiB of files written into
-    such memory took 2.5 s of processor time, into memory that was let go of just before 0.2 s. A server that keeps
-    what it is sent met the first all the time, one whose files are deleted again the second.
+    A virtual machine gets its memory from its host page by page as it is first written to, and gives back what it does
+    not use: a GiB of files written into such memory took 2.5 s of processor time, into memory that was let go of just
+    before 0.2 s. A server that keeps what it is sent met the first nearly always, one whose files are deleted again
+    the second.
     """
+    piece = os.urandom(1 << 20)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _ in range(size >> 20):
+            file.write(piece)
     os.sync()
-    try:
-        Path("/proc/sys/vm/drop_caches").write_text("1")
-    except OSError:
-        return False
-    return True
 
 
 def memory_peak_mb(server: Server) -> float:

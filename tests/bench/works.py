@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.client import Connection, Target, Unexpected, download, expect, together, upload
-from tests.bench.servers import Server, cpu_seconds, empty_page_cache, memory_peak_mb
+from tests.bench.servers import Server, cpu_seconds, memory_peak_mb, ready_memory
 
 MADE = (200, 201, 204)
 MEMORY = "memory"
@@ -55,15 +54,12 @@ class Sample:
 Samples = dict[str, Sample]
 
 
-def timed(server: Server, units: float, work: Callable[[], float], *, writes: bool = False) -> Sample:
+def timed(server: Server, units: float, work: Callable[[], float], *, room: int = 0) -> Sample:
     """Do the work, which returns its seconds, after everything written before has reached the disk.
 
-    What `writes` much begins with an empty cache of files, so that all write into memory that the machine has.
+    `room` is how many bytes of files it will write: they all write into memory that the machine has.
     """
-    if writes:
-        empty_page_cache()
-    else:
-        os.sync()
+    ready_memory(room + room // 2)
     before = cpu_seconds(server.process.pid)
     seconds = work()
     return Sample(seconds, cpu_seconds(server.process.pid) - before, units)
@@ -75,7 +71,7 @@ def large(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samp
         return {}
     path, units = f"/large-{round_number}.bin", sizes.large_bytes / 1e6
     target = server.target
-    put = timed(server, units, lambda: upload(target, path, source, MADE), writes=True)
+    put = timed(server, units, lambda: upload(target, path, source, MADE), room=sizes.large_bytes)
     began = time.perf_counter()
     server.settle()
     synced = Sample(put.seconds + time.perf_counter() - began, put.cpu, units)
@@ -99,9 +95,10 @@ def small(server: Server, sizes: Sizes, round_number: int, source: Path) -> Samp
 
     gets = [target.request("GET", f"{folder}/document-{n:04}.bin") for n in range(count)]
     many, alone = puts(folder), puts(f"{folder}-alone")
+    room = 4 * count * sizes.small_bytes  # with its records, and tables
     samples = {
-        "PUT small, 8 clients": timed(server, count, lambda: together(target, many, MADE, 8), writes=True),
-        "PUT small, 1 client": timed(server, count, lambda: together(target, alone, MADE, 1)),
+        "PUT small, 8 clients": timed(server, count, lambda: together(target, many, MADE, 8), room=room),
+        "PUT small, 1 client": timed(server, count, lambda: together(target, alone, MADE, 1), room=room),
         "GET small, first, 8 clients": timed(server, count, lambda: together(target, gets, (200,), 8)),
         "GET small, again, 8 clients": timed(server, count, lambda: together(target, gets, (200,), 8)),
         "GET small, again, 1 client": timed(server, count, lambda: together(target, gets, (200,), 1)),
