@@ -41,9 +41,13 @@ _CLASSES: Final = {
     1: _Class(16 * _KIB, 4 * _MIB, 256 * _KIB, 512 * _MIB),
     2: _Class(64 * _KIB, 32 * _MIB, 2 * _MIB, 4096 * _MIB),
     3: _Class(256 * _KIB, 256 * _MIB, 16 * _MIB, 1 << 63),
+    6: _Class(64 * _KIB, 1 << 63, 2 * _MIB, 1 << 63),
 }
 AVERAGE_BYTES: Final = {chunker: each.average for chunker, each in sorted(_CLASSES.items())}
-UNKNOWN_LENGTH: Final = 2
+#: Of what comes without a length, as over SFTP, it turns out only on the way that it is large.
+UNKNOWN_LENGTH: Final = 6
+#: Chunks of these classes that begin there or behind are larger: from which byte of the content on, and their average.
+GROWN: Final = {6: (64 * _MIB, 256 * _KIB)}
 
 
 def chunker_for(declared: int | None, previous: int | None = None) -> int:
@@ -63,19 +67,30 @@ def chunker_for(declared: int | None, previous: int | None = None) -> int:
 
 def largest(chunker: int) -> int:
     """Return how many bytes a chunk of this chunker has at most."""
-    return 4 * AVERAGE_BYTES[chunker]
+    return 4 * (GROWN[chunker][1] if chunker in GROWN else AVERAGE_BYTES[chunker])
 
 
 @lru_cache(maxsize=256)
-def _cutter(chunker: int, seed: int) -> FastCDC:
-    return FastCDC(AVERAGE_BYTES[chunker], seed=seed)
+def _cutter(average: int, seed: int) -> FastCDC:
+    return FastCDC(average, seed=seed)
 
 
-def boundary(data: memoryview, chunker: int, seed: int) -> Iterator[int]:
-    """Yield the lengths of the chunks that `data` consists of, as if it ended the content.
+def boundary(data: memoryview, chunker: int, seed: int, at: int = 0) -> Iterator[int]:
+    """Yield the lengths of the chunks that `data` consists of, as if it ended the content. It begins `at` that byte.
 
     The last one, unless it is the largest there may be, is only final if the content ends there. All others hold
-    whatever follows. A cut is decided by the bytes of its chunk and the one byte after.
+    whatever follows. A cut is decided by where its chunk begins, by the bytes of that, and the one byte after.
     """
-    for chunk in _cutter(chunker, seed).cut_buf(data):
-        yield chunk.length
+    average, done = AVERAGE_BYTES[chunker], 0
+    if chunker in GROWN:
+        grows_at, grown = GROWN[chunker]
+        if at < grows_at:
+            for chunk in _cutter(average, seed).cut_buf(data):
+                done += chunk.length
+                yield chunk.length
+                if at + done >= grows_at:
+                    break
+        average = grown
+    if done < len(data):
+        for chunk in _cutter(average, seed).cut_buf(data[done:]):
+            yield chunk.length

@@ -1,7 +1,8 @@
 """Turning a draft into a content: chunks of the base where nothing changed, new ones around what did.
 
-A cut is decided by the bytes of its chunk and the one after. So a chunk of the base stands again in the new content if
-the content was cut at its beginning, and none of these bytes changed; and once it stands, so do those that follow.
+A cut is decided by where its chunk begins, by its bytes and the one after. So a chunk of the base stands again in the
+new content if the content was cut at its beginning, and none of these bytes changed; and once it stands, so do those
+that follow.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class _Splice:
         """Add the chunks of one window; return whether the base was met."""
         is_end = self._at + len(window) == self._draft.size
         pieces, used, is_met = [], 0, False
-        for length in boundary(window, self._chunker, self._seed):
+        for length in boundary(window, self._chunker, self._seed, self._at):
             if used + length == len(window) and not is_end:
                 break
             pieces.append(window[used : used + length])

@@ -226,6 +226,8 @@ class ContentWriter:
         self._buffer = bytearray(min(self._capacity, _FIRST_BYTES if declared is None else max(declared, 1)))
         self._used = 0
         self._hashed = 0
+        #: How much of the content has been cut: where the buffer begins.
+        self._cut = 0
         self._size = 0
         self._digest = hashlib.sha256()
 
@@ -283,7 +285,7 @@ class ContentWriter:
         view = memoryview(self._buffer)[: self._used]
         hashing = self._hash(view[self._hashed :])
         pieces, at = [], 0
-        for length in boundary(view, self._chunker, self._seed):
+        for length in boundary(view, self._chunker, self._seed, self._cut):
             if at + length == self._used and not is_end:
                 break
             pieces.append(view[at : at + length])
@@ -294,6 +296,7 @@ class ContentWriter:
         finally:
             if hashing is not None:
                 hashing.result()
+        self._cut += at
         left = self._used - at
         self._buffer[:left] = view[at:]
         self._used = self._hashed = left

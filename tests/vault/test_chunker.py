@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.vault.chunker import AVERAGE_BYTES, UNKNOWN_LENGTH, boundary, chunker_for, largest
+from providers.vault.chunker import AVERAGE_BYTES, GROWN, UNKNOWN_LENGTH, boundary, chunker_for, largest
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -26,6 +26,7 @@ GOLDEN = {
     (3, 0x7FFFFFFFFFFFFFFF): [282384, 322600, 629726, 364304, 289796, 208342],
     (4, 1): [3675, 13150, 8351, 8878, 20167, 11315],
     (4, 0x1234567890ABCDEF): [12595, 11412, 9690, 13221, 3133, 4229, 7801, 3455],
+    (6, 1): [25176, 67298, 64850, 96038, 67816, 67143, 115126, 20841],
     (5, 1): [20226, 4950, 8878, 32352, 14449, 11619, 16186, 22412],
 }
 
@@ -34,6 +35,19 @@ GOLDEN = {
 def test_golden_boundaries(chunker: int, seed: int) -> None:
     size = 8 * AVERAGE_BYTES[chunker]
     assert list(boundary(memoryview(noise(size)), chunker, seed)) == GOLDEN[chunker, seed]
+
+
+@pytest.mark.parametrize("before", [0, 1, 100_000, 300_000])
+def test_chunks_that_begin_behind_a_limit_are_larger(before: int) -> None:
+    """Up to there it cuts as 2 does, from the first chunk behind as 3; wherever what is to be cut begins."""
+    limit, average = GROWN[UNKNOWN_LENGTH]
+    data = memoryview(noise(1_500_000))
+    fine = list(boundary(data, 2, 1))
+    met = next(count for count in range(len(fine) + 1) if sum(fine[:count]) >= before)
+    expected = fine[:met] + list(boundary(data[sum(fine[:met]) :], 3, 1))
+    assert average == AVERAGE_BYTES[3]
+    assert list(boundary(data, UNKNOWN_LENGTH, 1, limit - before)) == expected
+    assert list(boundary(data, UNKNOWN_LENGTH, 1, limit + before)) == list(boundary(data, 3, 1))
 
 
 @given(st.integers(0, 200_000), st.integers(0, 200_000), st.integers(0, 3))
@@ -48,7 +62,8 @@ def test_sizes_stay_within_their_class() -> None:
     for chunker, average in AVERAGE_BYTES.items():
         lengths = list(boundary(memoryview(noise(20 * average)), chunker, 7))
         assert all(average // 4 <= length <= largest(chunker) for length in lengths[:-1])
-        assert next(boundary(memoryview(bytes(20 * average)), chunker, 7)) == largest(chunker)
+        grown = {chunker: GROWN[chunker][0]} if chunker in GROWN else {}
+        assert next(boundary(memoryview(bytes(40 * average)), chunker, 7, grown.get(chunker, 0))) == largest(chunker)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +90,9 @@ def test_sizes_stay_within_their_class() -> None:
         (256 * KIB - 1, 1, 4),
         (512 * MIB - 1, 1, 1),
         (512 * MIB, 1, 3),
+        (2 * MIB, 6, 6),
+        (2 * MIB - 1, 6, 4),
+        (1 << 40, 6, 6),
         (2 * MIB, 2, 2),
         (2 * MIB - 1, 2, 4),
         (4096 * MIB - 1, 2, 2),

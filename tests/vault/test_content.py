@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.keyring import SpaceKeys
+from providers.vault import chunker
 from providers.vault import writer as writing
 from providers.vault.chunker import boundary
 from providers.vault.errors import DamagedContent
@@ -93,7 +94,11 @@ def test_large_content_needs_a_root() -> None:
     assert world.get(again) == changed
 
 
-def test_the_writer_cuts_as_if_it_had_all_at_once() -> None:
+@pytest.mark.parametrize("grown", [{}, {1: (2_000_000, 128 << 10)}])
+def test_the_writer_cuts_as_if_it_had_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, grown: dict[int, tuple[int, int]]
+) -> None:
+    monkeypatch.setattr(chunker, "GROWN", grown)
     world = World(MemoryStore())
     data = random.Random(8).randbytes(7_000_001)
     expected = list(boundary(memoryview(data), 1, world.keys.space(SPACE).cdc_seed))

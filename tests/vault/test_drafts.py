@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.vault import chunker
 from providers.vault.chunker import AVERAGE_BYTES, boundary, largest
 from providers.vault.drafts import BLOCK_BYTES
 from providers.vault.errors import DamagedContent, DraftInUse, StorageFailed, UnknownDraft
@@ -111,7 +112,11 @@ def change(draft: Draft, model: bytearray, chance: random.Random) -> None:
         resized(model, size)
 
 
-def test_splice_equals_a_full_pass_in_300_random_cases() -> None:
+@pytest.mark.parametrize("grown", [{}, {4: (200_000, 32 << 10)}])
+def test_splice_equals_a_full_pass_in_300_random_cases(
+    monkeypatch: pytest.MonkeyPatch, grown: dict[int, tuple[int, int]]
+) -> None:
+    monkeypatch.setattr(chunker, "GROWN", grown)
     world = World(MemoryStore())
     base = world.reader(world.put(MODEL))
     for case in range(300):
