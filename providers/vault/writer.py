@@ -101,6 +101,11 @@ class Assembly:
         self._leaves: list[LeafRef] = []
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """How many bytes of the content were taken so far."""
+        return self._size
+
     def add(self, pieces: Sequence[memoryview]) -> None:
         """Take the next chunks; about `BATCH_BYTES` at a time."""
         cids = self._deposit(Kind.CHUNK, pieces)
@@ -226,8 +231,6 @@ class ContentWriter:
         self._buffer = bytearray(min(self._capacity, _FIRST_BYTES if declared is None else max(declared, 1)))
         self._used = 0
         self._hashed = 0
-        #: How much of the content has been cut: where the buffer begins.
-        self._cut = 0
         self._size = 0
         self._digest = hashlib.sha256()
 
@@ -285,7 +288,7 @@ class ContentWriter:
         view = memoryview(self._buffer)[: self._used]
         hashing = self._hash(view[self._hashed :])
         pieces, at = [], 0
-        for length in boundary(view, self._chunker, self._seed, self._cut):
+        for length in boundary(view, self._chunker, self._seed, self._live().size):
             if at + length == self._used and not is_end:
                 break
             pieces.append(view[at : at + length])
@@ -296,7 +299,6 @@ class ContentWriter:
         finally:
             if hashing is not None:
                 hashing.result()
-        self._cut += at
         left = self._used - at
         self._buffer[:left] = view[at:]
         self._used = self._hashed = left

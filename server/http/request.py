@@ -24,7 +24,7 @@ DRAIN_SECONDS_MAX = 10.0
 TARGET, WATCH = "mellanrum.target", "mellanrum.watch"
 #: Statuses that never have a body, and so no length (RFC 9110 8.6).
 _BODILESS = frozenset({"204", "304"})
-#: What changes nothing, and so does not wait for the disk to have it.
+#: What changes nothing. Of these only a first GET waits for the disk, to have its event.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
 _log = get_log("http")
 

@@ -28,8 +28,6 @@ from tests.bench import corpus, report, scale, servers, storage, works
 LISTED = (works.listings, works.locks)
 #: What needs a file of bytes that no server has seen.
 SENT = (works.large, works.memory)
-#: Where the client has its own files, so that its reading from a disk is no part of what is measured.
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 #: What is measured by itself, without the servers beside.
 ALONE = ("storage", "scale")
 
@@ -41,7 +39,9 @@ def main() -> None:
     if options.rounds:
         sizes = replace(sizes, rounds=options.rounds)
     chosen = [work for work in works.WORKS if not options.only or work.__name__ in options.only]
-    folder, ours = (Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=where)) for where in (options.folder, MEMORY))
+    folder, ours = (
+        Path(tempfile.mkdtemp(prefix="mellanrum-bench-", dir=where)) for where in (options.folder, servers.IN_MEMORY)
+    )
     folder.chmod(0o755)  # Apache's own user reads below
     try:
         plain, tls = (

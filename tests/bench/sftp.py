@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import asyncssh
 
-from tests.bench.servers import cpu_seconds, ready_memory
+from tests.bench.servers import IN_MEMORY, cpu_seconds, ready_memory
 from tests.ports import free_port
 from tests.ssh.doors import serving_sftp
 from tests.tools import find
@@ -229,10 +229,7 @@ def main() -> None:
     sizes = QUICK if options.quick else FULL
     if options.rounds:
         sizes = replace(sizes, rounds=options.rounds)
-    folder, local = (
-        Path(tempfile.mkdtemp(prefix="mellanrum-bench-sftp-", dir=where))
-        for where in (None, "/dev/shm" if Path("/dev/shm").is_dir() else None)
-    )
+    folder, local = (Path(tempfile.mkdtemp(prefix="mellanrum-bench-sftp-", dir=where)) for where in (None, IN_MEMORY))
     try:
         _measure(folder, local, sizes, options.only)
     finally:
@@ -267,7 +264,7 @@ def _measure(folder: Path, local: Path, sizes: Sizes, rows: list[str]) -> None:
                 (local / "new").write_bytes(os.urandom(sizes.large_bytes) if row.startswith("put") else b"")
                 for server in running:
                     # What the client gets, it writes into memory too.
-                    ready_memory(0 if row.startswith("ls") else sizes.large_bytes + sizes.large_bytes // 2)
+                    ready_memory(0 if row.startswith("ls") else sizes.large_bytes)
                     cpu, began = cpu_seconds(server.pid), time.perf_counter()
                     ROWS[row](server, sizes, local, number)
                     seconds = time.perf_counter() - began

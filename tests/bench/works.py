@@ -59,7 +59,7 @@ def timed(server: Server, units: float, work: Callable[[], float], *, room: int 
 
     `room` is how many bytes of files it will write: they all write into memory that the machine has.
     """
-    ready_memory(room + room // 2)
+    ready_memory(room)
     before = cpu_seconds(server.process.pid)
     seconds = work()
     return Sample(seconds, cpu_seconds(server.process.pid) - before, units)

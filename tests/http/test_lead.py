@@ -53,7 +53,7 @@ def ask(wire: Wire, path: str = "/") -> tuple[bytes, float]:
 
 
 @contextmanager
-def talking(address: tuple[str, int], wires: list[Wire]) -> Iterator[None]:
+def talking(wires: list[Wire]) -> Iterator[None]:
     """Let connections ask something every few milliseconds, so that they stay among those that talk."""
     is_over = threading.Event()
     failures: list[BaseException] = []
@@ -87,7 +87,7 @@ def opened(stack: ExitStack, address: tuple[str, int], count: int) -> list[Wire]
 def test_those_who_talk_are_served_by_one_thread(rooms: Rooms) -> None:
     with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
         wires = opened(stack, address, TALKERS)
-        with talking(address, wires[1:]):
+        with talking(wires[1:]):
             seen = [ask(wires[0])[0] for _ in range(100)]
             time.sleep(0.05)
     # Relieved now and then by a machine that is busy elsewhere, but not from request to request.
@@ -98,7 +98,7 @@ def test_those_who_talk_are_served_by_one_thread(rooms: Rooms) -> None:
 def test_a_request_that_takes_its_time_holds_up_nobody(rooms: Rooms) -> None:
     with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
         *wires, slow = opened(stack, address, TALKERS)
-        with talking(address, wires[1:]):
+        with talking(wires[1:]):
             slow.send(b"GET /long HTTP/1.1\r\nHost: h\r\n\r\n")
             assert rooms.in_long.acquire(timeout=5)
             assert max(ask(wires[0])[1] for _ in range(20)) < SOON_SECONDS
@@ -111,7 +111,7 @@ def test_an_upload_that_pauses_holds_up_nobody(rooms: Rooms, monkeypatch: pytest
     monkeypatch.setattr(lead.Lead, "look", lambda self: None)  # it is for its own waiting that it is relieved
     with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
         *wires, slow = opened(stack, address, TALKERS)
-        with talking(address, wires[1:]):
+        with talking(wires[1:]):
             slow.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello")
             assert max(ask(wires[0])[1] for _ in range(20)) < SOON_SECONDS
             slow.send(b"hello")
@@ -121,7 +121,7 @@ def test_an_upload_that_pauses_holds_up_nobody(rooms: Rooms, monkeypatch: pytest
 def test_who_comes_while_all_threads_work_is_served(rooms: Rooms) -> None:
     with front(rooms, settings_with(worker_threads=1)) as address, ExitStack() as stack:
         wires = opened(stack, address, 2)
-        with talking(address, wires):
+        with talking(wires):
             for _ in range(10):
                 with Wire(address) as stranger:
                     assert ask(stranger)[1] < SOON_SECONDS
@@ -130,7 +130,7 @@ def test_who_comes_while_all_threads_work_is_served(rooms: Rooms) -> None:
 def test_who_falls_silent_among_talkers_ends_in_time(rooms: Rooms) -> None:
     with front(rooms, settings_with(keep_alive_seconds_max=1)) as address, ExitStack() as stack:
         *wires, silent = opened(stack, address, TALKERS)
-        with talking(address, wires):
+        with talking(wires):
             began = time.monotonic()
             assert silent.is_closed()
             assert 0.5 < time.monotonic() - began < 5
