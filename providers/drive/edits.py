@@ -277,13 +277,15 @@ class Edit:
             self._writer = writer_for(self._session, self._begun.space, None, self._begun.previous)
         try:
             self._writer.write(data)
+            self._streamed += len(data)
+            is_due = self._is_due(self._streamed - self._safe_bytes)
+            sealed = self._writer.so_far() if is_due else None
         except BaseException:
             self._is_torn = True
             self._forget_stream()
             raise
-        self._streamed += len(data)
-        if self._is_due(self._streamed - self._safe_bytes):
-            self._make_safe()
+        if sealed is not None:
+            self._make_safe(sealed)
 
     def _is_due(self, held: int) -> bool:
         """Whether so many bytes that could be lost are to be made durable now, for their maker to find."""
@@ -295,11 +297,9 @@ class Edit:
         self._safe_until = now + CHECKPOINT_SECONDS
         return True
 
-    def _make_safe(self) -> None:
+    def _make_safe(self, sealed: Sealed) -> None:
         """Make what was streamed so far durable, for its maker to find should this process be killed."""
-        assert self._writer is not None
         vault, space = self._session.storage.vault, self._begun.space
-        sealed = self._writer.so_far()
         fresh = replace(sealed, records=sealed.records[self._safe_records :])
         draft = vault.draft(space, new_id(), vault.reader(space, sealed.content, self._index.locate))
         try:

@@ -251,8 +251,13 @@ class ContentWriter:
             view = view[taken:]
 
     def so_far(self) -> Sealed:
-        """Return what was cut so far, all but the last 1 to 2 MiB, as a content of its own. More may be written."""
-        return self._live().so_far()
+        """Return what came so far, all but a last chunk whose end is not known yet, as a content of its own.
+
+        More may be written. Raises StorageFull, StorageFailed; discard the writer then.
+        """
+        assembly = self._live()
+        self._drain(is_end=False)
+        return assembly.so_far()
 
     def finish(self, recorded: Recorded | None = None) -> Sealed:
         """Return the content, once all its bytes were taken. It has yet to be synced and committed.

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from auth.keyring import SpaceKeys
 from providers.vault import chunker
 from providers.vault import writer as writing
-from providers.vault.chunker import boundary
+from providers.vault.chunker import boundary, largest
 from providers.vault.errors import DamagedContent
 from providers.vault.manifests import Shape, chunker_of, content
 from providers.vault.memory import MemoryStore
@@ -105,6 +105,22 @@ def test_the_writer_cuts_as_if_it_had_all_at_once(
     for piece in (50_001, 1 << 20, len(data)):
         found = world.reader(world.put(data, piece=piece)).listed()
         assert [chunk.length for chunk in found] == expected
+
+
+def test_what_came_so_far_is_all_but_a_chunk_and_changes_nothing() -> None:
+    world = World(MemoryStore())
+    data = random.Random(8).randbytes(7_000_001)
+    writer = world.vault.writer(SPACE, declared=None, chunker=3, known=lambda _: set())
+    whole = world.vault.writer(SPACE, declared=None, chunker=3, known=lambda _: set())
+    for start in range(0, len(data), 300_001):
+        piece = data[start : start + 300_001]
+        writer.write(piece)
+        whole.write(piece)
+        found = writer.so_far()
+        world.catalogue.commit(found)
+        assert data[: start + len(piece)].startswith(world.get(found))
+        assert found.size > start + len(piece) - largest(3)
+    assert writer.finish().content == whole.finish().content
 
 
 def test_an_insertion_leaves_other_leaves_alone() -> None:
