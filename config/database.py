@@ -37,6 +37,7 @@ from config.clock import now_us
 from config.errors import StorageFull
 from config.snapshots import POOL_MAX, Snapshots, translated
 from config.stamps import Stamp
+from config.turns import stand_aside
 from config.writers import Exclusive, FileLock, NoLock, Savepoint, Writer
 
 #: Constraints have names, so that later migrations can speak of them on every engine.
@@ -116,14 +117,25 @@ class Database:
         """
         return self._durable_writer.taken()
 
-    def apply(self, operation: Callable[[Connection], T], needs: Iterable[Syncable] = (), order: bytes = b"") -> T:
+    def apply(
+        self,
+        operation: Callable[[Connection], T],
+        needs: Iterable[Syncable] = (),
+        order: bytes = b"",
+        *,
+        in_turn: bool = False,
+    ) -> T:
         """Run `operation` in a transaction shared with others that wait, and return once it is durable.
 
         What it `needs` is synced first. An exception from it undoes it alone. It may be run more than once (after a
         deadlock), so it must do nothing but use its connection. `order` sorts operations within a transaction, so
-        that two processes lock the same rows in the same order.
+        that two processes lock the same rows in the same order. `in_turn` says that the caller holds no lock, so that
+        a thread that serves several (see `config.turns`) may serve others until then.
         """
-        return self._commits.apply(operation, needs, order)
+        mine = _Pending(operation, frozenset(needs), order)
+        if not (in_turn and stand_aside(self._commits, mine)):
+            self._commits.make_durable([mine])
+        return mine.outcome()
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -193,9 +205,6 @@ class _Pending(Generic[T]):
     operation: Callable[[Connection], T]
     needs: frozenset[Syncable]
     order: bytes
-    #: What wakes who waits; None for who leads at once.
-    ready: threading.Event | None = None
-    done: bool = False
     result: T | None = None
     error: BaseException | None = None
 
@@ -205,18 +214,32 @@ class _Pending(Generic[T]):
         return cast(T, self.result)
 
 
+@dataclass(eq=False)
+class _Party:
+    """What one thread waits for."""
+
+    pending: Sequence[_Pending[Any]]
+    #: What wakes who waits; None for who leads at once.
+    ready: threading.Event | None = None
+    done: bool = False
+
+
 class _GroupCommit:
-    """Operations that arrive while a commit is under way share the next one. Whoever waits longest leads it."""
+    """Operations that arrive before the writer's turn has come share it. Whoever waits longest leads them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._guard = threading.Lock()
-        self._queue: list[_Pending[Any]] = []
+        self._queue: list[_Party] = []
         self._led = False
         self._pool: ThreadPoolExecutor | None = None
 
-    def apply(self, operation: Callable[[Connection], T], needs: Iterable[Syncable], order: bytes) -> T:
-        mine = _Pending(operation, frozenset(needs), order)
+    def make_durable(self, those: Sequence[_Pending[Any]]) -> None:
+        """Run each operation in some transaction and return once all are durable or have their error."""
+        synced = self._synced(those)
+        if not synced:
+            return
+        mine = _Party(synced)
         with self._guard:
             if self._led:
                 mine.ready = threading.Event()
@@ -227,43 +250,49 @@ class _GroupCommit:
             mine.ready.wait()
         if not mine.done:
             self._lead(mine)
-        return mine.outcome()
 
-    def _lead(self, mine: _Pending[Any]) -> None:
-        with self._guard:
-            batch = [mine, *self._queue[: BATCH_MAX - 1]]
-            del self._queue[: BATCH_MAX - 1]
+    def _lead(self, mine: _Party) -> None:
+        parties = [mine]
         try:
-            self._run(batch)
+            self._run(parties)
         finally:
             with self._guard:
                 heir = self._queue.pop(0) if self._queue else None
                 self._led = heir is not None
-            for pending in batch:
-                pending.done = True
-                if pending.ready is not None:
-                    pending.ready.set()
+            for party in parties:
+                party.done = True
+                if party.ready is not None:
+                    party.ready.set()
             if heir is not None and heir.ready is not None:
                 heir.ready.set()
 
-    def _run(self, batch: list[_Pending[Any]]) -> None:
-        batch = self._synced(batch)
-        batch.sort(key=lambda pending: pending.order)
-        if not batch:
-            return
+    def _run(self, parties: list[_Party]) -> None:
+        batch: list[_Pending[Any]] = []
         try:
-            self._commit(batch)
+            with self._database.write() as connection:
+                self._join(parties)
+                batch += sorted((each for party in parties for each in party.pending), key=lambda each: each.order)
+                self._operate(connection, batch)
         except BaseException as error:
-            if not _is_deadlock(error):
-                for pending in batch:
-                    pending.error = error
-                return
+            # Who has not joined yet has failed with the one who was to lead.
+            batch = batch or list(parties[0].pending)
             for pending in batch:
-                self._alone(pending)
+                if _is_deadlock(error):
+                    self._alone(pending)
+                else:
+                    pending.error = error
 
-    def _synced(self, batch: list[_Pending[Any]]) -> list[_Pending[Any]]:
-        """Sync what the batch needs, side by side, and return those whose needs all were met."""
-        needs = list(set().union(*(pending.needs for pending in batch)))
+    def _join(self, parties: list[_Party]) -> None:
+        """Add those who have come meanwhile, as many as one transaction shall take."""
+        with self._guard:
+            count = sum(len(party.pending) for party in parties)
+            while self._queue and count < BATCH_MAX:
+                parties.append(self._queue.pop(0))
+                count += len(parties[-1].pending)
+
+    def _synced(self, those: Sequence[_Pending[Any]]) -> Sequence[_Pending[Any]]:
+        """Sync what they need, side by side, and return those whose needs all were met."""
+        needs = list(set().union(*(pending.needs for pending in those)))
         failed: dict[Syncable, BaseException] = {}
 
         def sync(need: Syncable) -> None:
@@ -273,40 +302,40 @@ class _GroupCommit:
                 failed[need] = error
 
         if len(needs) > 1:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(8, thread_name_prefix="sync")
+            with self._guard:
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(8, thread_name_prefix="sync")
             list(self._pool.map(sync, needs))
         else:
             for need in needs:
                 sync(need)
-        for pending in batch:
+        for pending in those:
             for need in pending.needs & failed.keys():
                 pending.error = failed[need]
-        return [pending for pending in batch if pending.error is None]
+        return [pending for pending in those if pending.error is None]
 
-    def _commit(self, batch: list[_Pending[Any]]) -> None:
+    def _operate(self, connection: Connection, batch: Sequence[_Pending[Any]]) -> None:
+        if len(batch) == 1:
+            batch[0].result = batch[0].operation(connection)
+            return
         for pending in batch:
-            pending.error = None
-        with self._database.write() as connection:
-            if len(batch) == 1:
-                batch[0].result = batch[0].operation(connection)
-                return
-            for pending in batch:
-                savepoint = Savepoint(connection)
-                try:
-                    with translated():
-                        pending.result = pending.operation(connection)
-                        savepoint.keep()
-                except BaseException as error:
-                    if _is_deadlock(error) or isinstance(error, StorageFull):
-                        raise  # the whole transaction is lost, not this operation alone
-                    savepoint.undo()
-                    pending.error = error
+            savepoint = Savepoint(connection)
+            try:
+                with translated():
+                    pending.result = pending.operation(connection)
+                    savepoint.keep()
+            except BaseException as error:
+                if _is_deadlock(error) or isinstance(error, StorageFull):
+                    raise  # the whole transaction is lost, not this operation alone
+                savepoint.undo()
+                pending.error = error
 
     def _alone(self, pending: _Pending[Any]) -> None:
         for _ in range(RETRIES_MAX):
+            pending.error = None
             try:
-                self._commit([pending])
+                with self._database.write() as connection:
+                    self._operate(connection, [pending])
                 return
             except BaseException as error:
                 pending.error = error

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.errors import StorageFull
+from config.turns import stand_aside
 from providers.audit.drain import WINDOW_US, Drain
 from providers.audit.errors import JournalFailed
 from providers.audit.events import Event, Projection
@@ -76,13 +77,21 @@ class ReadJournal:
         """Return once the read of a version is durable, or is part of a durable event of the last ten minutes.
 
         `version` is the id of what is read, `audience` as for `AuditLog.record`. Raises StorageFull, JournalFailed:
-        then nothing may be sent. The device tells reads apart; without one, the principal does.
+        then nothing may be sent. The caller holds no lock. The device tells reads apart, without one the principal.
         """
         key = (event.actor.device or event.actor.principal, version)
         mine = self._coalesced(key, event.at)
         if mine is None:
             mine = self._queued(key, event, version, audience)
-        self._wait(mine)
+        if not stand_aside(self, mine):
+            self._wait(mine)
+        if mine.error is not None:
+            raise mine.error
+
+    def make_durable(self, those: Sequence[_Note]) -> None:
+        """Return once each note is durable or has its error."""
+        for each in those:
+            self._wait(each)
 
     def _coalesced(self, key: tuple[bytes, bytes], at: int) -> _Note | None:
         with self._state.changed:
@@ -122,8 +131,6 @@ class ReadJournal:
                 state.is_led = True
                 batch, state.queue = state.queue[:FRAME_EVENTS_MAX], state.queue[FRAME_EVENTS_MAX:]
             self._lead(batch)
-        if mine.error is not None:
-            raise mine.error
 
     def _lead(self, batch: Sequence[_Note]) -> None:
         """Make a batch durable for all who wait for it."""

@@ -66,7 +66,7 @@ class Session:
             return work(begun[0])
 
         try:
-            made = self.storage.database.apply(operation, needs, order)
+            made = self.storage.database.apply(operation, needs, order, in_turn=True)
         except Refusal as refusal:
             self._record(refusal)
             raise refusal.error from None

@@ -2,8 +2,9 @@
 
 Threads that run Python at once wait for each other's turn at one lock, several times a request, and a thread for each
 connection sleeps and wakes with each of its requests; so small requests cost half as much where one thread serves them
-all (the pattern's name is leader and followers). A request that takes its time holds up nobody: when it waits for its
-client, or has run for longer than a moment, another thread takes the lead, and this one ends what it does alone.
+all (the pattern's name is leader and followers), and those that wait for the disk stand aside meanwhile: see
+`config.turns`. A request that takes its time holds up nobody: when it waits for its client, or has run for longer than
+a moment, another thread takes the lead, and this one ends what it does alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from config.logging import get_log
+from config.turns import Turns, let_others_go_on
 
 if TYPE_CHECKING:
     from server.http.connection import Connection
@@ -40,8 +42,9 @@ class Lead:
         self._talking: dict[int, Connection] = {}
         self._heard: set[int] = set()
         self._leader: threading.Thread | None = None
-        self._serving: Connection | None = None
-        self._turns = self._turns_seen = 0
+        #: Of those that talk, whom the leader serves: one, and those who stand aside.
+        self._in_hand: dict[int, Connection] = {}
+        self._steps = self._steps_seen = 0
         self.is_taken = False
 
     def __len__(self) -> int:
@@ -62,36 +65,65 @@ class Lead:
         """Lead. Called by a worker, which is told that nothing is left to wait for."""
         me: Any = threading.current_thread()
         self._leader = me
-        while True:
-            ready = self._poll.poll(QUIET_SECONDS)
-            if not ready:
-                self._rest()
+        with Turns() as turns:
+            while self._has_gone_round(turns, me):
+                pass
+        return False
+
+    def _has_gone_round(self, turns: Turns, me: Any) -> bool:
+        """Serve whoever asks, or else let those who stand aside go on. False: this thread leads no longer."""
+        ready = self._poll.poll(0 if turns else QUIET_SECONDS)
+        if not ready and not turns:
+            self._rest()
+            return False
+        is_quiet = True
+        for descriptor, _ in ready:
+            conn = self._begin(descriptor, me)
+            if conn is None:
+                continue
+            is_quiet = False
+            turns.serve(self._serve, conn, descriptor, me)
+            if turns.is_due:
+                self._settle(turns)
+            if self._leader is not me:
                 return False
-            for descriptor, _ in ready:
-                conn = self._begin(descriptor)
-                if conn is not None and not self._serve(conn, descriptor, me):
-                    return False
-            if self._server.requests.is_short:
+        if turns and is_quiet:
+            self._settle(turns)
+        return self._leader is me and not self._has_handed_over(turns)
+
+    def _settle(self, turns: Turns) -> None:
+        with self._guard:
+            self._steps += 1
+        turns.settle()
+
+    def _has_handed_over(self, turns: Turns) -> bool:
+        """Make room if somebody waits for a worker and there is none."""
+        if not self._server.requests.is_short:
+            return False
+        turns.settle()
+        with self._guard:
+            if self._leader is threading.current_thread():
                 self._leader = None
                 self._server.requests.put(self)
-                return False
+        return True
 
     def pass_on(self) -> None:
-        """Let another thread take the lead, if the calling one has it and others talk: it is going to wait."""
+        """Let another thread take the lead, if the calling one has it and others talk: it is going to take its time."""
+        let_others_go_on()
         if len(self._talking) > 1 and self._leader is threading.current_thread():
-            self._relieve(self._turns)
+            self._relieve(self._steps)
 
     def look(self) -> None:
-        """Relieve whoever has been serving one and the same request since the last look, if somebody may wait."""
-        turns, seen, self._turns_seen = self._turns, self._turns_seen, self._turns
-        if turns == seen and self._serving is not None and len(self._talking) > 1:
-            self._relieve(turns)
+        """Relieve whoever has been at one and the same step since the last look, if somebody may wait."""
+        steps, seen, self._steps_seen = self._steps, self._steps_seen, self._steps
+        if steps == seen and len(self._talking) > len(self._in_hand) > 0:
+            self._relieve(steps)
 
     def dismiss_silent(self) -> None:
         """Lay down who has said nothing since the last call: its deadlines are kept elsewhere."""
         with self._guard:
             silent = [each for each in self._talking.items() if each[0] not in self._heard]
-            silent = [each for each in silent if each[1] is not self._serving]
+            silent = [each for each in silent if each[0] not in self._in_hand]
             for descriptor, _ in silent:
                 self._leave(descriptor)
             self._heard.clear()
@@ -104,15 +136,18 @@ class Lead:
     def close(self) -> None:
         """Nothing: to a worker its leading is a connection that ended; those that talk have others."""
 
-    def _begin(self, descriptor: int) -> Connection | None:
+    def _begin(self, descriptor: int, me: Any) -> Connection | None:
+        """Take in hand who asks. None: it has gone, asks again before it was answered, or is another's to serve."""
         with self._guard:
             conn = self._talking.get(descriptor)
-            self._serving = conn
-            self._turns += 1
+            if conn is None or descriptor in self._in_hand or self._leader is not me:
+                return None
+            self._in_hand[descriptor] = conn
+            self._steps += 1
             return conn
 
-    def _serve(self, conn: Connection, descriptor: int, me: Any) -> bool:
-        """Serve what one connection asks. False: another thread has the lead meanwhile."""
+    def _serve(self, conn: Connection, descriptor: int, me: Any) -> None:
+        """Serve what one connection asks."""
         me.conn = conn
         try:
             stays = conn.communicate()
@@ -122,7 +157,7 @@ class Lead:
         with self._guard:
             is_leader = self._leader is me
             if is_leader:
-                self._serving = None
+                del self._in_hand[descriptor]
                 if stays and conn.is_talking:
                     self._heard.add(descriptor)
                 else:
@@ -132,14 +167,16 @@ class Lead:
             conn.close()
         elif not (is_leader and conn.is_talking):
             self._server.put_conn(conn)
-        return is_leader
 
-    def _relieve(self, turns: int) -> None:
+    def _relieve(self, steps: int) -> None:
+        """Let another thread take the lead. Whom the leader has in hand it serves to the end."""
         with self._guard:
-            if self._serving is None or self._turns != turns:
+            if not self._in_hand or self._steps != steps:
                 return  # it was over just now
-            self._leave(self._serving.socket.fileno())
-            self._serving = self._leader = None
+            for descriptor in self._in_hand:
+                self._leave(descriptor)
+            self._in_hand.clear()
+            self._leader = None
         self._server.requests.put(self)
 
     def _rest(self) -> None:

@@ -24,8 +24,8 @@ DRAIN_SECONDS_MAX = 10.0
 TARGET, WATCH = "mellanrum.target", "mellanrum.watch"
 #: Statuses that never have a body, and so no length (RFC 9110 8.6).
 _BODILESS = frozenset({"204", "304"})
-#: What changes nothing. Of these only a first GET waits for the disk, to have its event.
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
+#: What is over soon but for its wait for the disk, for which it stands aside. All else may take its time.
+_SERVED_IN_TURN = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "PROPPATCH", "PUT", "MKCOL"})
 _log = get_log("http")
 
 
@@ -60,8 +60,8 @@ class Request:
     def respond(self) -> None:
         """Call the application and send what it answers."""
         self.channel.begin()
-        if self.head.method not in _SAFE:
-            self.server.lead.pass_on()  # those that wait for the disk together share one sync
+        if self.head.method not in _SERVED_IN_TURN:
+            self.server.lead.pass_on()
         try:
             self._call()
         except (ClientGone, TooSlow, Cut) as error:

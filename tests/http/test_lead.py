@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from config.turns import stand_aside
 from server.http import lead
 from tests.http.fronts import Wire, front, settings_with
 
 #: What no answer to a small request may take; a request that holds up the others takes some times as long.
 SOON_SECONDS = 0.5
 TALKERS = 6
+LARGE_BYTES = 16 << 20
 
 
 class Rooms:
-    """Answers with the thread that serves. `/long` takes until told to go on; a body is read to its end."""
+    """Answers with the thread that serves. `/long` takes until told to go on; a body is read to its end.
+
+    `/disk` waits for a disk that takes `disk_seconds`, and keeps how many it made sure of at a time; `/large` is more
+    than a client takes without reading; `/name` is answered with its name.
+    """
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()
         self.in_long = threading.Semaphore(0)
+        self.disk_seconds = 0.0
+        self.made_durable: list[int] = []
+
+    def make_durable(self, those: Sequence[Any]) -> None:
+        self.made_durable.append(len(those))
+        time.sleep(self.disk_seconds)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/long":
             self.in_long.release()
             self.may_go_on.wait(15)
         environ["wsgi.input"].read()
-        body = threading.current_thread().name.encode()
+        if environ["PATH_INFO"] == "/disk" and not stand_aside(self, environ["REMOTE_PORT"]):
+            self.make_durable([environ["REMOTE_PORT"]])
+        if environ["PATH_INFO"] == "/large":
+            start_response("200 OK", [("Content-Length", str(LARGE_BYTES))])
+            return [bytes(LARGE_BYTES)]
+        body = b"/name" if environ["PATH_INFO"] == "/name" else threading.current_thread().name.encode()
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
@@ -43,10 +60,14 @@ def rooms() -> Iterator[Rooms]:
     made.may_go_on.set()
 
 
+def send(wire: Wire, path: str) -> None:
+    wire.send(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % path.encode())
+
+
 def ask(wire: Wire, path: str = "/") -> tuple[bytes, float]:
     """Return who answered, and after how many seconds."""
     began = time.monotonic()
-    wire.send(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % path.encode())
+    send(wire, path)
     status, _, body = wire.answer()
     assert status == 200
     return body, time.monotonic() - began
@@ -116,6 +137,73 @@ def test_an_upload_that_pauses_holds_up_nobody(rooms: Rooms, monkeypatch: pytest
             assert max(ask(wires[0])[1] for _ in range(20)) < SOON_SECONDS
             slow.send(b"hello")
             assert slow.answer()[0] == 200
+
+
+def test_those_who_wait_for_the_disk_wait_together(rooms: Rooms) -> None:
+    with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
+        wires = opened(stack, address, TALKERS)
+        rooms.disk_seconds = 0.002
+        for _ in range(50):
+            for wire in wires:
+                send(wire, "/disk")
+            assert {wire.answer()[0] for wire in wires} == {200}
+    assert sum(rooms.made_durable) == 50 * TALKERS
+    assert len(rooms.made_durable) < 50 * TALKERS / 2, rooms.made_durable
+
+
+def test_a_slow_disk_holds_up_nobody_who_does_not_need_it(rooms: Rooms) -> None:
+    with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
+        *wires, one, two = opened(stack, address, TALKERS)
+        with talking(wires[1:]):
+            rooms.disk_seconds = 2
+            for wire in (one, two):
+                send(wire, "/disk")
+            assert max(ask(wires[0])[1] for _ in range(20)) < SOON_SECONDS
+            # It asks on before it was answered, and gets its answers in their order.
+            send(one, "/")
+            began = time.monotonic()
+            assert [wire.answer()[0] for wire in (one, two)] == [200, 200]
+            assert time.monotonic() - began > 1
+            assert one.answer()[0] == 200
+            assert ask(two)[1] < SOON_SECONDS
+
+
+@pytest.fixture
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leads is relieved by its own doing alone."""
+    monkeypatch.setattr(lead.Lead, "look", lambda self: None)
+
+
+@pytest.mark.usefixtures("nobody_looks")
+def test_who_takes_an_answer_slowly_holds_up_nobody_who_waits_for_the_disk(rooms: Rooms) -> None:
+    with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
+        first, waiting, slow, *_ = opened(stack, address, TALKERS)
+        rooms.disk_seconds = 0.2
+        send(first, "/disk")
+        time.sleep(0.05)  # while the disk is busy, these two come, and are begun together
+        send(waiting, "/disk")
+        send(slow, "/large")
+        began = time.monotonic()
+        assert waiting.answer()[0] == 200
+        assert time.monotonic() - began < 1
+        assert len(slow.answer()[2]) == LARGE_BYTES
+
+
+@pytest.mark.usefixtures("nobody_looks")
+def test_who_asks_on_while_it_waits_for_the_disk_is_answered_in_order(rooms: Rooms) -> None:
+    with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
+        first, waiting, other, *_ = opened(stack, address, TALKERS)
+        rooms.disk_seconds = 0.2
+        send(first, "/disk")
+        time.sleep(0.05)
+        send(waiting, "/disk")
+        send(other, "/long")
+        assert rooms.in_long.acquire(timeout=5)
+        send(waiting, "/name")  # the thread finds this before the disk was asked
+        rooms.may_go_on.set()
+        assert waiting.answer()[2] != b"/name"
+        assert waiting.answer()[2] == b"/name"
+        assert other.answer()[0] == 200
 
 
 def test_who_comes_while_all_threads_work_is_served(rooms: Rooms) -> None:

@@ -1,0 +1,186 @@
+"""Turns: those who wait for the disk stand aside, are made durable together, and go on to their end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
+
+from config import turns
+from config.database import Database
+from config.turns import Turns, let_others_go_on, stand_aside
+
+_TABLE = Table("turned", MetaData(), Column("number", Integer, primary_key=True))
+
+
+class Disk:
+    """Makes things durable, and keeps what it was given at a time."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[Any]] = []
+
+    def make_durable(self, those: Sequence[Any]) -> None:
+        self.seen.append(list(those))
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def request(said: list[str], disk: Disk, name: str, times: int = 1) -> Callable[[], None]:
+    """Return what says when it begins and each time that the disk has it."""
+
+    def work() -> None:
+        said.append(f"{name} begins")
+        for time in range(times):
+            assert stand_aside(disk, f"{name}{time}")
+            said.append(f"{name} has {time}")
+
+    return work
+
+
+def test_all_who_stand_aside_are_made_durable_together(said: list[str], disk: Disk) -> None:
+    with Turns() as mine:
+        for name in "abc":
+            mine.serve(request(said, disk, name))
+        assert mine and said == ["a begins", "b begins", "c begins"]
+        mine.settle()
+        assert not mine
+    assert said[3:] == ["a has 0", "b has 0", "c has 0"]
+    assert disk.seen == [["a0", "b0", "c0"]]
+
+
+def test_who_stands_aside_again_goes_on_to_its_end(said: list[str], disk: Disk) -> None:
+    other = Disk()
+    with Turns() as mine:
+        mine.serve(request(said, disk, "a", times=3))
+        mine.serve(request(said, other, "b"))
+        mine.settle()
+    assert said == ["a begins", "b begins", "a has 0", "b has 0", "a has 1", "a has 2"]
+    assert [disk.seen, other.seen] == [[["a0"], ["a1"], ["a2"]], [["b0"]]]
+
+
+def test_nobody_is_left_standing_aside(said: list[str], disk: Disk) -> None:
+    with Turns() as mine:
+        mine.serve(request(said, disk, "a"))
+    assert said == ["a begins", "a has 0"]
+
+
+def test_who_waits_for_more_than_the_disk_lets_others_go_first(said: list[str], disk: Disk) -> None:
+    def slow() -> None:
+        let_others_go_on()
+        said.append("slow waits")
+
+    def slow_afterwards() -> None:
+        assert stand_aside(disk, "s")
+        let_others_go_on()
+        said.append("slow waits again")
+
+    with Turns() as mine:
+        mine.serve(request(said, disk, "a"))
+        mine.serve(slow)
+        assert said == ["a begins", "a has 0", "slow waits"]
+        mine.serve(slow_afterwards)
+        mine.serve(request(said, disk, "b"))
+        mine.serve(request(said, disk, "c", times=2))
+        mine.settle()
+    assert said[3:] == ["b begins", "c begins", "b has 0", "c has 0", "c has 1", "slow waits again"]
+
+
+def test_who_has_waited_for_long_is_due(said: list[str], disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Turns() as mine:
+        assert not mine.is_due
+        monkeypatch.setattr(turns, "ASIDE_SECONDS", 60)
+        mine.serve(request(said, disk, "a"))
+        assert not mine.is_due
+        monkeypatch.setattr(turns, "ASIDE_SECONDS", 0)
+        assert mine.is_due
+
+
+def test_what_a_request_raises_is_raised_where_it_is_served(said: list[str], disk: Disk) -> None:
+    def failing() -> None:
+        assert stand_aside(disk, "f")
+        raise LookupError
+
+    with Turns() as mine:
+        mine.serve(failing)
+        mine.serve(request(said, disk, "a"))
+        with pytest.raises(LookupError):
+            mine.settle()
+        mine.settle()
+    assert said == ["a begins", "a has 0"]
+
+
+def test_nobody_goes_on_as_if_durable_when_all_has_failed(said: list[str], disk: Disk) -> None:
+    class Broken:
+        def make_durable(self, those: Sequence[Any]) -> None:
+            raise MemoryError
+
+    def work() -> None:
+        with pytest.raises(MemoryError):
+            stand_aside(broken, "w")
+        said.append("w has failed")
+
+    broken = Broken()
+    with Turns() as mine:
+        mine.serve(work)
+        mine.serve(request(said, disk, "a"))
+        mine.serve(work)
+    assert said == ["a begins", "w has failed", "a has 0", "w has failed"]
+
+
+def test_a_thread_that_serves_one_alone_waits_by_itself(said: list[str], disk: Disk) -> None:
+    assert not stand_aside(disk, "nobody")
+    let_others_go_on()
+    with Turns() as mine:
+        assert not stand_aside(disk, "whoever serves")
+        mine.serve(request(said, disk, "a"))
+        elsewhere: list[bool] = []
+        thread = threading.Thread(target=lambda: elsewhere.append(stand_aside(disk, "another thread")))
+        thread.start()
+        thread.join()
+        assert elsewhere == [False]
+    assert not stand_aside(disk, "nobody")
+    assert disk.seen == [["a0"]]
+
+
+def test_operations_of_one_thread_share_a_transaction(database: Database) -> None:
+    _TABLE.create(database.durable_engine)
+    ended: dict[int, str] = {}
+    connections: list[Connection] = []
+
+    def insertion(number: int) -> Callable[[], None]:
+        def operation(connection: Connection) -> int:
+            connections.append(connection)
+            connection.execute(insert(_TABLE), {"number": number})
+            if number == 2:
+                raise LookupError
+            return number
+
+        def work() -> None:
+            try:
+                ended[number] = str(database.apply(operation, in_turn=True))
+            except LookupError:
+                ended[number] = "refused"
+            with database.read() as connection:
+                found = connection.execute(select(_TABLE.c.number).where(_TABLE.c.number == number)).first()
+            ended[number] += f", {'stands' if found else 'does not stand'}"
+
+        return work
+
+    with Turns() as mine:
+        for number in (1, 2, 3):
+            mine.serve(insertion(number))
+        assert not connections
+        mine.settle()
+    assert len(connections) == 3 and len({id(each) for each in connections}) == 1
+    assert ended == {1: "1, stands", 2: "refused, does not stand", 3: "3, stands"}
