@@ -39,6 +39,8 @@ class Turns:
         self._aside: list[tuple[Together, Any, greenlet]] = []
         self._durable: deque[tuple[greenlet, BaseException | None]] = deque()
         self._since = 0.0
+        #: To begin a greenlet costs some 7 µs, to go on with one that has ended its work less than one.
+        self._idle: list[greenlet] = []
 
     def __enter__(self) -> Turns:
         _local.turns = self
@@ -51,6 +53,7 @@ class Turns:
             self.settle()
         finally:
             _local.turns = None
+            self._idle.clear()
 
     def __bool__(self) -> bool:
         """Whether somebody stands aside."""
@@ -63,8 +66,15 @@ class Turns:
 
     def serve(self, work: Callable[..., None], *given: Any) -> None:
         """Call `work`; return when it has returned, or stands aside. What it raises is raised here."""
-        turn = greenlet(work, self._hub)
-        self._heed(turn.switch(*given), turn)
+        turn = self._idle.pop() if self._idle else greenlet(self._work, self._hub)
+        self._heed(turn.switch(work, given), turn)
+
+    def _work(self, work: Callable[..., None], given: tuple[Any, ...]) -> None:
+        me = getcurrent()
+        while True:
+            work(*given)
+            self._idle.append(me)
+            work, given = self._hub.switch()
 
     def settle(self) -> None:
         """Make durable what all that stand aside wait for, and let each go on to its end."""
