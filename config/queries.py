@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, Connection, Dialect, LargeBinary, Select
 from sqlalchemy.sql import visitors
@@ -17,6 +17,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from config.snapshots import driver_of
+
+T = TypeVar("T")
 
 #: How many lengths of lists one query is compiled for.
 SHAPES_MAX = 64
@@ -91,7 +93,7 @@ class Query:
         return tuple(found)
 
 
-def parts_of(values: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def parts_of(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield the values in lists of few lengths, each of which costs a query that is compiled once.
 
     Of the last list, the last value is repeated up to one of four lengths to each doubling: by a quarter at most.

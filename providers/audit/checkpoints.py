@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
@@ -18,6 +19,8 @@ from auth.tables import installation
 from config.clock import SECOND_US
 from config.database import Database
 from config.logging import get_log
+from config.queries import Query, parts_of
+from config.statements import Statement
 from providers import tables
 from providers.audit import merkle, note
 from providers.audit.errors import UnknownLog
@@ -35,29 +38,37 @@ _LOG = tables.log.c
 _ENTRY = tables.log_entry.c
 _NODE = tables.tree_node.c
 _CHECKPOINT = tables.checkpoint.c
-_GROWN = (
+_GROWN = Query(
     select(_LOG.id, _LOG.space, _LOG.party, _LOG.uid, _LOG.size, _LOG.signed_size)
     .where(_LOG.size > _LOG.signed_size)
     .order_by(_LOG.id)
 )
-_LEAVES = (
+_LEAVES = Query(
     select(_ENTRY.number, _ENTRY.leaf_hash)
     .where(_ENTRY.log == bindparam("log"), _ENTRY.number >= bindparam("start"), _ENTRY.number < bindparam("end"))
     .order_by(_ENTRY.number)
 )
-_LEAVES_AT = select(_ENTRY.number, _ENTRY.leaf_hash).where(
-    _ENTRY.log == bindparam("log"), _ENTRY.number.in_(bindparam("numbers", expanding=True))
+_LEAVES_AT = Query(
+    select(_ENTRY.number, _ENTRY.leaf_hash).where(
+        _ENTRY.log == bindparam("log"), _ENTRY.number.in_(bindparam("numbers", expanding=True))
+    )
 )
 # Levels and indexes apart: SQLite looks up each pair by the key, where for a list of pairs it would scan the log.
-_NODES_AT = select(_NODE.level, _NODE.index, _NODE.hash).where(
-    _NODE.log == bindparam("log"),
-    _NODE.level.in_(bindparam("levels", expanding=True)),
-    _NODE.index.in_(bindparam("indexes", expanding=True)),
+_NODES_AT = Query(
+    select(_NODE.level, _NODE.index, _NODE.hash).where(
+        _NODE.log == bindparam("log"),
+        _NODE.level.in_(bindparam("levels", expanding=True)),
+        _NODE.index.in_(bindparam("indexes", expanding=True)),
+    )
 )
-_THIN = delete(tables.checkpoint).where(
-    _CHECKPOINT.log == bindparam("of"), _CHECKPOINT.at >= bindparam("since"), _CHECKPOINT.size < bindparam("below")
+_GROW = Statement(lambda insert: insert(tables.tree_node).on_conflict_do_nothing())
+_ISSUE = Statement(lambda insert: insert(tables.checkpoint).on_conflict_do_nothing())
+_THIN = Statement(
+    delete(tables.checkpoint).where(
+        _CHECKPOINT.log == bindparam("of"), _CHECKPOINT.at >= bindparam("since"), _CHECKPOINT.size < bindparam("below")
+    )
 )
-_SIGN = (
+_SIGN = Statement(
     update(tables.log)
     .where(_LOG.id == bindparam("of"), _LOG.signed_size == bindparam("old"))
     .values(signed_size=bindparam("new"))
@@ -87,14 +98,13 @@ def nodes_at(
     """Return the stored nodes at these coordinates; those of level 0 are leaves. Raises TreeDamaged."""
     coordinates = set(wanted)
     found: dict[merkle.Coordinate, bytes] = {}
-    numbers = [index for level, index in coordinates if level == 0]
-    if numbers:
-        for number, hashed in connection.execute(_LEAVES_AT, {"log": log_id, "numbers": numbers}):
+    for numbers in parts_of([index for level, index in coordinates if level == 0]):
+        for number, hashed in _LEAVES_AT.rows(connection, log=log_id, numbers=numbers):
             found[0, number] = hashed
     inner = [node for node in coordinates if node[0] > 0]
-    if inner:
-        asked = {"levels": sorted({level for level, _ in inner}), "indexes": sorted({index for _, index in inner})}
-        for level, index, hashed in connection.execute(_NODES_AT, {"log": log_id, **asked}):
+    all_levels, all_indexes = sorted({level for level, _ in inner}), sorted({index for _, index in inner})
+    for levels, indexes in product(parts_of(all_levels), parts_of(all_indexes)):
+        for level, index, hashed in _NODES_AT.rows(connection, log=log_id, levels=levels, indexes=indexes):
             if (level, index) in coordinates:
                 found[level, index] = hashed
     if len(found) != len(coordinates):
@@ -133,7 +143,7 @@ class Checkpoints:
             reached |= {growth.log.id for growth in step}
 
     def _step(self, connection: Connection, damaged: set[int]) -> list[_Growth]:
-        grown = [LogInfo(*row) for row in connection.execute(_GROWN)]
+        grown = [LogInfo(*row) for row in _GROWN.rows(connection)]
         prefix = installation_id(connection) if grown else b""
         left = STEP_LEAVES
         step = []
@@ -153,10 +163,10 @@ class Checkpoints:
         frontier = frontier_at(connection, info.id, info.signed_size)
         end = min(info.size, info.signed_size + leaves)
         nodes = []
-        for row in connection.execute(_LEAVES, {"log": info.id, "start": info.signed_size, "end": end}):
-            if row.number != frontier.size:
+        for number, leaf_hash in _LEAVES.rows(connection, log=info.id, start=info.signed_size, end=end):
+            if number != frontier.size:
                 raise TreeDamaged
-            for level, index, hashed in frontier.append(row.leaf_hash):
+            for level, index, hashed in frontier.append(leaf_hash):
                 nodes.append({"log": info.id, "level": level, "index": index, "hash": hashed})
         if frontier.size != end:
             raise TreeDamaged
@@ -164,15 +174,13 @@ class Checkpoints:
         return _Growth(info, end, nodes, note.signed(checkpoint, self._keyring.installation().signing))
 
     def _write(self, connection: Connection, step: Sequence[_Growth], at: int) -> None:
-        nodes = [node for growth in step for node in growth.nodes]
-        if nodes:
-            connection.execute(self._database.insert_ignore(tables.tree_node), nodes)
+        _GROW.run_many(connection, [node for growth in step for node in growth.nodes])
         rows = [{"log": growth.log.id, "size": growth.size, "at": at, "note": growth.note.encode()} for growth in step]
-        connection.execute(self._database.insert_ignore(tables.checkpoint), rows)
+        _ISSUE.run_many(connection, rows)
         hour = at - at % _THIN_US
-        connection.execute(_THIN, [{"of": growth.log.id, "since": hour, "below": growth.size} for growth in step])
+        _THIN.run_many(connection, [{"of": each.log.id, "since": hour, "below": each.size} for each in step])
         changes = [{"of": growth.log.id, "old": growth.log.signed_size, "new": growth.size} for growth in step]
-        connection.execute(_SIGN, changes)
+        _SIGN.run_many(connection, changes)
 
     # --- reading
 
