@@ -53,7 +53,8 @@ class Turns:
             self.settle()
         finally:
             _local.turns = None
-            self._idle.clear()
+            while self._idle:
+                self._idle.pop().throw()  # nobody would collect one whose frame refers to it
 
     def __bool__(self) -> bool:
         """Whether somebody stands aside."""
@@ -66,15 +67,20 @@ class Turns:
 
     def serve(self, work: Callable[..., None], *given: Any) -> None:
         """Call `work`; return when it has returned, or stands aside. What it raises is raised here."""
-        turn = self._idle.pop() if self._idle else greenlet(self._work, self._hub)
+        turn = self._idle.pop() if self._idle else self._begun()
         self._heed(turn.switch(work, given), turn)
 
-    def _work(self, work: Callable[..., None], given: tuple[Any, ...]) -> None:
-        me = getcurrent()
+    def _begun(self) -> greenlet:
+        turn = greenlet(self._work, self._hub)
+        turn.switch()  # what it began with, it would keep for as long as it lives
+        return turn
+
+    def _work(self) -> None:
         while True:
-            work(*given)
-            self._idle.append(me)
             work, given = self._hub.switch()
+            work(*given)
+            del work, given
+            self._idle.append(getcurrent())
 
     def settle(self) -> None:
         """Make durable what all that stand aside wait for, and let each go on to its end."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from greenlet import getcurrent
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
 
 from config import turns
@@ -151,6 +153,26 @@ def test_a_thread_that_serves_one_alone_waits_by_itself(said: list[str], disk: D
         assert elsewhere == [False]
     assert not stand_aside(disk, "nobody")
     assert disk.seen == [["a0"]]
+
+
+def test_nothing_is_kept_of_a_turn_that_is_over(disk: Disk) -> None:
+    class Thing:
+        """Something that may be referred to weakly."""
+
+    seen: list[weakref.ref[Any]] = []
+
+    def work(thing: Thing) -> None:
+        seen.append(weakref.ref(thing))
+        assert stand_aside(disk, thing)
+        seen.append(weakref.ref(getcurrent()))
+
+    with Turns() as mine:
+        for _ in range(3):
+            mine.serve(work, Thing())
+        mine.settle()
+        disk.seen.clear()
+        assert [each() is None for each in seen] == [True] * 3 + [False] * 3
+    assert all(each() is None for each in seen)
 
 
 def test_operations_of_one_thread_share_a_transaction(database: Database) -> None:
