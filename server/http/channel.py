@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from server.http.parser import HEAD_END, Refused, refuse_early
+from server.quickack import acknowledge
 
 BUFFER_BYTES = 64 * 1024
 JOIN_BYTES_MAX = 64 * 1024
@@ -88,6 +89,7 @@ class Channel:
             if count is None:
                 if held:
                     refuse_early(self._buffer[self._start : self._end])
+                    acknowledge(self.sock)
                 return None
             if count == 0:
                 raise ClientGone
@@ -241,6 +243,8 @@ class Channel:
 
     def _wait(self, event: int) -> None:
         """Wait until the socket is ready. Raises TooSlow, or what the pulse raises."""
+        if event == select.POLLIN:
+            acknowledge(self.sock)
         if self._poller(event).poll(FORBEARANCE_MILLISECONDS):
             return
         started = time.monotonic()

@@ -6,12 +6,17 @@ This is the stock connection: its ways with packets are asyncssh's own. `server.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import asyncssh
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
 
+from server.quickack import acknowledge
 from server.ssh import algorithms
+
+#: How often something comes at most until a session has begun. On the way there OpenSSH's client sends what is not
+#: answered and goes on at once: its NEWKEYS, its environment.
+_EARLY: Final = 32
 
 
 class Connection(SSHServerConnection):
@@ -23,11 +28,23 @@ class Connection(SSHServerConnection):
         super().__init__(loop, options)
         self.number = number
         self._tries_left = tries_max
+        self._early = _EARLY
 
     def connection_made(self, transport: Any) -> None:
         """Begin. Whoever waits for room is told each time that all has left: a channel asks `unsent` itself."""
         transport.set_write_buffer_limits(0)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """Take what came."""
+        super().data_received(data, datatype)
+        self.acknowledge_early()
+
+    def acknowledge_early(self) -> None:
+        """Let the client know at once that what it sent has come, until a session has begun."""
+        if self._early and self._transport is not None:
+            self._early -= 1
+            acknowledge(self._transport.get_extra_info("socket"))
 
     async def reload_config(self) -> None:
         """Do nothing: no option of ours depends on who signs in, and asyncssh would make all of them anew."""

@@ -169,6 +169,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         self._will_flush = True
         self._pump()
         self._flush()
+        self.acknowledge_early()
 
     def _pump(self) -> None:
         """Take what is whole, and keep the rest in memory of its own: the buffer is for all connections."""
