@@ -43,7 +43,7 @@ class Lead:
         self._heard: set[int] = set()
         self._leader: threading.Thread | None = None
         #: Of those that talk, whom the leader serves: one, and those who stand aside.
-        self._in_hand: dict[int, Connection] = {}
+        self._in_hand: set[int] = set()
         self._steps = self._steps_seen = 0
         self.is_taken = False
 
@@ -100,7 +100,7 @@ class Lead:
         """Make room if somebody waits for a worker and there is none."""
         if not self._server.requests.is_short:
             return False
-        turns.settle()
+        self._settle(turns)
         with self._guard:
             if self._leader is threading.current_thread():
                 self._leader = None
@@ -142,7 +142,7 @@ class Lead:
             conn = self._talking.get(descriptor)
             if conn is None or descriptor in self._in_hand or self._leader is not me:
                 return None
-            self._in_hand[descriptor] = conn
+            self._in_hand.add(descriptor)
             self._steps += 1
             return conn
 
@@ -157,7 +157,7 @@ class Lead:
         with self._guard:
             is_leader = self._leader is me
             if is_leader:
-                del self._in_hand[descriptor]
+                self._in_hand.remove(descriptor)
                 if stays and conn.is_talking:
                     self._heard.add(descriptor)
                 else:

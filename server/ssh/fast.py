@@ -199,7 +199,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         """Hand what came to asyncssh, and be quick from then on if nothing of a packet is left with it."""
         data = bytes(self._left[self._start :])
         self._start = len(self._left)
-        self.data_received(data)
+        super(Connection, self).data_received(data)  # it is acknowledged once the answer has left
         self._is_quick = (
             self._auth_complete
             and not self._inpbuf

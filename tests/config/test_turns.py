@@ -175,8 +175,11 @@ def test_nothing_is_kept_of_a_turn_that_is_over(disk: Disk) -> None:
     assert all(each() is None for each in seen)
 
 
-def test_operations_of_one_thread_share_a_transaction(database: Database) -> None:
+def test_operations_of_one_thread_share_a_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     _TABLE.create(database.durable_engine)
+    begun: list[Database] = []
+    write = Database.write
+    monkeypatch.setattr(Database, "write", lambda self: begun.append(self) or write(self))
     ended: dict[int, str] = {}
     connections: list[Connection] = []
 
@@ -205,4 +208,5 @@ def test_operations_of_one_thread_share_a_transaction(database: Database) -> Non
         assert not connections
         mine.settle()
     assert len(connections) == 3 and len({id(each) for each in connections}) == 1
+    assert len(begun) == 1  # SQLite's writer has one connection for all its transactions
     assert ended == {1: "1, stands", 2: "refused, does not stand", 3: "3, stands"}

@@ -174,15 +174,22 @@ def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lead.Lead, "look", lambda self: None)
 
 
-@pytest.mark.usefixtures("nobody_looks")
-def test_who_takes_an_answer_slowly_holds_up_nobody_who_waits_for_the_disk(rooms: Rooms) -> None:
+@contextmanager
+def begun_together(rooms: Rooms, *paths: str) -> Iterator[list[Wire]]:
+    """Ask for each path while the thread that serves waits for the disk, so that it begins one after the other."""
     with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
-        first, waiting, slow, *_ = opened(stack, address, TALKERS)
+        first, *others = opened(stack, address, TALKERS)
         rooms.disk_seconds = 0.2
         send(first, "/disk")
-        time.sleep(0.05)  # while the disk is busy, these two come, and are begun together
-        send(waiting, "/disk")
-        send(slow, "/large")
+        time.sleep(0.05)
+        for wire, path in zip(others, paths, strict=False):
+            send(wire, path)
+        yield others[: len(paths)]
+
+
+@pytest.mark.usefixtures("nobody_looks")
+def test_who_takes_an_answer_slowly_holds_up_nobody_who_waits_for_the_disk(rooms: Rooms) -> None:
+    with begun_together(rooms, "/disk", "/large") as (waiting, slow):
         began = time.monotonic()
         assert waiting.answer()[0] == 200
         assert time.monotonic() - began < 1
@@ -191,13 +198,7 @@ def test_who_takes_an_answer_slowly_holds_up_nobody_who_waits_for_the_disk(rooms
 
 @pytest.mark.usefixtures("nobody_looks")
 def test_who_asks_on_while_it_waits_for_the_disk_is_answered_in_order(rooms: Rooms) -> None:
-    with front(rooms, settings_with(worker_threads=8)) as address, ExitStack() as stack:
-        first, waiting, other, *_ = opened(stack, address, TALKERS)
-        rooms.disk_seconds = 0.2
-        send(first, "/disk")
-        time.sleep(0.05)
-        send(waiting, "/disk")
-        send(other, "/long")
+    with begun_together(rooms, "/disk", "/long") as (waiting, other):
         assert rooms.in_long.acquire(timeout=5)
         send(waiting, "/name")  # the thread finds this before the disk was asked
         rooms.may_go_on.set()
