@@ -242,18 +242,24 @@ def _fetch(engine: Engine, request: int, blocks: Blocks, offset: int, length: in
         _read_block(engine, request, blocks, offset, length)
 
     wanted = blocks.missing(offset, length)
-    block = engine.at_hand(partial(blocks.at_hand, *wanted))
+    block = _at_hand(engine, blocks, wanted)
     if block is None:
         engine.hop(request, partial(blocks.fetch, *wanted), then)
     else:
         then(block)
 
 
+def _at_hand(engine: Engine, blocks: Blocks, wanted: tuple[int, int]) -> Block | None:
+    block: Block | None = engine.at_hand(partial(blocks.at_hand, *wanted))
+    blocks.is_near = block is not None
+    return block
+
+
 def _read_ahead(engine: Engine, blocks: Blocks, offset: int) -> None:
     wanted = blocks.ahead(offset)
     if wanted is None:
         return
-    block = engine.at_hand(partial(blocks.at_hand, *wanted))
+    block = _at_hand(engine, blocks, wanted)
     if block is not None:
         _keep(engine, blocks, block)
         return
