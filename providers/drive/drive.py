@@ -191,7 +191,7 @@ class Drive:
         if at_hand is not None:
             return unchanged.content(self._session, path, at_hand)
         found = noise.read(self._session, path) if is_noise_name(path.name) else None
-        return open_content(self._session, path, None) if found is None else found
+        return unchanged.opened(self._session, path) if found is None else found
 
     @operation(Action.READ, Effect.READ)
     def read_version(self, path: Path, number: int) -> Reader:

@@ -14,7 +14,7 @@ from config.queries import Query
 from providers import tables
 from providers.drive.known import Found
 from providers.drive.session import Session
-from providers.drive.uploads import Reader, reader_of
+from providers.drive.uploads import Reader, open_content, reader_of
 from providers.errors import NotAtHand
 from providers.model import Item
 from providers.paths import Path
@@ -31,14 +31,22 @@ def item(session: Session, path: Path) -> Item:
     return found.item
 
 
-def content(session: Session, path: Path, bytes_max: int) -> Reader:
-    """Open the content of a document of at most `bytes_max` that this principal has read in the last ten minutes, in
+def opened(session: Session, path: Path) -> Reader:
+    """Open the content of a document: by that one question if it was read lately, else as `open_content` does."""
+    try:
+        return content(session, path)
+    except NotAtHand:
+        return open_content(session, path, None)
+
+
+def content(session: Session, path: Path, bytes_max: int | None = None) -> Reader:
+    """Open the content of a document, of at most `bytes_max`, that this principal has read in the last ten minutes, in
     which its event covers that it is read again. Raises NotAtHand.
     """
     storage, principal, at = session.storage, session.principal, now_us()
     found = _found(session, path, at)
     opening = found.opening
-    if opening is None or opening.item.size > bytes_max:
+    if opening is None or (bytes_max is not None and opening.item.size > bytes_max):
         raise NotAtHand
     if not storage.journal.has(principal.device or principal.id, opening.version_id, at):
         raise NotAtHand

@@ -12,6 +12,7 @@ from providers.vault import manifests
 from providers.vault.aside import Aside
 from providers.vault.errors import DamagedContent, damaged
 from providers.vault.manifests import Chunk, LeafRef, Shape
+from providers.vault.opened import CONTENT_BYTES_MAX, Opened
 from providers.vault.records import Kind
 from providers.vault.sealing import Sealing
 from providers.vault.store import Store
@@ -133,8 +134,10 @@ class ContentReader:
         locate: Locate,
         aside: Aside,
         leaves: Leaves | None = None,
+        opened: Opened | None = None,
     ) -> None:
         self.content = content
+        self._opened = opened
         self._aside = aside
         self._leaves_kept = leaves
         self._what = manifests.content(content)
@@ -160,6 +163,20 @@ class ContentReader:
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes there, fewer past the end. Raises DamagedContent."""
         stop = min(offset + length, self.size)
+        is_whole = offset == 0 and stop == self.size <= CONTENT_BYTES_MAX and self._opened is not None
+        return self._whole() if is_whole else self._read(offset, stop)
+
+    def _whole(self) -> bytes:
+        """Return a small content, from memory if it was read lately."""
+        assert self._opened is not None
+        space = self._sealing.space
+        found = self._opened.get(space, self.content)
+        if found is None:
+            found = self._read(0, self.size)
+            self._opened.keep(space, self.content, found)
+        return found
+
+    def _read(self, offset: int, stop: int) -> bytes:
         parts: list[bytes] = []
         with self._guard:
             while offset < stop:

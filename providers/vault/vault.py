@@ -15,6 +15,7 @@ from providers.vault.errors import DraftInUse
 from providers.vault.garbage import Doomed, Leftover, cids_of, copy_kept, leftover
 from providers.vault.manifests import chunker_of
 from providers.vault.memory import MemoryStore
+from providers.vault.opened import Opened
 from providers.vault.reader import ContentReader, Leaves, Locate, Location
 from providers.vault.records import Kind
 from providers.vault.scrub import Damage, rebuild, scrub
@@ -62,6 +63,7 @@ class Vault:
         self._shelf = Shelf(store)
         self._aside = Aside()
         self._leaves = Leaves()
+        self._opened = Opened()
         self._guard = threading.Lock()
         self._sealings: OrderedDict[bytes, Sealing] = OrderedDict()
 
@@ -87,10 +89,10 @@ class Vault:
         """Return a reader of the content that `Sealed.content` refers to. Raises DamagedContent.
 
         `locate` returns where each of up to 1,024 cids lies; cids it leaves out are missing. What it said of a small
-        content is remembered; `anew` asks it all the same.
+        content is remembered, and so is a small content itself; `anew` asks, and reads, all the same.
         """
-        leaves = None if anew else self._leaves
-        return ContentReader(self._store, self._sealing(space), content, locate, self._aside, leaves)
+        leaves, opened = (None, None) if anew else (self._leaves, self._opened)
+        return ContentReader(self._store, self._sealing(space), content, locate, self._aside, leaves, opened)
 
     def remember(self, space: bytes, sealed: Sealed) -> None:
         """Remember where the one chunk of a content lies that was committed: mostly it is read soon."""
@@ -216,13 +218,15 @@ class Vault:
     def destroy_space(self, space: bytes) -> None:
         """Remove all that is stored of a space. Its key should be destroyed first."""
         self._shelf.forget(space)
+        self._opened.forget(space)
         with self._guard:
             self._sealings.pop(space, None)
         self._store.destroy_space(space)
 
     def tick(self) -> None:
-        """End packs that have been idle. Call now and then."""
+        """End packs that have been idle, and forget what was read a while ago. Call now and then."""
         self._shelf.close_idle()
+        self._opened.sweep()
 
     def close(self) -> None:
         """End all packs. Nothing can be written afterwards."""
@@ -238,6 +242,7 @@ class Vault:
                 self._sealings.move_to_end(space)
                 return found
         made = Sealing(space, keys)
+        self._opened.forget(space)
         with self._guard:
             self._sealings[space] = made
             while len(self._sealings) > _SPACES_MAX:

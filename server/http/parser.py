@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
@@ -23,6 +24,8 @@ _ONCE = frozenset({"HTTP_HOST", "HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING",
 HEAD_END = b"\r\n\r\n"
 #: Longer field lines are read anew each time: an idle connection shall hold little.
 REMEMBERED_BYTES_MAX = 4096
+#: So are longer paths: whoever asks for thousands of them shall find no memory to fill.
+REMEMBERED_PATH_BYTES_MAX = 512
 
 
 class Refused(Exception):
@@ -88,8 +91,11 @@ def parse_head(raw: bytes, *, fields_max: int, before: Head | None = None) -> He
     if b"%" in path:
         if _BAD_ESCAPE.search(path):
             raise Refused("400 Bad Request")
-        path = unquote_to_bytes(path)
+        path = _unescaped(path) if len(path) <= REMEMBERED_PATH_BYTES_MAX else unquote_to_bytes(path)
     return Head(method.decode("ascii"), target, path, query, is_http_1_1, fields)
+
+
+_unescaped = lru_cache(maxsize=4096)(unquote_to_bytes)
 
 
 def refuse_early(raw: bytes | bytearray) -> None:

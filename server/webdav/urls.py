@@ -15,6 +15,8 @@ PREFIX = "/dav"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PORTS = {"http": "80", "https": "443"}
+#: Characters of a target: longer ones are read anew each time.
+_REMEMBERED_MAX = 512
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$'()*,@:"
 _ENCODED = {code: f"%{code:02X}" for code in range(128) if chr(code) not in _UNRESERVED}
 
@@ -40,6 +42,10 @@ def path_of(target: str) -> Path | None:
 
     Raises BadName (undecodable, an encoded slash, or a name that may not stand) or NameTooLong.
     """
+    return _path_lately_asked_for(target) if len(target) <= _REMEMBERED_MAX else _path_of(target)
+
+
+def _path_of(target: str) -> Path | None:
     if target != PREFIX and not target.startswith(f"{PREFIX}/"):
         return None
     inner = target[len(PREFIX) :]
@@ -48,6 +54,9 @@ def path_of(target: str) -> Path | None:
     if "%2f" in inner.lower():
         raise BadName(why="it holds a slash.")
     return parse_bytes(unquote_to_bytes(inner.encode("latin-1")))
+
+
+_path_lately_asked_for = lru_cache(maxsize=4096)(_path_of)
 
 
 class Origins:
