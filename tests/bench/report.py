@@ -22,6 +22,7 @@ BARS: dict[str, dict[str, float]] = {
     "PUT small, 8 clients": {"rclone": 1.0},
     "GET small, first, 8 clients": {"rclone": 1.0},
     "GET small, again, 8 clients": {"rclone": 2.0},
+    "GET small, over and over, 8 clients": {"rclone": 2.0},
     "PROPFIND 1000": {"Apache": 4.0, "rclone": 4.0},
     "PROPFIND 10000": {"Apache": 4.0, "rclone": 4.0},
     "LOCK + UNLOCK": {"rclone": 1.0},
