@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from server.ssh.hostkeys import HostKey
 
 BACKLOG = 1024
+#: The processes of one server know each other by a name that is drawn anew each time.
+SERVER_BYTES = 16
 #: What a worker prints, as a line, once it answers.
 READY = "ready"
 #: How soon a worker that died is replaced: at once, then each time twice as late, until one lives this long.
@@ -97,7 +99,12 @@ def serve(
         info = replace(info, sftp_url=f"sftp://{_shown_address(door)}", host_keys=tuple(host_keys))
         gate = Gate(door, settings)
         workers += [_Worker("server.ssh.worker", partial(_line_to, gate)) for _ in range(settings.sftp_workers)]
-    task = {"folder": str(folder), "settings": settings_to_plain(settings), "tls": pair}
+    task = {
+        "folder": str(folder),
+        "settings": settings_to_plain(settings),
+        "tls": pair,
+        "server": os.urandom(SERVER_BYTES).hex(),
+    }
     supervisor = _Supervisor(workers, task, settings.process.drain_seconds, lambda: _certificate(folder, settings))
     with supervisor.signals():
         try:

@@ -1,8 +1,8 @@
 """What every process that serves has in common, whichever its door: its task, its installation, its end.
 
-A worker is started by the supervisor with a line of JSON on standard input: `folder`, `settings`, `descriptor` and what
-its door needs besides; further lines bring news. Its end means that the supervisor is gone. One line on standard output
-says that the worker answers. SIGTERM tells it to drain and go.
+A worker is started by the supervisor with a line of JSON on standard input: `folder`, `settings`, `server` (whose
+process it is: drawn at random), `descriptor` and what its door needs besides; further lines bring news. Its end means
+that the supervisor is gone. One line on standard output says that the worker answers. SIGTERM tells it to drain and go.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def run(serve: Serve) -> int:
         return error.exit_code
     try:
         installation.database.answer_seconds_max = patience.ANSWER_SECONDS_MAX
-        installation.journal.prepare()
+        installation.journal.prepare(bytes.fromhex(task["server"]))
         threading.Thread(target=_tick, args=(installation, stop), name="tick", daemon=True).start()
         serve(task, installation, settings, stop)
     finally:

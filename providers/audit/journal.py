@@ -26,13 +26,19 @@ from providers.audit.events import Event, Projection
 from providers.audit.frames import FRAME_EVENTS_MAX, JournalFile
 from providers.audit.leaf import Body, canonical
 from providers.audit.log import AuditLog
+from providers.audit.seen import Seen
 
 SEEN_MAX = 65_536
+
+_Key = tuple[bytes, bytes]
 
 
 @dataclass(eq=False)
 class _Note:
     payload: bytes
+    #: Who read (the device, or else the principal) which version, and when.
+    key: _Key
+    at: int
     done: bool = False
     error: BaseException | None = None
 
@@ -43,7 +49,7 @@ class _State:
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     queue: list[_Note] = field(default_factory=list)
-    seen: OrderedDict[tuple[bytes, bytes], tuple[int, _Note]] = field(default_factory=OrderedDict)
+    seen: OrderedDict[_Key, tuple[int, _Note]] = field(default_factory=OrderedDict)
     is_led: bool = False
 
 
@@ -56,22 +62,34 @@ class ReadJournal:
         self._state = _State()
         self._file: JournalFile | None = None
         self._pid = 0
+        self._others = Seen(folder / "seen", lambda: audit.keyring.installation().digests)
 
-    def prepare(self) -> None:
+    def prepare(self, server: bytes = b"") -> None:
         """Make this process's file ahead of its first read, so that reading goes on when the disk fills up.
 
-        Where there is no room for it now, the first read tries again.
+        Where there is no room for it now, the first read tries again. `server` names, at random, the server that this
+        process is of: its processes tell each other of reads.
         """
+        self._others.server = server
         with contextlib.suppress(OSError):
             self._file = JournalFile.create(self.folder, self._audit.keyring.installation().audit, 0)
             self._pid = os.getpid()
 
     def has(self, reader: bytes, version: bytes, at: int) -> bool:
         """Return whether a read of a version is part of an event that is durable already. `reader` is the device's id,
-        or, without one, the principal's; `at` in microseconds.
+        or, without one, the principal's; `at` in microseconds. Other processes of this machine tell of theirs.
         """
-        found = self._state.seen.get((reader, version))
-        return found is not None and abs(at - found[0]) < WINDOW_US and found[1].done and found[1].error is None
+        key = reader, version
+        found = self._state.seen.get(key)
+        if found is not None and abs(at - found[0]) < WINDOW_US:
+            return found[1].done and found[1].error is None
+        elsewhere = self._others.at(reader, version)
+        if elsewhere is None or abs(at - elsewhere) >= WINDOW_US:
+            return False
+        with self._state.changed:
+            if self._standing(key, at) is None:
+                self._remember(_Note(b"", key, elsewhere, done=True))
+        return True
 
     def note(self, event: Event, version: bytes, audience: Mapping[bytes, Projection]) -> None:
         """Return once the read of a version is durable, or is part of a durable event of the last ten minutes.
@@ -93,32 +111,33 @@ class ReadJournal:
         for each in those:
             self._wait(each)
 
-    def _coalesced(self, key: tuple[bytes, bytes], at: int) -> _Note | None:
+    def _coalesced(self, key: _Key, at: int) -> _Note | None:
         with self._state.changed:
             return self._standing(key, at)
 
-    def _standing(self, key: tuple[bytes, bytes], at: int) -> _Note | None:
+    def _standing(self, key: _Key, at: int) -> _Note | None:
         found = self._state.seen.get(key)
         return found[1] if found is not None and abs(at - found[0]) < WINDOW_US else None
 
-    def _queued(
-        self, key: tuple[bytes, bytes], event: Event, version: bytes, audience: Mapping[bytes, Projection]
-    ) -> _Note:
+    def _queued(self, key: _Key, event: Event, version: bytes, audience: Mapping[bytes, Projection]) -> _Note:
         parties = {party.hex(): int(projection) for party, projection in audience.items()}
         body = Body.of(event).to_bytes()
-        mine = _Note(b'{"device":"%b","version":"%b",' % (key[0].hex().encode(), version.hex().encode()))
-        mine.payload += b'"parties":%b,"body":%b}' % (canonical(parties), body)
+        payload = b'{"device":"%b","version":"%b",' % (key[0].hex().encode(), version.hex().encode())
+        mine = _Note(payload + b'"parties":%b,"body":%b}' % (canonical(parties), body), key, event.at)
         with self._state.changed:
             standing = self._standing(key, event.at)  # another thread may have come first while this one wrote
             if standing is not None:
                 return standing
-            seen = self._state.seen
-            seen[key] = (event.at, mine)
-            seen.move_to_end(key)
-            while len(seen) > SEEN_MAX or (seen and next(iter(seen.values()))[0] < event.at - WINDOW_US):
-                seen.popitem(last=False)
+            self._remember(mine)
             self._state.queue.append(mine)
         return mine
+
+    def _remember(self, note: _Note) -> None:
+        seen = self._state.seen
+        seen[note.key] = (note.at, note)
+        seen.move_to_end(note.key)
+        while len(seen) > SEEN_MAX or next(iter(seen.values()))[0] < note.at - WINDOW_US:
+            seen.popitem(last=False)
 
     def _wait(self, mine: _Note) -> None:
         state = self._state
@@ -153,6 +172,9 @@ class ReadJournal:
                 for key in [key for key, (_, note) in state.seen.items() if note.error is not None]:
                     del state.seen[key]
             state.changed.notify_all()
+        if error is None:
+            for note in batch:
+                self._others.tell(*note.key, note.at)
 
     def _append(self, payload: bytes) -> None:
         if self._file is not None and self._pid != os.getpid():
@@ -182,3 +204,4 @@ class ReadJournal:
         if self._file is not None and self._pid == os.getpid():
             self._file.close()
         self._file = None
+        self._others.close()

@@ -76,7 +76,7 @@ def test_note_syncs_before_it_returns(world: World, journal: ReadJournal, monkey
     monkeypatch.setattr(frames.os, "pwrite", lambda *args: (steps.append("write"), real_write(*args))[1])
     monkeypatch.setattr(frames.os, "fdatasync", lambda fd: (steps.append("sync"), real_sync(fd))[1])
     journal.note(reading(world), new_id(), AUDIENCE)
-    assert steps == ["write", "sync"]
+    assert steps == ["write", "sync", "write"]  # the last tells other processes
 
 
 def test_reads_within_ten_minutes_are_one_event(world: World, journal: ReadJournal) -> None:
@@ -102,6 +102,42 @@ def test_reads_of_one_device_by_two_processes_are_one_event(world: World, journa
     ReadJournal(folder, world.audit).note(reading(world, AT + 12 * MINUTE), version, AUDIENCE)
     journal.drain()
     assert kinds(world) == ["read"] * 2
+
+
+def test_a_read_that_another_process_made_durable_need_not_be_noted(
+    world: World, journal: ReadJournal, folder: Path
+) -> None:
+    other = ReadJournal(folder, world.audit)
+    event, version = reading(world), new_id()
+    reader = event.actor.device
+    assert not journal.has(reader, version, AT) and not other.has(reader, version, AT)
+    journal.note(event, version, AUDIENCE)
+    for process in (journal, other, other):  # told by the file, then from memory
+        assert process.has(reader, version, AT + 9 * MINUTE)
+        assert not process.has(reader, version, AT + 10 * MINUTE)
+    assert not other.has(b"X" * 16, version, AT) and not other.has(reader, new_id(), AT)
+    other.note(reading(world, AT + MINUTE), version, AUDIENCE)  # part of the event that it was told of
+    assert len(list(folder.glob("*.journal"))) == 1
+    journal.drain()
+    assert kinds(world) == ["read"]
+
+
+def test_a_read_is_told_to_others_only_once_it_is_durable(
+    world: World, journal: ReadJournal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ReadJournal(folder, world.audit)
+    event, version = reading(world), new_id()
+    journal.note(reading(world), new_id(), AUDIENCE)
+    found: list[bool] = []
+
+    def failing(fd: int) -> None:
+        found.append(other.has(event.actor.device, version, AT))
+        raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(frames.os, "fdatasync", failing)
+    with pytest.raises(JournalFailed):
+        journal.note(event, version, AUDIENCE)
+    assert found == [False] and not other.has(event.actor.device, version, AT)
 
 
 def test_many_threads_share_syncs(world: World, journal: ReadJournal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +239,7 @@ def test_a_torn_tail_is_passed_over(world: World, journal: ReadJournal, folder: 
     file.write_bytes(data[: last + 200] + bytes(len(data) - last - 200))
     journal.close()
     assert journal.drain() == 2
-    assert list(folder.iterdir()) == [folder / "drain.lock"]
+    assert sorted(folder.iterdir()) == [folder / "drain.lock", folder / "seen"]
 
 
 @pytest.mark.parametrize("cut", [0, 3, frames.HEADER_BYTES, frames.HEADER_BYTES + 7, 300])
@@ -227,7 +263,7 @@ def test_a_journal_damaged_in_its_middle_is_kept(world: World, journal: ReadJour
     file.write_bytes(data)
     journal.close()
     assert journal.drain() == 0
-    assert [found.suffix for found in folder.iterdir() if found.name != "drain.lock"] == [".damaged"]
+    assert [found.suffix for found in folder.iterdir() if found.name not in ("drain.lock", "seen")] == [".damaged"]
 
 
 def test_frames_cannot_be_moved_to_another_journal(world: World, folder: Path) -> None:

@@ -55,6 +55,30 @@ def test_a_worker_that_dies_is_replaced_and_nobody_is_refused(server: Served) ->
         assert server.dav("anna").propfind("/").status == 207
 
 
+def test_a_read_through_one_process_is_known_to_the_others_of_the_same_server(tmp_path: Path) -> None:
+    """Its event is written down once, whichever of them is asked again; a server that begins later writes another."""
+    with serving(tmp_path / "data") as first:
+        folder = first.world.installation.folder
+        path = f"{space_path('anna')}/read"
+        assert first.dav("anna").put(path, b"x").status == 201
+
+        def written(server: Served) -> int:
+            served = {server.dav("anna").get(path).status for _ in range(40)}  # each on a connection of its own
+            assert served == {200}
+            journals = set((folder / "journal").glob("*.journal")) - earlier
+            return sum(file.read_bytes().count(b"MRJF") for file in journals)
+
+        earlier: set[Path] = set()
+        assert written(first) == 1
+        first.stop()
+        earlier |= set((folder / "journal").glob("*.journal"))
+        again = start(folder, first.world)
+        try:
+            assert written(again) == 1
+        finally:
+            again.stop()
+
+
 def test_stopping_lets_an_upload_end(server: Served) -> None:
     dav = server.dav("anna")
     path = f"{space_path('anna')}/slow"
