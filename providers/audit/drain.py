@@ -158,7 +158,7 @@ class Drain:
         noted = []
         for found in batch:
             key = (bytes.fromhex(found["device"]), bytes.fromhex(found["version"]))
-            body = Body.from_bytes(json.dumps(found["body"]).encode())
+            body = Body.from_json(found["body"])
             audience = {bytes.fromhex(party): Projection(shown) for party, shown in found["parties"].items()}
             noted.append((key, body, audience))
         with self._database.transient_read() as connection:

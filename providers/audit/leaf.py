@@ -186,7 +186,12 @@ class Body:
     @classmethod
     def from_bytes(cls, data: bytes) -> Body:
         """Return what `to_bytes` wrote. Raises ValueError if it is of another form."""
-        fields = json.loads(data)
+        return cls.from_json(json.loads(data))
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Body:
+        """Return what `to_bytes` wrote, read as JSON already. Raises ValueError."""
+        fields = dict(fields)
         if fields.pop("v") != VERSION:
             raise ValueError("unknown version of an event")
         personal = {}
