@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,10 @@ class Drain:
             row = connection.execute(_DRAINED, {"id": identity}).first()
             if (0 if row is None else row.drained) != start:
                 raise _Elsewhere
-            for _, body, audience in fresh:
+            for (_, audience), noted in groupby(fresh, lambda each: (each[1].space, each[2])):
                 try:
-                    self._audit.record_body(connection, body, audience)
-                except UnknownKey:  # its space was erased meanwhile, and the event with it
+                    self._audit.record_bodies(connection, [body for _, body, _ in noted], audience)
+                except UnknownKey:  # their space was erased meanwhile, and the events with it
                     log.warning("read_of_erased_space")
             position = {"id": identity, "drained": end, "sequence": sequence}
             connection.execute(self._database.upsert(tables.journal), position)

@@ -40,8 +40,8 @@ _LOCKED = Query(
 _GROW = Statement(
     update(tables.log)
     .where(_LOG.space == bindparam("b_space"), _LOG.party.in_(bindparam("b_parties", expanding=True)))
-    .values(size=_LOG.size + 1)
-    .returning(_LOG.id, _LOG.party, _LOG.uid, _LOG.size - 1)
+    .values(size=_LOG.size + bindparam("b_count"))
+    .returning(_LOG.id, _LOG.party, _LOG.uid, _LOG.size)
 )
 _NUMBERED = Statement(insert(tables.log_entry))
 _MAKE = Statement(lambda insert: insert(tables.log).on_conflict_do_nothing())
@@ -74,7 +74,7 @@ class LogInfo:
 
 
 class _Growing(NamedTuple):
-    """A log that takes an event, which gets the number `size`."""
+    """A log that takes events, of which the next gets the number `size`."""
 
     id: int
     party: bytes
@@ -120,7 +120,7 @@ class AuditLog:
 
         Runs inside the transaction of the act, which makes it durable. Raises UnknownKind.
         """
-        self.record_body(connection, Body.of(event), audience)
+        self.record_bodies(connection, [Body.of(event)], audience)
 
     def record_auth(self, connection: Connection, event: AuthEvent) -> None:
         """Record an event without a space, in the installation's log and in the stream of the event's organisation."""
@@ -128,31 +128,44 @@ class AuditLog:
         if event.kind.endswith(("refused", "throttled")):
             made = replace(made, outcome="refused")
         audience = {event.organisation: Projection.FULL} if event.organisation else {}
-        self.record_body(connection, Body.of(made), audience)
+        self.record_bodies(connection, [Body.of(made)], audience)
 
-    def record_body(self, connection: Connection, body: Body, audience: Mapping[bytes, Projection]) -> None:
-        """Number an event into its logs. What `record` does, for an event that already has its salts."""
+    def record_bodies(
+        self, connection: Connection, bodies: Sequence[Body], audience: Mapping[bytes, Projection]
+    ) -> None:
+        """Number events into their logs, in their order. What `record` does, for events that already have their salts:
+        of one space (or of none), for the same parties.
+        """
+        parties = [NOBODY, *(party for party in audience if party)]
+        logs = self._grown(connection, bodies[0].space, parties, len(bodies))
+        rows: list[dict[str, Any]] = []
+        for body in bodies:
+            rows += self._rows(body, logs, audience)
+            logs = [log._replace(size=log.size + 1) for log in logs]
+        _NUMBERED.run_many(connection, rows)
+
+    def _rows(self, body: Body, logs: Sequence[_Growing], audience: Mapping[bytes, Projection]) -> list[dict[str, Any]]:
+        """Return the entries of an event: the supplier's with its body, and one for each party."""
         wanted = {party: body.narrowed(projection, party) for party, projection in audience.items() if party}
-        logs = self._grown(connection, body.space, [NOBODY, *wanted])
-        own = next(row for row in logs if row.party == NOBODY)
-        streams = [row for row in logs if row.party != NOBODY]
-        body = body.sent_to([(row.id, row.size) for row in streams])
-        digest = streams_digest([(row.uid.hex(), row.size) for row in streams])
+        own = next(log for log in logs if log.party == NOBODY)
+        streams = [log for log in logs if log.party != NOBODY]
+        body = body.sent_to([(log.id, log.size) for log in streams])
+        digest = streams_digest([(log.uid.hex(), log.size) for log in streams])
         sealed = self.sealer(body.space).seal(body_label(own.uid, own.size), body.to_bytes())
         first = _row(body, own, body.event_json(Projection.FULL, digest), Projection.FULL)
         rows = [{**first, "body": sealed, "source_log": None, "source_number": None}]
         seen = {projection: body.event_json(projection) for projection in set(wanted.values())}
-        for row in streams:
-            projection = wanted[row.party]
-            made = _row(body, row, seen[projection], projection)
+        for log in streams:
+            projection = wanted[log.party]
+            made = _row(body, log, seen[projection], projection)
             rows.append({**made, "body": None, "source_log": own.id, "source_number": own.size})
-        _NUMBERED.run_many(connection, rows)
+        return rows
 
-    def _grown(self, connection: Connection, space: bytes, parties: Sequence[bytes]) -> list[_Growing]:
-        """Let each log take one event, made where it is missing; return them in the order of their ids."""
+    def _grown(self, connection: Connection, space: bytes, parties: Sequence[bytes], count: int) -> list[_Growing]:
+        """Let each log take so many events, made where it is missing; return them in the order of their ids."""
         if self.database.dialect == "postgresql":
             _LOCKED.rows(connection, space=space, parties=parties)  # in one order, lest two wait for each other
-        found = _GROW.returned(connection, b_space=space, b_parties=parties)
+        found = _GROW.returned(connection, b_space=space, b_parties=parties, b_count=count)
         if len(found) < len(parties):
             missing = sorted(set(parties) - {party for _, party, _, _ in found})
             fresh = {"space": space, "size": 0, "signed_size": 0}
@@ -160,8 +173,8 @@ class AuditLog:
             # at once could each wait for one of the other's.
             for some in filter(None, (missing[:1], missing[1:])):
                 _MAKE.run_many(connection, [{**fresh, "party": party, "uid": self.uid(space, party)} for party in some])
-                found += _GROW.returned(connection, b_space=space, b_parties=some)
-        return [_Growing(*row) for row in sorted(found)]
+                found += _GROW.returned(connection, b_space=space, b_parties=some, b_count=count)
+        return [_Growing(id, party, uid, size - count) for id, party, uid, size in sorted(found)]
 
     def uid(self, space: bytes, party: bytes) -> bytes:
         """Return the uid of a log: a keyed digest of whose it is, so that no log can be given to another party."""

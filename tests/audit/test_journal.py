@@ -60,6 +60,21 @@ def test_reads_are_numbered_into_each_log(world: World, journal: ReadJournal) ->
     assert journal.drain() == 0
 
 
+def test_reads_of_several_audiences_keep_their_order(world: World, journal: ReadJournal) -> None:
+    """Those that go to the same parties one after the other are numbered together, and no others."""
+    audiences = [AUDIENCE, AUDIENCE, {CUSTOMER: Projection.FULL}, AUDIENCE, {RIVAL: Projection.PERSON}, AUDIENCE]
+    for number, audience in enumerate(audiences):
+        journal.note(reading(world, AT + number), new_id(), audience)
+    assert journal.drain() == 6
+
+    def order(party: bytes = b"") -> list[tuple[int, int]]:
+        return [(entry.number, entry.event["at"] - AT) for entry in world.entries(party)]
+
+    assert order() == [(number, number) for number in range(6)]
+    assert order(CUSTOMER) == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 5)]
+    assert order(RIVAL) == [(0, 0), (1, 1), (2, 3), (3, 4), (4, 5)]
+
+
 def test_it_is_on_disk_and_sealed_when_note_returns(world: World, journal: ReadJournal, folder: Path) -> None:
     journal.note(reading(world), b"v" * 16, AUDIENCE)
     (file,) = folder.glob("*.journal")
@@ -325,16 +340,16 @@ def test_a_drain_that_fails_leaves_everything_for_the_next(
         journal.note(reading(world), new_id(), AUDIENCE)
     journal.close()
     calls: list[int] = []
-    real = AuditLog.record_body
+    real = AuditLog._rows
 
-    def fails(self: AuditLog, *args: object) -> None:
+    def fails(self: AuditLog, *args: object) -> object:
         calls.append(1)
         if len(calls) == 3:
             raise RuntimeError
-        real(self, *args)  # type: ignore[arg-type]
+        return real(self, *args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(AuditLog, "record_body", fails)
+        patched.setattr(AuditLog, "_rows", fails)
         with pytest.raises(RuntimeError):
             journal.drain()
     assert journal.drain() == 4
