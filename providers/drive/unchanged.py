@@ -1,7 +1,7 @@
 """What a drive can tell at once, by one question that waits for nobody: whether what is known still stands.
 
 Only where the catalogue is a file of this machine, and only of what was found, or read, before any change of its space
-or of rights. Nothing is recorded here: what would have to be is not at hand.
+or of rights. Nothing is recorded of that: what would have to be is not at hand, and `opened` goes the whole way for it.
 """
 
 from __future__ import annotations
