@@ -165,7 +165,8 @@ def reaching(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Which tests reach each check, by its name: most of them reach few."""
     every, tree = list(mutants()), copied(tmp_path_factory.mktemp("marked"))
     mark(tree, every)
-    assert complaint(tree, TESTS, 1800) == ""
+    told = complaint(tree, TESTS, 1800)
+    assert not told, told
     found: dict[str, list[str]] = {}
     for number, test in json.loads((tree / REACHED).read_text("utf-8")):
         found.setdefault(every[number].name, []).append(test)
