@@ -15,6 +15,8 @@ from typing import Final
 #: Longer contents are not kept, and of all together no more bytes in one process.
 CONTENT_BYTES_MAX: Final = 64 << 10
 KEPT_BYTES_MAX: Final = 16 << 20
+#: What is counted for each beside its bytes: contents of one byte are no cheaper to remember.
+ENTRY_BYTES: Final = 512
 KEPT_SECONDS: Final = 60.0
 
 _Key = tuple[bytes, bytes]
@@ -49,7 +51,7 @@ class Opened:
         with self._guard:
             self._forget(key)
             self._kept[key] = plain, self._clock()
-            self._bytes += len(plain)
+            self._bytes += ENTRY_BYTES + len(plain)
             while self._bytes > KEPT_BYTES_MAX:
                 self._forget(next(iter(self._kept)))
 
@@ -69,4 +71,4 @@ class Opened:
     def _forget(self, key: _Key) -> None:
         found = self._kept.pop(key, None)
         if found is not None:
-            self._bytes -= len(found[0])
+            self._bytes -= ENTRY_BYTES + len(found[0])

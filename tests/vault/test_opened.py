@@ -144,6 +144,7 @@ def test_the_vault_forgets_by_itself(tmp_path: Path) -> None:
 def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read longest ago goes first."""
     monkeypatch.setattr(opened, "KEPT_BYTES_MAX", 1000)
+    monkeypatch.setattr(opened, "ENTRY_BYTES", 0)
     kept = Opened()
     for number in range(10):
         kept.keep(SPACE, b"%d" % number, bytes(100))
@@ -152,3 +153,12 @@ def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch)
     assert [kept.get(SPACE, b"%d" % number) is not None for number in range(11)] == [True, False, False, *[True] * 8]
     kept.keep(SPACE, b"10", bytes(150))  # once more, and not counted twice
     assert kept._bytes == 950
+
+
+def test_contents_of_next_to_nothing_are_no_more_than_their_share() -> None:
+    """Of one byte each, millions would fit if nothing but their bytes counted."""
+    kept = Opened()
+    most = opened.KEPT_BYTES_MAX // opened.ENTRY_BYTES
+    for number in range(most + 1000):
+        kept.keep(SPACE, b"%d" % number, b"x")
+    assert len(kept._kept) <= most
