@@ -23,6 +23,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from config.errors import MellanrumError
+from config.ids import new_id
 from config.logging import Word, get_log
 from config.settings import Settings
 from config.settings.plain import settings_to_plain
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from server.ssh.hostkeys import HostKey
 
 BACKLOG = 1024
-#: The processes of one server know each other by a name that is drawn anew each time.
-SERVER_BYTES = 16
 #: What a worker prints, as a line, once it answers.
 READY = "ready"
 #: How soon a worker that died is replaced: at once, then each time twice as late, until one lives this long.
@@ -103,7 +102,7 @@ def serve(
         "folder": str(folder),
         "settings": settings_to_plain(settings),
         "tls": pair,
-        "server": os.urandom(SERVER_BYTES).hex(),
+        "server": new_id().hex(),  # by which the processes of one server know each other
     }
     supervisor = _Supervisor(workers, task, settings.process.drain_seconds, lambda: _certificate(folder, settings))
     with supervisor.signals():

@@ -49,7 +49,7 @@ class _State:
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     queue: list[_Note] = field(default_factory=list)
-    seen: OrderedDict[_Key, tuple[int, _Note]] = field(default_factory=OrderedDict)
+    seen: OrderedDict[_Key, _Note] = field(default_factory=OrderedDict)
     is_led: bool = False
 
 
@@ -77,12 +77,12 @@ class ReadJournal:
 
     def has(self, reader: bytes, version: bytes, at: int) -> bool:
         """Return whether a read of a version is part of an event that is durable already. `reader` is the device's id,
-        or, without one, the principal's; `at` in microseconds. Other processes of this machine tell of theirs.
+        or, without one, the principal's; `at` in microseconds. Other processes of this server tell of theirs.
         """
         key = reader, version
-        found = self._state.seen.get(key)
-        if found is not None and abs(at - found[0]) < WINDOW_US:
-            return found[1].done and found[1].error is None
+        found = self._standing(key, at)
+        if found is not None:
+            return found.done and found.error is None
         elsewhere = self._others.at(reader, version)
         if elsewhere is None or abs(at - elsewhere) >= WINDOW_US:
             return False
@@ -117,7 +117,7 @@ class ReadJournal:
 
     def _standing(self, key: _Key, at: int) -> _Note | None:
         found = self._state.seen.get(key)
-        return found[1] if found is not None and abs(at - found[0]) < WINDOW_US else None
+        return found if found is not None and abs(at - found.at) < WINDOW_US else None
 
     def _queued(self, key: _Key, event: Event, version: bytes, audience: Mapping[bytes, Projection]) -> _Note:
         parties = {party.hex(): int(projection) for party, projection in audience.items()}
@@ -134,9 +134,9 @@ class ReadJournal:
 
     def _remember(self, note: _Note) -> None:
         seen = self._state.seen
-        seen[note.key] = (note.at, note)
+        seen[note.key] = note
         seen.move_to_end(note.key)
-        while len(seen) > SEEN_MAX or next(iter(seen.values()))[0] < note.at - WINDOW_US:
+        while len(seen) > SEEN_MAX or next(iter(seen.values())).at < note.at - WINDOW_US:
             seen.popitem(last=False)
 
     def _wait(self, mine: _Note) -> None:
@@ -169,7 +169,7 @@ class ReadJournal:
                 # Done last: `has` looks without the guard.
                 note.error, note.payload, note.done = error, b"", True
             if error is not None:
-                for key in [key for key, (_, note) in state.seen.items() if note.error is not None]:
+                for key in [key for key, note in state.seen.items() if note.error is not None]:
                     del state.seen[key]
             state.changed.notify_all()
         if error is None:

@@ -1,4 +1,4 @@
-"""Which reads are part of a durable event, as the processes of one machine tell each other.
+"""Which reads are part of a durable event, as the processes of one server tell each other.
 
 Whoever asks for a version that it read through another process a moment ago would leave that event once more in this
 one's journal, for `drain` to find that it is the same. A file of slots beside the journals spares that:

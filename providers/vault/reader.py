@@ -163,17 +163,13 @@ class ContentReader:
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes there, fewer past the end. Raises DamagedContent."""
         stop = min(offset + length, self.size)
-        is_whole = offset == 0 and stop == self.size <= CONTENT_BYTES_MAX and self._opened is not None
-        return self._whole() if is_whole else self._read(offset, stop)
-
-    def _whole(self) -> bytes:
-        """Return a small content, from memory if it was read lately."""
-        assert self._opened is not None
-        space = self._sealing.space
-        found = self._opened.get(space, self.content)
+        opened, space = self._opened, self._sealing.space
+        if opened is None or offset or not stop == self.size <= CONTENT_BYTES_MAX:
+            return self._read(offset, stop)
+        found = opened.get(space, self.content)
         if found is None:
             found = self._read(0, self.size)
-            self._opened.keep(space, self.content, found)
+            opened.keep(space, self.content, found)
         return found
 
     def _read(self, offset: int, stop: int) -> bytes:
