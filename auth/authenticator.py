@@ -33,6 +33,7 @@ from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.ids import NOBODY
 from config.settings.schema import ThrottleSettings
+from config.stamps import Answers
 
 CACHED_MAX = 10_000
 LOGIN_CHARACTERS_MAX = 256
@@ -86,6 +87,7 @@ class Authenticator:
         self._flights = [threading.Lock() for _ in range(FLIGHTS)]
         self._cache_key = secrets.token_bytes(32)
         self._signed_in: dict[bytes, _Cached] = {}
+        self._epochs: Answers[None, int] = Answers(database.stamp)
 
     # --- signing in
 
@@ -218,7 +220,10 @@ class Authenticator:
 
     def current_epoch(self) -> int:
         """Return the epoch of rights as of now, for whoever holds no connection."""
-        with self._database.read() as connection:
+        return self._epochs.get(None, self._asked_epoch)
+
+    def _asked_epoch(self) -> int:
+        with self._database.ask() as connection:
             return self.epoch(connection)
 
     def bump(self, connection: Connection) -> None:
@@ -403,8 +408,7 @@ class Authenticator:
         cached = self._signed_in.get(key)
         if cached is None or cached.until <= now_us():
             return None
-        with self._database.ask() as connection:
-            return cached.principal if cached.principal.epoch == self.epoch(connection) else None
+        return cached.principal if cached.principal.epoch == self.current_epoch() else None
 
     def _remember(self, key: bytes, cached: _Cached) -> None:
         with self._guard:

@@ -88,18 +88,20 @@ class Database:
                 patience.limit(engine, lambda: self.answer_seconds_max)
             self._durable_lock: Exclusive = NoLock()
             self._transient_lock: Exclusive = NoLock()
-            #: Other after each change of the locks: see `config.stamps`.
+            #: Other after each commit of durable tables, and after each change of the locks: see `config.stamps`.
+            self.stamp: Stamp | None = None
             self.locks_stamp: Stamp | None = None
         else:
             self.durable_engine = _sqlite_engine(folder / "catalogue.db", synchronous="FULL")
             self.transient_engine = _sqlite_engine(folder / "transient.db", synchronous="NORMAL")
             self._durable_lock = FileLock(folder / "catalogue.lock")
             self._transient_lock = FileLock(folder / "transient.lock")
+            self.stamp = Stamp(folder / "catalogue.stamp")
             self.locks_stamp = Stamp(folder / "locks.stamp")
         self._commits = _GroupCommit(self)
         self._durable_snapshots = Snapshots(self.durable_engine)
         self._transient_snapshots = Snapshots(self.transient_engine)
-        self._durable_writer = Writer(self.durable_engine, self._durable_lock)
+        self._durable_writer = Writer(self.durable_engine, self._durable_lock, self.stamp)
         self._transient_writer = Writer(self.transient_engine, self._transient_lock)
 
     def read(self) -> AbstractContextManager[Connection]:
@@ -196,8 +198,9 @@ class Database:
         self.transient_engine.dispose()
         self._durable_lock.close()
         self._transient_lock.close()
-        if self.locks_stamp is not None:
-            self.locks_stamp.close()
+        for stamp in (self.stamp, self.locks_stamp):
+            if stamp is not None:
+                stamp.close()
 
 
 @dataclass(eq=False)

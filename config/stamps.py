@@ -2,6 +2,9 @@
 
 What was read while a stamp was as it is now need not be read again. The bytes are a mapped file beside SQLite's own,
 which are mapped like it; on PostgreSQL, where processes may run on many machines, there are none.
+
+Who changes something says so before: from then on nobody relies on what is known, until the change is whole and the
+stamp another. A process that is killed in between leaves it so, and all ask until somebody's next change is whole.
 """
 
 from __future__ import annotations
@@ -9,11 +12,20 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from config.errors import StorageFull
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+#: How many answers are kept at once.
+ANSWERS_MAX = 4_096
 _WORD_BYTES = 8
+#: What stands there while a change is under way.
+_UNSETTLED = 0
 
 
 class Stamp:
@@ -26,7 +38,9 @@ class Stamp:
         self._word: memoryview | None = None
 
     def value(self) -> int | None:
-        """Return the number as it is at this very moment; None if the file is missing and cannot be made."""
+        """Return the number as it is at this very moment; None while a change is under way, and if the file is missing
+        and cannot be made.
+        """
         word = self._word
         if word is None:
             try:
@@ -34,17 +48,22 @@ class Stamp:
             except StorageFull:
                 return None
         number: int = word[0]
-        return number
+        return None if number == _UNSETTLED else number
 
     def prepare(self) -> None:
-        """Open the file, so that `renew` cannot fail. Raises StorageFull."""
+        """Open the file, so that neither `unsettle` nor `renew` can fail. Raises StorageFull."""
         if self._word is None:
             self._opened()
+
+    def unsettle(self) -> None:
+        """Let nobody rely on anything until `renew`. For who changes alone: one at a time, of all processes."""
+        word = self._opened() if self._word is None else self._word
+        word[0] = _UNSETTLED
 
     def renew(self) -> None:
         """Take another number. It is random, so that whoever renews at the same time need not be waited for."""
         word = self._opened() if self._word is None else self._word
-        word[0] = int.from_bytes(os.urandom(_WORD_BYTES), "big")
+        word[0] = _fresh()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -62,13 +81,44 @@ class Stamp:
             return self._word
 
 
+class Answers(Generic[K, V]):
+    """Answers to questions that are asked again and again, each kept for as long as the stamp stays. Without a stamp
+    everything is asked each time. Safe to use from any number of threads.
+    """
+
+    def __init__(self, stamp: Stamp | None) -> None:
+        self._stamp = stamp
+        self._kept: tuple[int, dict[K, V]] = (_UNSETTLED, {})
+
+    def get(self, key: K, ask: Callable[[], V]) -> V:
+        """Return what was answered for `key`, or what `ask` returns now."""
+        # The stamp is looked at before anything is asked: what is kept for it is as new, or newer.
+        stamp = None if self._stamp is None else self._stamp.value()
+        if stamp is None:
+            return ask()
+        kept = self._kept
+        if kept[0] != stamp:
+            kept = self._kept = (stamp, {})
+        answers = kept[1]
+        if key in answers:
+            return answers[key]
+        answer = ask()
+        if len(answers) < ANSWERS_MAX:
+            answers[key] = answer
+        return answer
+
+
+def _fresh() -> int:
+    return int.from_bytes(os.urandom(_WORD_BYTES), "big") | 1
+
+
 def _mapped(path: Path) -> mmap.mmap:
     """Map the file, made where it is missing. It has its block before it is mapped: a full disk is told of here."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(fd).st_size < _WORD_BYTES:
-                os.pwrite(fd, bytes(_WORD_BYTES), 0)
+                os.pwrite(fd, _fresh().to_bytes(_WORD_BYTES, "little"), 0)
             return mmap.mmap(fd, _WORD_BYTES)
         finally:
             os.close(fd)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from config.snapshots import DRIVER, WRITES, driver_of, raise_told, translated, wrapped
+from config.stamps import Stamp
 
 _UNDONE = "mellanrum_undone"
 
@@ -79,12 +80,16 @@ class FileLock:
 
 
 class Writer:
-    """Gives the writer's connection, in a transaction: committed on leaving, rolled back on an exception."""
+    """Gives the writer's connection, in a transaction: committed on leaving, rolled back on an exception.
 
-    def __init__(self, engine: Engine, lock: Exclusive) -> None:
+    Args:
+        stamp: what tells all processes of each commit; None where nobody wants to know.
+    """
+
+    def __init__(self, engine: Engine, lock: Exclusive, stamp: Stamp | None = None) -> None:
         self._engine = engine
         self._lock = lock
-        self._kept = _Kept(engine, lock) if engine.dialect.name == "sqlite" else None
+        self._kept = _Kept(engine, lock, stamp) if engine.dialect.name == "sqlite" else None
 
     def taken(self) -> AbstractContextManager[Connection]:
         """Return the transaction; it begins when it is entered."""
@@ -136,15 +141,18 @@ class Savepoint:
 class _Kept:
     """SQLite's one writer. Its transactions begin and end on the driver itself, on a connection kept for them."""
 
-    def __init__(self, engine: Engine, lock: Exclusive) -> None:
+    def __init__(self, engine: Engine, lock: Exclusive, stamp: Stamp | None) -> None:
         self._engine = engine
         self._lock = lock
+        self._stamp = stamp
         self._connection: Connection | None = None
         self._driver: Any = None
 
     def __enter__(self) -> Connection:
         self._lock.__enter__()
         try:
+            if self._stamp is not None:
+                self._stamp.prepare()
             with translated():
                 if self._connection is None:
                     connection = self._engine.connect()
@@ -174,7 +182,9 @@ class _Kept:
         try:
             # A statement that failed may have taken the transaction along: then there is nothing to roll back, and
             # nothing that could be committed, which the database says.
-            if how == "COMMIT" or self._driver.in_transaction:
+            if how == "COMMIT":
+                self._commit()
+            elif self._driver.in_transaction:
                 self._run(how)
             if through:
                 connection.rollback()  # what SQLAlchemy holds for a transaction has been ended already
@@ -183,6 +193,17 @@ class _Kept:
             raise
         if through and undone:
             self.close()  # a cursor that was left half read would hold the next one to this moment
+
+    def _commit(self) -> None:
+        """Commit. While others may or may not see it yet, nobody relies on what was before."""
+        stamp = self._stamp
+        if stamp is not None:
+            stamp.unsettle()
+        try:
+            self._run("COMMIT")
+        finally:
+            if stamp is not None:
+                stamp.renew()
 
     def _run(self, text: str) -> None:
         try:

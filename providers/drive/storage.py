@@ -12,6 +12,7 @@ from auth.authenticator import Authenticator
 from auth.directory import Directory
 from auth.keyring import Keyring
 from config.database import Database
+from config.stamps import Answers
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.brake import Brake
@@ -51,6 +52,11 @@ class Storage:
     kept_us: int
     brake: Brake
     known: Known = field(default_factory=Known)
+
+    @cached_property
+    def standing(self) -> Answers[bytes, tuple[int, int] | None]:
+        """The epoch of rights and the number of its newest change, by space; None of one that is none."""
+        return Answers(self.database.stamp)
 
     @cached_property
     def listings(self) -> Listings:

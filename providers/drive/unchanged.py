@@ -70,9 +70,15 @@ def _found(session: Session, path: Path, at: int) -> Found:
 
 def _require_unchanged(session: Session, found: Found) -> None:
     """Raise NotAtHand unless rights are as they were when it was found, and the changes since left it alone."""
-    with session.storage.database.ask() as connection:
-        row = _STANDS.first(connection, space=found.place.space.id)
+    storage, space = session.storage, found.place.space.id
+
+    def ask() -> tuple[int, int] | None:
+        with storage.database.ask() as connection:
+            row = _STANDS.first(connection, space=space)
+        return None if row is None else (row[0], row[1])
+
+    row = storage.standing.get(space, ask)
     if row is None or row[0] != session.principal.epoch:
         raise NotAtHand
-    if row[1] != found.number and session.storage.known.revisions(found, row[1]) is None:
+    if row[1] != found.number and storage.known.revisions(found, row[1]) is None:
         raise NotAtHand

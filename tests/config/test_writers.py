@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +164,99 @@ def test_a_commit_that_fails_is_acknowledged_to_nobody(tmp_path: Path) -> None:
         _TABLE.create(database.durable_engine)
         with pytest.raises(OperationalError, match="no transaction is active"):
             database.apply(leaving)
+        database.apply(writing(2))
+        assert numbers(database) == [2]
+    finally:
+        database.dispose()
+
+
+#: Another process's writer, killed once others may see what it committed, before it could say so.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from config.database import Database
+from config.stamps import Stamp
+database = Database(Path(sys.argv[1]))
+Stamp.renew = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+with database.write() as connection:
+    connection.exec_driver_sql("INSERT INTO kept VALUES (7, 'seven')")
+"""
+
+
+def _stamp(database: Database) -> int | None:
+    assert database.stamp is not None
+    return database.stamp.value()
+
+
+def test_no_process_relies_on_what_it_knew_once_a_commit_may_be_seen(tmp_path: Path) -> None:
+    database, other = Database(tmp_path), Database(tmp_path)
+    try:
+        _TABLE.create(database.durable_engine)
+        before = _stamp(other)
+        assert before is not None
+        during: list[int | None] = []
+        with database.write() as connection:
+            writing(1)(connection)
+            during.append(_stamp(other))
+            driver: Any = connection.connection.dbapi_connection
+            driver.set_trace_callback(lambda text: during.append(_stamp(other)) if text == "COMMIT" else None)
+        driver.set_trace_callback(None)
+        after = _stamp(other)
+        assert during == [before, None]
+        assert after not in (None, before)
+        with pytest.raises(Refused), database.write() as connection:
+            writing(2)(connection)
+            raise Refused
+        assert _stamp(other) == after
+    finally:
+        database.dispose()
+        other.dispose()
+
+
+def test_who_is_killed_between_a_commit_and_its_stamp_leaves_nobody_behind(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    try:
+        _TABLE.create(database.durable_engine)
+        assert _stamp(database) is not None
+        environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+        killed = subprocess.run(
+            [sys.executable, "-P", "-c", _KILLED, str(tmp_path)], check=False, cwd=Path.cwd(), env=environment
+        )
+        assert killed.returncode == -signal.SIGKILL
+        assert numbers(database) == [7]
+        assert _stamp(database) is None
+        database.apply(writing(8))
+        assert _stamp(database) is not None
+    finally:
+        database.dispose()
+
+
+def test_a_commit_that_fails_lets_nobody_rely_on_what_was_before(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+
+    def leaving(connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        driver.rollback()
+
+    try:
+        _TABLE.create(database.durable_engine)
+        before = _stamp(database)
+        with pytest.raises(OperationalError):
+            database.apply(leaving)
+        assert _stamp(database) not in (None, before)
+    finally:
+        database.dispose()
+
+
+def test_without_room_for_the_stamp_nothing_is_written(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    try:
+        _TABLE.create(database.durable_engine)
+        (tmp_path / "catalogue.stamp").mkdir()
+        with pytest.raises(StorageFull):
+            database.apply(writing(1))
+        assert numbers(database) == []
+        (tmp_path / "catalogue.stamp").rmdir()
         database.apply(writing(2))
         assert numbers(database) == [2]
     finally:

@@ -408,6 +408,11 @@ def test_what_was_saved_is_read_without_looking_for_it(world: World) -> None:
         assert fetch(drive, place) == b"saved"
     if world.installation.database.dialect == "sqlite":
         assert len([text for text in asked if text.startswith("SELECT")]) == 2
+        world.sign_in("eva")
+        with statements(world.installation.database) as asked:
+            assert fetch(drive, place) == b"saved"
+            assert world.sign_in("eva").epoch == drive.principal.epoch
+        assert asked == []  # nobody has changed anything meanwhile
     world.person("ulla", "Kund AB")
     world.grant("ulla", "Stämma", Role.UPLOADER, "/Mapp")
     store(world.drive("ulla"), "/Stämma/Mapp/hennes.txt", b"in her lane")
