@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1024 * 1024
 _ALGORITHMS = frozenset({"md5", "sha1", "sha256"})
-_local = threading.local()
+#: Buffers that no request has at the moment, and how many of them are kept.
+_spare: list[memoryview] = []
+_SPARE_MAX = 16
 
 
 def put(exchange: Exchange) -> Answer:
@@ -34,7 +37,8 @@ def put(exchange: Exchange) -> Answer:
     upload = exchange.drive.put(exchange.path, declared=expected, conditions=exchange.conditions, modified=modified)
     try:
         exchange.watch()
-        _receive(exchange, upload, expected)
+        with _block(expected) as block:
+            _receive(exchange, upload, expected, block)
         item, created = upload.commit()
     except BaseException:
         upload.discard()
@@ -46,26 +50,34 @@ def put(exchange: Exchange) -> Answer:
 
 
 def _expected(exchange: Exchange) -> int | None:
-    """Return how long the body will be in bytes, by Content-Length or by Finder's word for it; None if unknown."""
+    """Return how long the body will be in bytes, by Content-Length or by Finder's word for it; None if unknown.
+
+    Raises BadRequest where they differ.
+    """
     declared = exchange.declared
-    promised = exchange.header("HTTP_X_EXPECTED_ENTITY_LENGTH")
-    if declared is None and promised is not None and promised.isascii() and promised.isdigit() and len(promised) < 19:
-        return int(promised)
-    return declared
+    text = exchange.header("HTTP_X_EXPECTED_ENTITY_LENGTH")
+    if text is None or not (text.isascii() and text.isdigit() and len(text) < 19):
+        return declared
+    promised = int(text)
+    if declared not in (None, promised):
+        raise BadRequest(why="it tells two lengths, and they differ")
+    return promised
 
 
-def _receive(exchange: Exchange, upload: Upload | NoiseUpload, expected: int | None) -> None:
-    """Hand the body to the upload. Raises UploadIncomplete, BadRequest, and what the connection raises when cut."""
+def _receive(exchange: Exchange, upload: Upload | NoiseUpload, expected: int | None, block: memoryview) -> None:
+    """Hand the body to the upload, by way of `block`.
+
+    Raises UploadIncomplete, BadRequest, and what the connection raises when cut.
+    """
     body = exchange.environ["wsgi.input"]
     algorithm, wanted = _checksum(exchange)
     digest = hashlib.sha256() if algorithm == "sha256" else None
     if algorithm in ("md5", "sha1"):
         upload.sum_up()
-    block = _block()
     received = 0
     while True:
         held = 0
-        while held < BLOCK_BYTES and (count := body.readinto(block[held:])):
+        while held < len(block) and (count := body.readinto(block[held:])):
             held += count
         if not held:
             break
@@ -75,7 +87,7 @@ def _receive(exchange: Exchange, upload: Upload | NoiseUpload, expected: int | N
         if digest is not None:
             digest.update(block[:held])
         upload.write(block[:held])
-        if held < BLOCK_BYTES:
+        if held < len(block):
             break
     if expected is not None and received != expected:
         if exchange.declared is None:
@@ -87,12 +99,21 @@ def _receive(exchange: Exchange, upload: Upload | NoiseUpload, expected: int | N
             raise BadRequest(why="its body does not have the checksum that came with it")
 
 
-def _block() -> memoryview:
-    """Return this thread's buffer."""
-    block: memoryview | None = getattr(_local, "block", None)
-    if block is None:
-        block = _local.block = memoryview(bytearray(BLOCK_BYTES))
-    return block
+@contextmanager
+def _block(expected: int | None) -> Iterator[memoryview]:
+    """Give a buffer to one request: a thread serves others while one of its requests waits for its client."""
+    if expected is not None and expected < BLOCK_BYTES:
+        yield memoryview(bytearray(max(1, expected)))
+        return
+    try:
+        block = _spare.pop()
+    except IndexError:
+        block = memoryview(bytearray(BLOCK_BYTES))
+    try:
+        yield block
+    finally:
+        if len(_spare) < _SPARE_MAX:
+            _spare.append(block)
 
 
 def _checksum(exchange: Exchange) -> tuple[str, str]:
