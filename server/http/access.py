@@ -23,10 +23,10 @@ _logger = logging.getLogger(f"{ROOT}.http")
 
 
 def note(method: str, status: str, in_bytes: int, out_bytes: int, seconds: float) -> None:
-    """Note a request that has been answered."""
+    """Note a request that is over. Where the client left before it was answered, its status is none."""
     if _logger.isEnabledFor(logging.INFO):
         shown = method if method in _METHODS else "other"
-        _waiting.append((time.time(), shown, status[:3], in_bytes, out_bytes, seconds))
+        _waiting.append((time.time(), shown, status[:3] or "none", in_bytes, out_bytes, seconds))
 
 
 def flush() -> None:

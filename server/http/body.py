@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator
 
 from server.http.channel import Channel, ClientGone, TooSlow
@@ -91,11 +92,13 @@ class Body:
             return True
         if self._failed or self._awaits_continue or (not self._is_chunked and self._left > bytes_max):
             return False
-        self._channel.hurry(seconds_max)
+        channel, until = self._channel, time.monotonic() + seconds_max
+        bytes_max += channel.bytes_in  # all that comes counts, the lines around chunks too
+        channel.hurry(seconds_max)
         scratch = memoryview(bytearray(PIECE_BYTES))
         try:
-            while not self._is_whole and bytes_max > 0:
-                bytes_max -= self.readinto(scratch)
+            while not self._is_whole and channel.bytes_in < bytes_max and time.monotonic() < until:
+                self.readinto(scratch)
         except (ClientGone, TooSlow, Refused):
             return False
         finally:

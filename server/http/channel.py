@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from server.http.parser import HEAD_END, Refused, refuse_early
 from server.quickack import acknowledge
@@ -35,22 +36,36 @@ class TooSlow(TimeoutError):
     """The client sent or took nothing, or next to nothing, for longer than the settings allow."""
 
 
+class Waiting(Protocol):
+    """Counts the threads that wait for clients, and says when one more must not."""
+
+    def begin_waiting(self, owner: bytes) -> bool:
+        """Count one that waits for a client of `owner`; False if it must not."""
+        ...
+
+    def end_waiting(self, owner: bytes) -> None:
+        """Count one that goes on."""
+        ...
+
+
 class Channel:
     """One client's socket: buffered reading, unbuffered writing, patience measured.
 
     Args:
         sock: connected; made non-blocking here.
         idle_seconds: how long a client may send or take nothing in the middle of a request.
-        waiting: told True when a thread begins to wait for this client, False when it goes on.
+        waiting: told when a thread begins to wait for this client, and when it goes on.
     """
 
     __slots__ = (
         "_buffer", "_end", "_idle_seconds", "_is_tls", "_latest", "_next_pulse", "_poll", "_start", "_view", "_waited",
-        "_waiting", "bytes_in", "bytes_out", "pulse", "sock",
+        "_waiting", "bytes_in", "bytes_out", "owner", "pulse", "sock",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, idle_seconds: float, waiting: Callable[[bool], None]) -> None:
+    def __init__(self, sock: socket.socket, idle_seconds: float, waiting: Waiting) -> None:
         self.sock = sock
+        #: Whose request is being served, once that is known: who signed in.
+        self.owner = b""
         self.pulse: Callable[[], None] | None = None
         self.bytes_in = 0
         self.bytes_out = 0
@@ -74,17 +89,17 @@ class Channel:
         Raises Refused if it is longer than `limit` bytes or cannot become a head, ClientGone at the end of input.
         """
         self._make_room()
-        scanned = self._start
+        scanned = 0  # of what is held, which may come to lie elsewhere in the buffer
         while True:
             held = self._end - self._start
             if held:
-                end = self._buffer.find(HEAD_END, scanned, self._end)
+                end = self._buffer.find(HEAD_END, self._start + scanned, self._end)
                 if end >= 0:
                     return self._take_head(end, limit)
                 if held > limit:
                     has_line = self._buffer.find(b"\r\n", self._start, self._end) >= 0
                     raise Refused("431 Request Header Fields Too Large" if has_line else "414 URI Too Long")
-                scanned = max(self._start, self._end - 3)
+                scanned = max(0, held - 3)
             count = self._receive(self._room() if self._end else self._view)
             if count is None:
                 if held:
@@ -148,6 +163,7 @@ class Channel:
         """Start the clock of patience for a request."""
         self._waited = 0.0
         self._latest = math.inf
+        self.owner = b""
         self.bytes_in, self.bytes_out = self._end - self._start, 0
         self._next_pulse = 0.0
 
@@ -261,11 +277,13 @@ class Channel:
         self._waited += time.monotonic() - started
 
     def _patient_poll(self, event: int, seconds: float) -> bool:
-        self._waiting(True)
+        owner = self.owner
+        if not self._waiting.begin_waiting(owner):
+            raise TooSlow
         try:
             return bool(self._poller(event).poll(max(1, int(seconds * 1000))))
         finally:
-            self._waiting(False)
+            self._waiting.end_waiting(owner)
 
     def _poller(self, event: int) -> select.poll:
         if self._poll is None:

@@ -52,7 +52,7 @@ class Connection(HTTPConnection):
 
     def _speak_over(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.channel = Channel(sock, self.server.body_idle_seconds_max, self.server.requests.note_waiting)
+        self.channel = Channel(sock, self.server.body_idle_seconds_max, self.server.requests)
 
     def _begin_tls(self) -> None:
         """Make ready for the handshake, if one is due. Raises OSError if the client has gone."""
@@ -116,8 +116,7 @@ class Connection(HTTPConnection):
             request.close_connection = True
         request.respond()
         if request.close_connection:
-            lingers = request.must_linger and not self.server.requests.is_crowded
-            self.channel.shut(LINGER_SECONDS if lingers else 0.0)
+            self._say_goodbye(lingers=request.must_linger)
             return False
         self._is_idle = True
         self.deadline = time.monotonic() + self.server.keep_alive_seconds_max
@@ -169,7 +168,11 @@ class Connection(HTTPConnection):
         self.channel.begin()
         request.refuse(error.status)
         _log.info("request_refused", status=int(error.status[:3]))
-        self.channel.shut(LINGER_SECONDS)
+        self._say_goodbye(lingers=True)
+
+    def _say_goodbye(self, *, lingers: bool) -> None:
+        """End the connection. To linger, so that the answer is not lost, takes a thread: in a crowd nobody does."""
+        self.channel.shut(LINGER_SECONDS if lingers and not self.server.requests.is_crowded else 0.0)
 
     def cut(self) -> None:
         """End the connection from another thread than the one that serves it."""

@@ -82,6 +82,8 @@ def parse_head(raw: bytes, *, fields_max: int, before: Head | None = None) -> He
     target, authority = _origin_form(method, target)
     if authority is not None:
         host = fields.values.get("HTTP_HOST")
+        if host is None and is_http_1_1:
+            raise Refused("400 Bad Request")
         if host is not None and host.lower().encode("latin-1") != authority.lower():
             raise Refused("400 Bad Request")  # a proxy may have gone by the one, and we by the other
         fields = replace(fields, raw=None, values={**fields.values, "HTTP_HOST": authority.decode("latin-1")})

@@ -29,6 +29,7 @@ class Pool(ThreadPool):
         super().__init__(server, min=workers, max=max(workers, workers_max))
         self._guard = threading.Lock()
         self._waiting = 0
+        self._waiting_for: collections.Counter[bytes] = collections.Counter()
         self._crowd = max(workers, workers_max) // 4
 
     @property
@@ -36,17 +37,30 @@ class Pool(ThreadPool):
         """Whether a connection waits for a worker, and all of them work."""
         return bool(self._queue.queue) and not self.idle
 
-    def note_waiting(self, is_waiting: bool) -> None:
-        """Count a worker that begins to wait for its client, or goes on."""
+    def begin_waiting(self, owner: bytes) -> bool:
+        """Count a worker that begins to wait for its client. False: it must not, for there is a crowd, and `owner`,
+        whose request it is (empty: nobody's known), has more than a fair share of it.
+        """
         with self._guard:
-            self._waiting += 1 if is_waiting else -1
-        if is_waiting:
-            self.server.lead.pass_on()
-            self.grow_if_needed()
+            if owner and self.is_crowded and self._waiting_for[owner] >= self._crowd // 2:
+                return False
+            self._waiting += 1
+            self._waiting_for[owner] += 1
+        self.server.lead.pass_on()
+        self.grow_if_needed()
+        return True
+
+    def end_waiting(self, owner: bytes) -> None:
+        """Count a worker that goes on."""
+        with self._guard:
+            self._waiting -= 1
+            self._waiting_for[owner] -= 1
+            if not self._waiting_for[owner]:
+                del self._waiting_for[owner]
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many workers wait for clients that none should wait out of politeness."""
+        """Whether so many workers wait for clients that none should wait out of politeness, nor for one person's."""
         return self._waiting > self._crowd
 
     def grow(self, amount: int) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 DRAIN_BYTES_MAX = 8 * 1024 * 1024
 DRAIN_SECONDS_MAX = 10.0
-#: Where the application finds the target as it came, and may leave a pulse for the stream (see `server.http.channel`).
-TARGET, WATCH = "mellanrum.target", "mellanrum.watch"
+#: Where the application finds the target as it came, may say whose request it is, and may leave a pulse for the stream
+#: (see `server.http.channel`).
+TARGET, OWNED, WATCH = "mellanrum.target", "mellanrum.owned", "mellanrum.watch"
 #: Statuses that never have a body, and so no length (RFC 9110 8.6).
 _BODILESS = frozenset({"204", "304"})
 #: What is over soon but for its wait for the disk, for which it stands aside. All else may take its time.
@@ -120,10 +121,14 @@ class Request:
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.is_http_1_1 else "HTTP/1.0"
         environ["wsgi.input"] = self.body
         environ[TARGET] = head.target
+        environ[OWNED] = self._owned
         environ[WATCH] = self._watch
         if self.server.trusted_proxies:
             apply_forwarded(environ, self.server.trusted_proxies, standard=self.server.believes_forwarded)
         return environ
+
+    def _owned(self, owner: bytes) -> None:
+        self.channel.owner = owner
 
     def _watch(self, pulse: Callable[[], None]) -> None:
         self.channel.pulse = pulse

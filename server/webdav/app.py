@@ -165,6 +165,9 @@ class WebDav:
             return send(answer_to(SignInRefused(), method, "/dav/"), start_response)
         if method not in METHODS:
             return send(answer_to(NotHere(), method, "/dav/"), start_response)
+        owned: Callable[[bytes], None] | None = environ.get("mellanrum.owned")
+        if owned is not None:
+            owned(principal.id)
         drive = self._keeper.drive(principal)
         if method in DIRECT:
             return self._methods.answer(environ, start_response, drive)

@@ -8,14 +8,16 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from config.logging import ROOT
-from server.http import listener, request, tls
+from server.http import connection, listener, request, tls
 from server.http.channel import ClientGone, TooSlow
+from server.http.request import OWNED
 from tests.http.fronts import Echo, Wire, front, settings_with
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -34,6 +36,7 @@ def address(echo: Echo) -> Iterator[tuple[str, int]]:
 
 REFUSED = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "no host but in the target": (b"GET http://a/ HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
     "host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
     "two lengths": (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400),
@@ -183,6 +186,94 @@ def test_strangers_who_drip_what_nobody_wants_are_not_waited_for_once_they_are_m
                 wire.sock.close()
 
 
+def test_strangers_who_are_refused_and_stay_are_not_waited_for_once_they_are_many(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "WORKERS_MAX", 32)
+    with front(echo, settings_with(worker_threads=4)) as address:
+        staying = [Wire(address) for _ in range(200)]
+        try:
+            for wire in staying:
+                wire.send(b"x\r\n\r\n")
+            began = time.monotonic()
+            with Wire(address) as wire:
+                wire.send(GET)
+                assert wire.answer()[0] == 200
+            assert time.monotonic() - began < 4  # as one lingers two seconds, 4 of 200 at once would take a hundred
+        finally:
+            for wire in staying:
+                wire.sock.close()
+
+
+def test_one_person_cannot_have_all_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose clients drip or do not read: beyond a share of a crowd they are cut, and nobody else is."""
+    monkeypatch.setattr(listener, "WORKERS_MAX", 32)
+    echo = Echo()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[Any]:
+        environ[OWNED](environ["QUERY_STRING"].encode() or b"somebody")
+        return echo(environ, start_response)
+
+    def begin(query: bytes, address: tuple[str, int]) -> Wire:
+        wire = Wire(address)
+        wire.send(b"PUT /slow?%s HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel" % query)
+        return wire
+
+    with front(application, settings_with(worker_threads=4)) as address:
+        other = begin(b"other", address)
+        greedy = [begin(b"greedy", address) for _ in range(100)]
+        try:
+            for _ in range(5):
+                with Wire(address) as wire:
+                    wire.send(b"PUT /now HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+                    assert wire.answer()[2] == b"hi"
+            third = begin(b"third", address)
+            for wire in (other, third):
+                wire.send(b"lo")
+                assert wire.answer()[2] == b"hello"
+            for wire in greedy:
+                wire.send(b"lo")
+            answers = [_answer_or_end(wire) for wire in greedy]
+        finally:
+            for wire in (other, third, *greedy):
+                wire.sock.close()
+    assert set(answers) == {200, 408}
+    assert 4 <= answers.count(200) <= 16
+
+
+def _answer_or_end(wire: Wire) -> int:
+    try:
+        return wire.answer()[0]
+    except OSError:
+        return 408  # the answer was lost with the connection: nobody lingers in a crowd
+
+
+@pytest.mark.parametrize("how", ["extensions", "one by one"])
+def test_what_is_left_of_a_body_is_read_within_bounds_however_it_is_cut(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(request, "DRAIN_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(request, "DRAIN_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.0)
+    chunk = b"1;%s\r\nx\r\n" % (b"e" * 900) if how == "extensions" else b"1\r\nx\r\n"
+    sent = 0
+    with front(echo, settings_with()) as address, Wire(address) as wire:
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        wire.sock.settimeout(10)
+        began = time.monotonic()
+        try:
+            while sent < 200 << 20 and time.monotonic() - began < 20:
+                wire.send(chunk * 1000)
+                sent += 1000 * len(chunk)
+                if how == "one by one":
+                    time.sleep(0.01)
+        except OSError:
+            pass
+        took = time.monotonic() - began
+    assert sent < 12 << 20  # with what sockets hold
+    assert took < 4
+
+
 def test_a_large_unread_body_ends_the_connection_after_the_answer(address: tuple[str, int]) -> None:
     with Wire(address) as wire:
         wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 600000000\r\n\r\n")
@@ -231,6 +322,18 @@ def test_requests_in_one_packet_are_answered_in_order(address: tuple[str, int], 
     with Wire(address) as wire:
         wire.send(b"".join(b"PUT /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n%d" % (n, n) for n in range(5)))
         assert [wire.answer()[2] for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_more_requests_than_the_buffer_holds_are_answered_all_the_same(address: tuple[str, int], echo: Echo) -> None:
+    sent = [
+        b"PUT /%d HTTP/1.1\r\nHost: a\r\nX-A: %s\r\nContent-Length: 4\r\n\r\n%04d" % (n, b"b" * (n % 90), n)
+        for n in range(3000)
+    ]
+    with Wire(address) as wire:
+        sender = threading.Thread(target=wire.send, args=(b"".join(sent),))
+        sender.start()
+        assert [wire.answer()[2] for _ in sent] == [b"%04d" % n for n in range(3000)]
+        sender.join()
 
 
 def test_what_was_read_of_one_head_is_not_taken_for_another(address: tuple[str, int], echo: Echo) -> None:
