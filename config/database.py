@@ -235,10 +235,14 @@ class _GroupCommit:
         self._guard = threading.Lock()
         self._queue: list[_Party] = []
         self._led = False
+        #: The thread that runs operations at the moment.
+        self._leader: int | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     def make_durable(self, those: Sequence[_Pending[Any]]) -> None:
         """Run each operation in some transaction and return once all are durable or have their error."""
+        if self._leader == threading.get_ident():
+            raise RuntimeError("an operation cannot wait for another: it would wait for itself")
         synced = self._synced(those)
         if not synced:
             return
@@ -271,6 +275,7 @@ class _GroupCommit:
 
     def _run(self, parties: list[_Party]) -> None:
         batch: list[_Pending[Any]] = []
+        self._leader = threading.get_ident()
         try:
             with self._database.write() as connection:
                 self._join(parties)
@@ -284,6 +289,8 @@ class _GroupCommit:
                     self._alone(pending)
                 else:
                     pending.error = error
+        finally:
+            self._leader = None
 
     def _join(self, parties: list[_Party]) -> None:
         """Add those who have come meanwhile, as many as one transaction shall take."""

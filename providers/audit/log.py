@@ -134,8 +134,9 @@ class AuditLog:
         self, connection: Connection, bodies: Sequence[Body], audience: Mapping[bytes, Projection]
     ) -> None:
         """Number events into their logs, in their order. What `record` does, for events that already have their salts:
-        of one space (or of none), for the same parties.
+        of one space (or of none), for the same parties. Raises UnknownKey before anything is written.
         """
+        self.sealer(bodies[0].space)
         parties = [NOBODY, *(party for party in audience if party)]
         logs = self._grown(connection, bodies[0].space, parties, len(bodies))
         rows: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from auth.rights import Decision, Grant, NodeView, Principal, Standing, decide
 from auth.roles import Action, Role
 from config.database import Database
 from config.ids import NOBODY
+from config.snapshots import writes
 from providers import tables
 from providers.catalogue.nodes import Node, Tree
 from providers.model import ARCHIVED, SpaceInfo, Thinning
@@ -131,12 +132,12 @@ class Sights:
         self._kept: dict[object, Sight] = {}
         self._infos: tuple[int, dict[bytes, SpaceInfo]] = (-1, {})
 
-    def of(self, connection: Connection, principal: Principal, at: int, *, writes: bool = False) -> Sight:
-        """Return what the principal sees as of its epoch. `writes` tells that `connection` is a writer's."""
+    def of(self, connection: Connection, principal: Principal, at: int) -> Sight:
+        """Return what the principal sees as of its epoch."""
         kept = self.kept(principal, at)
         if kept is not None:
             return kept if kept.principal is principal else replace(kept, principal=principal)
-        fresh = self._make(connection, principal, at, writes)
+        fresh = self._make(connection, principal, at)
         with self._guard:
             if len(self._kept) >= SIGHTS_MAX:
                 self._kept.clear()
@@ -158,7 +159,7 @@ class Sights:
             self._infos = (epoch, found)
         return self._infos[1]
 
-    def _make(self, connection: Connection, principal: Principal, at: int, writes: bool) -> Sight:
+    def _make(self, connection: Connection, principal: Principal, at: int) -> Sight:
         live = [
             grant
             for grants in principal.rights.grants.values()
@@ -175,7 +176,7 @@ class Sights:
             live = []
         waypoints = self._tree.above(connection, {grant.node for grant in live})
         spaces = {grant.space: infos[grant.space] for grant in live if grant.space in waypoints}
-        shown = self._shown(connection, principal, spaces, writes)
+        shown = self._shown(connection, principal, spaces)
         ends = [grant.expires_at for grant in live if grant.expires_at is not None]
         return Sight(
             principal=principal,
@@ -186,9 +187,7 @@ class Sights:
             until=min(ends, default=None),
         )
 
-    def _shown(
-        self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo], writes: bool
-    ) -> dict[bytes, str]:
+    def _shown(self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo]) -> dict[bytes, str]:
         """Name the spaces as this principal's party sees them. A suffix is given once, and kept."""
         chosen = select(tables.space_suffix.c.space, tables.space_suffix.c.suffix)
         rows = connection.execute(chosen.where(tables.space_suffix.c.party == principal.party))
@@ -204,7 +203,7 @@ class Sights:
                 name = f"{plain} ({number})"
             if number != suffixes.get(info.id, 1):
                 row = {"party": principal.party, "space": info.id, "suffix": number}
-                self._keep_suffix(connection if writes else None, row)
+                self._keep_suffix(connection, row)
             taken.add((info.state == ARCHIVED, fold(name)))
             names[info.id] = name
         return names
@@ -215,9 +214,9 @@ class Sights:
             name = f"{self._directory.organisation_name(info.customer)} – {info.name}"
         return name.replace("/", "∕").strip() or "∕"
 
-    def _keep_suffix(self, connection: Connection | None, row: dict[str, object]) -> None:
+    def _keep_suffix(self, connection: Connection, row: dict[str, object]) -> None:
         statement = self._database.insert_ignore(tables.space_suffix)
-        if connection is not None:
+        if writes(connection):
             connection.execute(statement, row)
         else:
             self._database.apply(lambda writer: writer.execute(statement, row))

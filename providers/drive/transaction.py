@@ -17,6 +17,7 @@ from auth.rights import Kind, Principal
 from auth.roles import Action
 from config.ids import NOBODY, id_text
 from config.queries import Query
+from config.snapshots import writes
 from providers import tables
 from providers.audit.events import Event, Projection
 from providers.brake import COUNTED_MAX, YOUNG_US, Act, Harm
@@ -90,9 +91,7 @@ class AsOf(NamedTuple):
 
 
 class Look:
-    """One snapshot of the storage as one principal sees it."""
-
-    writes = False
+    """The storage as one principal sees it: in a snapshot, or through a writer's connection (`writes`)."""
 
     def __init__(
         self,
@@ -104,13 +103,14 @@ class Look:
     ) -> None:
         self.storage = storage
         self.connection = connection
+        self.writes = writes(connection)
         usual = None if self.writes else storage.known.usual(principal.id)
         if usual is not None:
             epoch, number = storage.tree.newest(connection, usual)
             numbers = {usual: number}
         self.principal = storage.authenticator.refresh(principal, connection, epoch)
         self.at = storage.database.now_us(connection)
-        self.sight = storage.sights.of(connection, self.principal, self.at, writes=self.writes)
+        self.sight = storage.sights.of(connection, self.principal, self.at)
         self.resolver = Resolver(
             connection, self.sight, storage.tree, storage.directory, self.at, storage.zone, storage.known, numbers,
             writes=self.writes,
@@ -297,8 +297,6 @@ class Look:
 
 class Transaction(Look):
     """A look through the writer's connection, with the changes it makes: one for each space."""
-
-    writes = True
 
     def __init__(
         self, storage: Storage, connection: Connection, principal: Principal, spaces: Iterable[bytes] = ()

@@ -261,3 +261,15 @@ def test_without_room_for_the_stamp_nothing_is_written(tmp_path: Path) -> None:
         assert numbers(database) == [2]
     finally:
         database.dispose()
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_an_operation_that_would_wait_for_itself_fails_at_once(empty: Database, in_turn: bool) -> None:
+    def nested(connection: Connection) -> None:
+        writing(1)(connection)
+        empty.apply(writing(2), in_turn=in_turn)
+
+    with pytest.raises(RuntimeError, match="wait for itself"):
+        empty.apply(nested)
+    empty.apply(writing(3))
+    assert numbers(empty) == [3]

@@ -20,8 +20,9 @@ from config.errors import MellanrumError
 from providers.catalogue.change import ChangeKind, Step
 from providers.catalogue.nodes import Tree
 from providers.drive import Drive, known, unchanged
-from providers.drive.transaction import Transaction
-from providers.errors import NotAtHand
+from providers.drive.session import Session
+from providers.drive.transaction import Refusal, Transaction
+from providers.errors import Forbidden, NotAtHand
 from providers.installation import Installation
 from providers.model import ARCHIVED, FROZEN
 from providers.paths import Path, parse
@@ -464,3 +465,26 @@ def test_signing_in_by_what_no_password_is_costs_no_memory_of_it(world: World) -
     for login in ("eva\0", "", "e" * 300, "eva\ud800"):
         with pytest.raises(SignInRefused):
             world.installation.authenticator.basic(login, world.passwords["eva"], via=Via.WEBDAV, address=ADDRESS)
+
+
+def test_who_is_refused_just_after_being_let_into_a_space_of_a_name_they_have_holds_up_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one gets a suffix in the transaction that is under way, and not by one that waits for it."""
+    world.person("kim", "Kund AB")
+    world.grant("kim", "Stämma", Role.VIEWER)
+    drive = world.drive("kim")
+    drive.listing(parse("/Stämma"))
+    world.space("Stämma", None)
+    record = Session._record
+
+    def let_in_between(session: Session, refusal: Refusal) -> None:
+        world.grant("kim", "Stämma", Role.VIEWER)
+        monkeypatch.setattr(Session, "_record", record)
+        record(session, refusal)
+
+    monkeypatch.setattr(Session, "_record", let_in_between)
+    with pytest.raises(Forbidden):
+        drive.make_folder(parse("/Stämma/Ny"))
+    store(world.drive("olle"), DOCUMENT, b"written after it")
+    assert {item.name for item in world.drive("kim").listing(parse("/"))[1]} == {"Stämma", "Stämma (2)"}

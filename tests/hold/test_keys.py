@@ -64,6 +64,14 @@ def test_its_key_its_packs_and_its_name_go(world: World, what: str) -> None:
     assert told.key_until == done.swept_at
 
 
+def test_what_was_read_just_before_leaves_no_hole_in_the_logs(world: World) -> None:
+    fetch(world.drive("mia"), f"{OURS}/Avtal/Köp.txt")
+    erase(world, "space")
+    for _ in range(2):
+        world.installation.tick()
+    assert findings(world) == []
+
+
 def test_a_customers_people_are_gone_and_the_name_is_free(world: World) -> None:
     erase(world, "customer")
     installation = world.installation
