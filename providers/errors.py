@@ -129,6 +129,12 @@ class UploadIncomplete(DriveError):
     exit_code = 18
 
 
+class MostlyUnwritten(DriveError):
+    """More than {limit_bytes} bytes of it were never written. No version was made. Write them, or cut it shorter."""
+
+    exit_code = 64
+
+
 class VersionErased(DriveError):
     """This version was erased, for good, by those who look after the space. What else there is of it stands."""
 

@@ -29,12 +29,16 @@ from providers.drive.uploads import (
     standing_content,
     writer_for,
 )
-from providers.errors import NotFound, QuotaExceeded, TargetExists, UploadIncomplete
+from providers.errors import MostlyUnwritten, NotFound, QuotaExceeded, TargetExists, UploadIncomplete
 from providers.model import Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import HELD_BYTES, ContentReader, ContentWriter, Draft, Location, Sealed, chunker_of
 
 _COPY_BYTES = 1 << 20
+#: So many bytes are copied from another document before somebody else has a turn.
+COPY_BYTES_MAX = 64 << 20
+#: Zeros that nobody wrote, and that come of growing a document, cost nothing to ask for and much to store.
+ZEROS_BYTES_MAX = 1 << 30
 #: A worker that is killed loses at most so much of an upload under a new name, or what came in so many seconds, and
 #: what was cut last. To make sure of it as often as a fast client sends 64 MiB took a tenth of its upload's time.
 CHECKPOINT_BYTES = 64 << 20
@@ -111,6 +115,8 @@ class Edit:
         #: How much was written to the draft since it was last made durable.
         self._drafted = 0
         self._written = Written(self.size)
+        #: Bytes that stood there, or were written, some of them more than once.
+        self._given = self.size
         #: What was sealed before the draft took over, and by what it is counted once it is known to the catalogue.
         self._lead: Sealed | None = None
         self._is_published = False
@@ -150,6 +156,7 @@ class Edit:
         """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded."""
         self._require_room(offset + len(data))
         self.is_changed = True
+        self._given += len(data)
         self._written.add(offset, offset + len(data))
         if self._is_next(offset):
             self._stream(data)
@@ -172,8 +179,11 @@ class Edit:
         else:
             self._as_draft().truncate(size)
 
-    def copy_from(self, reader: Reader, start: int, length: int, at: int) -> None:
-        """Put bytes of another document there. The whole of one into nothing is no work at all."""
+    def copy_from(self, reader: Reader, start: int, length: int, at: int) -> int:
+        """Put bytes of another document there, at most COPY_BYTES_MAX; return how many.
+
+        The whole of one into nothing is no work at all, however much it is.
+        """
         whole = start == 0 and at == 0 and length >= reader.item.size > 0
         if whole and self.size == 0 and self._draft is None and reader.item.space == self._begun.space:
             self._require_room(reader.item.size)
@@ -181,12 +191,15 @@ class Edit:
             if self._lead is not None:
                 self._is_published, self._streamed, self.is_changed = True, reader.item.size, True
                 self._written.add(0, reader.item.size)
-                return
-        stop = min(start + length, reader.item.size)
-        while start < stop:
-            data = reader.read(start, min(_COPY_BYTES, stop - start))
-            self.write(at, data)
-            start, at = start + len(data), at + len(data)
+                self._given += reader.item.size
+                return reader.item.size
+        stop = min(start + min(length, COPY_BYTES_MAX), reader.item.size)
+        copied = 0
+        while start + copied < stop:
+            data = reader.read(start + copied, min(_COPY_BYTES, stop - start - copied))
+            self.write(at + copied, data)
+            copied += len(data)
+        return copied
 
     def sync(self) -> None:
         """Make what was written durable, for its maker to find. It stays unseen by others."""
@@ -206,6 +219,8 @@ class Edit:
             return None
         if self._is_torn:
             raise UploadIncomplete
+        if self.size - self._given > ZEROS_BYTES_MAX:
+            raise MostlyUnwritten(limit_bytes=ZEROS_BYTES_MAX)
         begun, plan = self._begun, None
         if self._writer is not None and self._streamed:
             self._lead, plan = finished(self._session, self._writer, begun.found, self._streamed)

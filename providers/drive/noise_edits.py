@@ -105,16 +105,16 @@ class NoiseEdit:
             del self._held[size:]
             self._held += bytes(size - len(self._held))
 
-    def copy_from(self, reader: Reader, start: int, length: int, at: int) -> None:
-        """Put bytes of another document there."""
+    def copy_from(self, reader: Reader, start: int, length: int, at: int) -> int:
+        """Put bytes of another document there; return how many."""
         stop = min(start + length, reader.item.size)
         if self._document is None and at + stop - start > NOISE_BYTES_MAX:
             self._become_document()
         if self._document is not None:
-            self._document.copy_from(reader, start, length, at)
-            return
+            return self._document.copy_from(reader, start, length, at)
         if start < stop:
             self.write(at, reader.read(start, stop - start))
+        return max(0, stop - start)
 
     def sync(self) -> None:
         """Make what was written durable: noise as noise, anything else for its maker to find."""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -49,6 +51,9 @@ class Jobs:
         self._threads: list[threading.Thread] = []
         self._asked: SimpleQueue[Asked | None] = SimpleQueue()
         self._under_way = 0
+        #: Long jobs that wait for their turn, by whose they are, in the order in which these are served.
+        self._waiting: OrderedDict[bytes, deque[Asked]] = OrderedDict()
+        self._long_under_way: Counter[bytes] = Counter()
         self._clock = clock
         #: How long jobs may still be done at once, as of when.
         self._left, self._as_of = AT_ONCE_SECONDS_MAX, clock()
@@ -77,13 +82,40 @@ class Jobs:
             took = self._as_of - began
             self._left -= took if took < _SLOW_SECONDS else took * _SLOW_COSTS
 
-    def submit(self, loop: asyncio.AbstractEventLoop, job: Job, done: Done) -> None:
-        """Run `job` in a thread, then `done` in the loop. Called in the loop."""
+    def submit(self, asked: Asked) -> None:
+        """Run a job in a thread, then what is done with its result in the loop. Called in the loop."""
         self._under_way += 1
         if len(self._threads) < min(self._under_way, self._threads_max):
             self._threads.append(threading.Thread(target=self._work, name="storage", daemon=True))
             self._threads[-1].start()
-        self._asked.put(Asked(loop, job, done))
+        self._asked.put(asked)
+
+    def submit_long(self, asked: Asked, owner: bytes) -> None:
+        """Run a job of somebody's that may take its time: such have half of the threads, each person a quarter."""
+        self._waiting.setdefault(owner, deque()).append(asked)
+        self._begin_long()
+
+    def _begin_long(self) -> None:
+        """Begin what long jobs may be begun, one of each person in turn."""
+        all_max, each_max = max(1, self._threads_max // 2), max(1, self._threads_max // 4)
+        for owner in list(self._waiting):
+            if self._long_under_way.total() >= all_max:
+                return
+            if self._long_under_way[owner] >= each_max:
+                continue
+            asked = self._waiting[owner].popleft()
+            self._waiting.move_to_end(owner)
+            if not self._waiting[owner]:
+                del self._waiting[owner]
+            self._long_under_way[owner] += 1
+            self.submit(asked._replace(done=partial(self._long_over, owner, asked.done)))
+
+    def _long_over(self, owner: bytes, done: Done, result: Any, error: BaseException | None) -> None:
+        self._long_under_way[owner] -= 1
+        if not self._long_under_way[owner]:
+            del self._long_under_way[owner]
+        self._begin_long()
+        done(result, error)
 
     def _work(self) -> None:
         """Run jobs as they come. What a pool of the standard library does besides cost as much as the hop itself."""
@@ -231,9 +263,13 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         """Return how much has not left."""
         return 0 if self._chan is None else int(self._chan.get_write_buffer_size()) + self._beneath()
 
-    def submit(self, job: Job, done: Done) -> None:
+    def submit(self, job: Job, done: Done, *, is_long: bool = False) -> None:
         """Run a job elsewhere."""
-        self._jobs.submit(self._loop, job, done)
+        asked = Asked(self._loop, job, done)
+        if is_long:
+            self._jobs.submit_long(asked, self._drive.principal.id)
+        else:
+            self._jobs.submit(asked)
 
     def at_once(self, job: Job) -> Any:
         """Run a job here and now."""

@@ -43,6 +43,7 @@ class Door:
         self.has_ended = False
         self.is_quick = True
         self.hops = 0
+        self.long_hops = 0
         self.pauses = 0
 
     def send(self, parts: Sequence[Any]) -> None:
@@ -54,8 +55,9 @@ class Door:
     def unsent(self) -> int:
         return 0 if self.room is None else self.held
 
-    def submit(self, job: Any, done: Any) -> None:
+    def submit(self, job: Any, done: Any, *, is_long: bool = False) -> None:
         self.hops += 1
+        self.long_hops += is_long
         self.jobs.append((job, done))
 
     def at_once(self, job: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from providers.errors import NotAtHand
-from server.sftp.channel import AT_ONCE_SECONDS_MAX, Jobs
+from server.sftp.channel import AT_ONCE_SECONDS_MAX, Asked, Jobs
 
 
 class Clock:
@@ -103,7 +103,7 @@ def _all_done(jobs: Jobs, *work: Any) -> list[tuple[Any, Any]]:
                 over.set()
 
         for job in work:
-            jobs.submit(loop, job, done)
+            jobs.submit(Asked(loop, job, done))
         await asyncio.wait_for(over.wait(), 20)
         return found
 
@@ -137,9 +137,9 @@ def test_a_thread_that_waits_keeps_nothing_of_what_it_did(jobs: Jobs) -> None:
 def test_after_the_end_nothing_is_begun_and_the_threads_go(jobs: Jobs) -> None:
     begun, may_end = threading.Event(), threading.Event()
     loop, ran = asyncio.new_event_loop(), []
-    jobs.submit(loop, lambda: (begun.set(), may_end.wait(20)), lambda *_: None)
+    jobs.submit(Asked(loop, lambda: (begun.set(), may_end.wait(20)), lambda *_: None))
     assert begun.wait(20)
-    jobs.submit(loop, lambda: ran.append(1), lambda *_: None)
+    jobs.submit(Asked(loop, lambda: ran.append(1), lambda *_: None))
     jobs.close()
     loop.close()
     may_end.set()
@@ -147,3 +147,40 @@ def test_after_the_end_nothing_is_begun_and_the_threads_go(jobs: Jobs) -> None:
         thread.join(20)
         assert not thread.is_alive()
     assert not ran
+
+
+def test_long_jobs_leave_threads_to_others_and_to_other_people() -> None:
+    loop, may_end = asyncio.new_event_loop(), threading.Event()
+    made, under_way, ended = Jobs(8), [], []
+
+    def long(owner: str) -> None:
+        under_way.append(owner)
+        assert may_end.wait(20)
+
+    def ask(owner: str) -> None:
+        made.submit_long(Asked(loop, lambda: long(owner), lambda *_: ended.append(owner)), owner.encode())
+
+    async def sequence() -> None:
+        for owner in "aaaaaaaaaabbc":
+            ask(owner)
+        while len(under_way) < 4:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert sorted(under_way) == ["a", "a", "b", "b"]
+        quick = asyncio.Event()
+        made.submit(Asked(loop, lambda: None, lambda *_: quick.set()))
+        await asyncio.wait_for(quick.wait(), 10)
+        may_end.set()
+        while len(ended) < 13:
+            await asyncio.sleep(0.01)
+
+    try:
+        loop.run_until_complete(asyncio.wait_for(sequence(), 30))
+        assert sorted(ended) == sorted("aaaaaaaaaabbc")
+        assert ended.index("c") < 8
+        assert not made._long_under_way
+        assert not made._waiting
+    finally:
+        may_end.set()
+        made.close()
+        loop.close()

@@ -23,9 +23,11 @@ class Door(Protocol):
         `Engine.drained` once it is less than half of that.
         """
 
-    def submit(self, job: Job, done: Done) -> None:
+    def submit(self, job: Job, done: Done, *, is_long: bool = False) -> None:
         """Run `job` in a thread of the storage's pool; then, in the engine's thread and from its loop (never from
         within this call), call `done(result, error)`: exactly once, even after the channel was lost.
+
+        `is_long`: it may take more than a moment, and is to leave threads to those that do not.
         """
 
     def at_once(self, job: Job) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
-from typing import Any, Final
+from typing import Any
 
 from auth.errors import Paused, Revoked
 from config.errors import MellanrumError
@@ -26,9 +24,6 @@ from server.sftp.engine.table import EXTENSIONS, PASSING, REQUESTS
 from server.sftp.engine.wire import HANDLE_BYTES, PASSING_HEAD, BadPacket, Code, Fields, Type
 
 log = get_log("sftp")
-
-#: What is kept of a packet besides its bytes.
-PACKET_COST_BYTES: Final = 200
 
 Then = Callable[[Any], Sequence[Buffer] | bytes | None]
 
@@ -50,8 +45,8 @@ class Engine:
         self._clock = clock
         self._door = door
         self._framing = Framing(self.limits.packet_bytes_max)
-        self._queue: deque[memoryview] = deque()
-        self._queued_bytes = 0
+        #: The packet that is begun next, once it was taken out of what came.
+        self._head: memoryview | None = None
         self._valid_until = 0.0
         self._jobs = 0
         self._is_begun = False
@@ -69,14 +64,8 @@ class Engine:
         """Take what the client sent. The pieces must not change afterwards."""
         if self._is_over or self._is_lost:
             return
-        try:
-            for piece in pieces:
-                for packet in self._framing.packets(piece):
-                    self._queue.append(packet)
-                    self._queued_bytes += len(packet) + PACKET_COST_BYTES
-        except PacketTooLong:
-            self._give_up()
-            return
+        for piece in pieces:
+            self._framing.feed(piece)
         self._advance()
 
     def drained(self) -> None:
@@ -96,13 +85,17 @@ class Engine:
         """
         if not self._is_over and not self._is_lost:
             self._is_lost = True
-            self._queue = deque(takewhile(_is_write, self._queue))
             self._advance()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, nor anything left to put aside."""
         return self._jobs == 0 and not (self._is_over and self.documents.any_open)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client is gone."""
+        return self._is_lost
 
     # --- what requests use
 
@@ -111,13 +104,21 @@ class Engine:
         if not self._is_over and not self._is_lost:
             self._door.send((parts,) if isinstance(parts, bytes) else parts)
 
-    def hop(self, request: int, job: Job, then: Then, *, anyway: Callable[[], None] | None = None) -> None:
+    def hop(
+        self,
+        request: int,
+        job: Job,
+        then: Then,
+        *,
+        anyway: Callable[[], None] | None = None,
+        is_long: bool = False,
+    ) -> None:
         """Run a job elsewhere, and hold up what follows until `then` has made the answer of its result.
 
-        `anyway` is called before, whether the job succeeded or not.
+        `anyway` is called before, whether the job succeeded or not. `is_long`: see `Door.submit`.
         """
         self._is_held_up = True
-        self._submit(job, partial(self._arrived, request, then, anyway))
+        self._submit(job, partial(self._arrived, request, then, anyway), is_long=is_long)
 
     def look(self, request: int, at_hand: Job, job: Job, then: Then) -> None:
         """Answer at once with what `at_hand` returns, which waits for nobody; where it raises NotAtHand, run `job`
@@ -141,6 +142,11 @@ class Engine:
     def aside(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
         """Run a job elsewhere while other packets go on; `done` gets its result or its error."""
         self._submit(job, done)
+
+    def may_begin_draft(self, document: Document | None) -> bool:
+        """Return whether a document may come to be written to: it is already, or few enough others are."""
+        has_one = document is not None and document.edit is not None
+        return has_one or self.documents.drafts < self.limits.drafts_max
 
     def hold_up(self) -> None:
         """Begin no packet before `go_on`."""
@@ -166,25 +172,39 @@ class Engine:
     # --- the loop
 
     def _advance(self) -> None:
-        while self._queue and not self._is_held_up and not self._is_over:
-            if not self._may_send():
+        while not self._is_held_up and not self._is_over:
+            packet = self._next()
+            if packet is None or not self._may_send():
                 break
-            packet = self._queue[0]
             kind = packet[0] if len(packet) else 0
             if kind in PASSING:
                 if self._clock() >= self._valid_until:
-                    self._ask_validity()
+                    self._ask_validity(packet)
                     break
             elif self.documents.are_busy:
                 break
-            self._queue.popleft()
-            self._queued_bytes -= len(packet) + PACKET_COST_BYTES
+            self._head = None
             self._begin(kind, packet)
         if not self._is_over:
             if self.documents.are_busy:
                 self.documents.flush(self, reads=self._may_send())
             self._regulate()
             self._end_if_done()
+
+    def _next(self) -> memoryview | None:
+        """Return the packet that is to be begun next, None if none is whole. Of who is gone, writes alone are done."""
+        if self._head is None and not self._is_over:
+            try:
+                self._head = self._framing.packet()
+            except PacketTooLong:
+                self._give_up()
+        if self._is_lost and self._head is not None and not _is_write(self._head):
+            self._forget_packets()
+        return self._head
+
+    def _forget_packets(self) -> None:
+        self._head = None
+        self._framing.clear()
 
     def _may_send(self) -> bool:
         self.is_waiting = not self._is_lost and self._door.unsent() > self.limits.unsent_bytes_max
@@ -254,7 +274,7 @@ class Engine:
         else:
             self.fail(request, error)
 
-    def _submit(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
+    def _submit(self, job: Job, done: Callable[[Any, BaseException | None], None], *, is_long: bool = False) -> None:
         def over(result: Any, error: BaseException | None) -> None:
             self._jobs -= 1
             done(result, error)
@@ -264,15 +284,19 @@ class Engine:
                 self._advance()
 
         self._jobs += 1
-        self._door.submit(job, over)
+        self._door.submit(job, over, is_long=is_long)
 
-    def _ask_validity(self) -> None:
-        """See that rights still stand before anything more is read or written."""
+    def _ask_validity(self, packet: memoryview) -> None:
+        """See that rights still stand before anything more is read or written, beginning with `packet`, the next one.
+
+        Where that cannot be told, the packet is refused.
+        """
 
         def done(lost: list[Document], error: BaseException | None) -> None:
             self._is_held_up = False
             if error is not None:
-                self.fail(int.from_bytes(self._queue[0][1:5], "big"), error)
+                self._head = None
+                self.fail(int.from_bytes(packet[1:5], "big"), error)
                 return
             self._valid_until = self._clock() + self.limits.valid_seconds
             for document in lost:
@@ -282,19 +306,18 @@ class Engine:
         self._submit(partial(self.documents.lost_now, self.drive), done)
 
     def _regulate(self) -> None:
-        held = self._queued_bytes + self.documents.gathered_bytes
-        limits = self.limits
+        held = self._framing.held_bytes + self.documents.gathered_bytes
         if not self._is_paused:
-            if held > limits.queued_bytes_max or len(self._queue) > limits.queued_packets_max:
+            if held > self.limits.queued_bytes_max:
                 self._is_paused = True
                 self._door.pause_reading()
-        elif held <= limits.queued_bytes_max // 2 and len(self._queue) <= limits.queued_packets_max // 2:
+        elif held <= self.limits.queued_bytes_max // 2:
             self._is_paused = False
             self._door.resume_reading()
 
     def _end_if_done(self) -> None:
         has_ended = self._has_ended or self._is_lost
-        if has_ended and not self._queue and self._jobs == 0 and not self.documents.are_busy:
+        if has_ended and self._jobs == 0 and not self.documents.are_busy and self._next() is None:
             self._give_up()
 
     def _give_up(self) -> None:
@@ -302,7 +325,7 @@ class Engine:
         if not self._is_over:
             self._door.end()
             self._is_over = True
-            self._queue.clear()
+            self._forget_packets()
             self._put_aside()
 
     def _put_aside(self) -> None:

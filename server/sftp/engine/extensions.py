@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from providers.drive.edits import COPY_BYTES_MAX
 from providers.model import Quota
 from providers.paths import ROOT, Path, parse_posix
 from server.sftp.engine import wire
-from server.sftp.engine.errors import NoLinks, Unsupported, WrongHandle
+from server.sftp.engine.errors import NoLinks, TooManyOpen, Unsupported, WrongHandle
 from server.sftp.engine.files import existing
 from server.sftp.engine.handles import FolderHandle
 from server.sftp.engine.names import found, moved, setstat, tell_path
@@ -31,6 +32,8 @@ _COUNT: Final = 1 << 32
 _STATVFS = struct.Struct(">11Q")
 _LIMITS = struct.Struct(">4Q")
 _NAMES_MAX: Final = 1024
+#: Of how many bytes a copy is that goes to the end.
+_EVERYTHING: Final = 1 << 63
 #: The only owner and group there is.
 _OWNER: Final = b"mellanrum"
 
@@ -107,32 +110,61 @@ def _copy_data(engine: Engine, request: int, fields: Fields) -> None:
     goal, at = engine.handles.file(fields.text()), fields.u64()
     if not source.readable or not goal.writable or source.document is goal.document:
         raise WrongHandle
-    job = partial(_copied, engine.drive, source.document, goal.document, start, length, at)
-    engine.hop(request, job, lambda _: wire.ok(request))
+    if not engine.may_begin_draft(goal.document):
+        raise TooManyOpen
+    _copy_on(engine, request, Copying(source.document, goal.document, start, length or _EVERYTHING, at))
 
 
-def _copied(drive: Drive, source: Document, goal: Document, start: int, length: int, at: int) -> None:
-    """Copy. The whole of a document into an empty one costs nothing. Run elsewhere."""
+class Copying(NamedTuple):
+    """What is left to be copied."""
+
+    source: Document
+    goal: Document
+    start: int
+    length: int
+    at: int
+
+
+def _copy_on(engine: Engine, request: int, copying: Copying) -> None:
+    """Copy a part, then the next one: others have their turns in between, and who is gone is served no longer."""
+
+    def then(count: int) -> bytes | None:
+        source, goal, start, length, at = copying
+        if not count or count >= length:
+            return wire.ok(request)
+        if not engine.is_lost:
+            _copy_on(engine, request, Copying(source, goal, start + count, length - count, at + count))
+        return None
+
+    engine.hop(request, partial(_copied, engine.drive, copying), then, is_long=True)
+
+
+def _copied(drive: Drive, copying: Copying) -> int:
+    """Copy a part; return how many bytes, 0 at the end. The whole of a document into an empty one costs nothing.
+    Run elsewhere.
+    """
+    source, goal, start, length, at = copying
     goal.begin_again(drive)
     assert goal.edit is not None
     goal.written()
     if source.edit is not None:
-        stop = source.size if not length else min(start + length, source.size)
-        _pump(source.edit.read, goal.edit.write, start, stop, at)
-        return
+        stop = min(start + min(length, COPY_BYTES_MAX), source.size)
+        return _pump(source.edit.read, goal.edit.write, start, stop, at)
     if source.blocks is None:
         source.load(drive)
     assert source.blocks is not None
-    goal.edit.copy_from(source.blocks.reader, start, length or source.size, at)
+    return goal.edit.copy_from(source.blocks.reader, start, length, at)
 
 
 def _pump(
     read: Callable[[int, int], bytes], write: Callable[[int, bytes], None], start: int, stop: int, at: int
-) -> None:
-    while start < stop:
-        data = read(start, min(1 << 20, stop - start))
-        write(at, data)
-        start, at = start + len(data), at + len(data)
+) -> int:
+    copied = 0
+    while start + copied < stop:
+        data = read(start + copied, min(1 << 20, stop - start - copied))
+        write(at + copied, data)
+        copied += len(data)
+    return copied
 
 
 def _users_groups(engine: Engine, request: int, fields: Fields) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: A document may have so many bytes to be read in the engine's own thread.
 AT_HAND_BYTES_MAX: Final = 64 << 10
+#: A document of more bytes may take its time to become a version.
+AT_ONCE_BYTES_MAX: Final = 16 << 20
 #: Nothing may stand there yet, when the draft is begun and when it is committed.
 _NOTHING_THERE = Conditions(if_none_match=("*",))
 
@@ -61,13 +63,11 @@ def open_file(engine: Engine, request: int, fields: Fields) -> None:
     """OPEN: find or begin the document, and give it a handle."""
     raw, mode, attributes = fields.text(), Mode.of(fields.u32()), fields.attributes()
     engine.handles.require_room()
-    if mode.edits and engine.documents.drafts >= engine.limits.drafts_max:
-        raise TooManyOpen
     path = parse_posix(raw) if mode.creates else existing(raw)
     if path.is_root:
         raise IsAFolder
     standing, then = engine.documents.at(path), partial(_handed_out, engine, request, mode, attributes)
-    job = partial(_opened, engine.drive, path, mode, standing)
+    job = partial(_opened, engine.drive, path, mode, standing, may_edit=engine.may_begin_draft(standing))
     if mode.edits or standing is not None:
         engine.hop(request, job, then)
     else:
@@ -100,29 +100,31 @@ def draft_at(drive: Drive, path: Path) -> Item | None:
     return next((item for item in drafts if fold(item.name) == fold(path.name)), None)
 
 
-def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None) -> Document:
-    """Open for reading, or begin a draft, or share the one there is. Run elsewhere."""
+def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None, *, may_edit: bool) -> Document:
+    """Open for reading, or begin a draft, if one more may be begun, or share the one there is. Run elsewhere."""
     if standing is not None and mode.is_exclusive:
         raise TargetExists
     if standing is not None and standing.is_lost:
         raise NotFound
     document = standing or Document(path)
     if mode.edits:
-        _begin_edit(drive, document, mode)
+        _begin_edit(drive, document, mode, may_edit=may_edit)
     elif document.edit is None and document.blocks is None:
         try:
             document.load(drive)
         except NotFound:
             if not mode.creates and draft_at(drive, path) is None:
                 raise
-            _begin_edit(drive, document, mode)
+            _begin_edit(drive, document, mode, may_edit=may_edit)
     elif document.edit is None:
         drive.read(path).close()  # whoever opened it before may not any more
     return document
 
 
-def _begin_edit(drive: Drive, document: Document, mode: Mode) -> None:
+def _begin_edit(drive: Drive, document: Document, mode: Mode, *, may_edit: bool) -> None:
     if document.edit is None:
+        if not may_edit:
+            raise TooManyOpen
         conditions = _NOTHING_THERE if mode.is_exclusive else NO_CONDITIONS
         edit = drive.edit(document.path, create=mode.creates, truncate=mode.truncates, conditions=conditions)
         document.edit, document.item = edit, edit.item
@@ -168,7 +170,8 @@ def close(engine: Engine, request: int, fields: Fields) -> None:
     def then(_: None) -> bytes:
         return wire.ok(request)
 
-    engine.hop(request, job, then, anyway=partial(_let_go, engine, document))
+    is_long = document.edit is not None and document.edit.size > AT_ONCE_BYTES_MAX
+    engine.hop(request, job, then, anyway=partial(_let_go, engine, document), is_long=is_long)
 
 
 def _is_due(document: Document, handle: FileHandle) -> bool:
@@ -295,6 +298,8 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     def then(_: None) -> None:
         engine.documents.write(engine, document, step)
 
+    if not engine.may_begin_draft(document):
+        raise TooManyOpen
     engine.hop(request, partial(document.begin_again, engine.drive), then)
 
 
@@ -338,4 +343,6 @@ def set_open(engine: Engine, request: int, document: Document, attributes: Attri
     if size is None and (modified is None or document.edit is not None):
         engine.send(then(None))
         return
+    if size is not None and not engine.may_begin_draft(document):
+        raise TooManyOpen
     engine.hop(request, job, then)

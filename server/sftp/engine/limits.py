@@ -15,8 +15,7 @@ class Limits:
         handles_max: open documents and folders.
         drafts_max: documents open for writing; each takes some 4 MiB.
         cached_bytes_max: of documents being read, beyond the one read last.
-        queued_bytes_max: packets received and not yet begun, and writes not yet in a draft; beyond, reading pauses.
-        queued_packets_max: the same, counted.
+        queued_bytes_max: of packets not yet begun, and of writes not yet in a draft; beyond, reading pauses.
         unsent_bytes_max: answers not yet taken by the client; beyond, nothing more is begun.
         reply_bytes_max: of a folder's listing in one answer; sshfs takes no more than 128 KiB.
         valid_seconds: how long a check that rights still stand may serve reads and writes.
@@ -28,7 +27,6 @@ class Limits:
     drafts_max: int = 64
     cached_bytes_max: int = 4 << 20
     queued_bytes_max: int = 4 << 20
-    queued_packets_max: int = 4096
     unsent_bytes_max: int = 1 << 20
     reply_bytes_max: int = 96 * 1024
     valid_seconds: float = 1.0

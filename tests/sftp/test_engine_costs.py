@@ -1,0 +1,226 @@
+"""What little packets may cost others: threads, drafts, memory. What becomes of them where rights cannot be told."""
+
+from __future__ import annotations
+
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from auth.errors import Revoked
+from config.errors import DatabaseBusy
+from providers.drive import Drive, edits
+from providers.paths import parse
+from server.sftp.engine import Limits, extensions
+from server.sftp.engine.wire import CREAT, READ, TRUNC, WRITE, Type, string
+from tests.sftp.client import U32, Client, Refused, sized
+from tests.worlds import World, fetch, store
+
+Connect = Callable[..., Client]
+NEW = WRITE | CREAT | TRUNC
+U64 = struct.Struct(">Q")
+
+
+def copying(source: bytes, start: int, goal: bytes, at: int) -> bytes:
+    """Return what asks to copy all from `start` on."""
+    return string(source) + U64.pack(start) + U64.pack(0) + string(goal) + U64.pack(at)
+
+
+# --- zeros that nobody wrote
+
+
+def test_a_terabyte_of_zeros_is_refused_at_once(world: World, connect: Connect) -> None:
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW)
+    client.write(handle, 0, b"begun")
+    client.fsetstat(handle, sized(1 << 40))
+    began = time.monotonic()
+    with pytest.raises(Refused, match="never written"):
+        client.close(handle)
+    assert time.monotonic() - began < 5
+    assert "a.bin" not in connect("bo").names("/Rum")
+
+
+def test_who_makes_room_first_and_fills_it_is_not_refused(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "ZEROS_BYTES_MAX", 100_000)
+    client, content = connect(), bytes(range(256)) * 4_000
+    handle = client.open("/Rum/a.bin", NEW)
+    client.fsetstat(handle, sized(len(content)))
+    for at in range(0, len(content), 32_000):
+        client.write(handle, at, content[at : at + 32_000])
+    client.close(handle)
+    assert fetch(world.drive("bo"), "/Rum/a.bin") == content
+    handle = client.open("/Rum/a.bin", WRITE)
+    client.fsetstat(handle, sized(len(content) + 90_000))
+    client.close(handle)
+    assert fetch(world.drive("bo"), "/Rum/a.bin") == content + bytes(90_000)
+    handle = client.open("/Rum/a.bin", WRITE)
+    client.write(handle, len(content) + 300_000, b"x")
+    with pytest.raises(Refused, match="never written"):
+        client.close(handle)
+
+
+def test_what_takes_long_leaves_threads_to_what_does_not(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.sftp.engine.files.AT_ONCE_BYTES_MAX", 100_000)
+    client = connect()
+    for size, is_long in ((90_000, False), (200_000, True)):
+        before = client.door.long_hops
+        client.put("/Rum/a.bin", bytes(size), NEW)
+        assert client.door.long_hops - before == is_long
+
+
+# --- copying
+
+
+@pytest.mark.parametrize("from_draft", [False, True])
+def test_a_copy_is_done_in_parts_so_that_others_have_their_turns(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, from_draft: bool
+) -> None:
+    for module in (edits, extensions):
+        monkeypatch.setattr(module, "COPY_BYTES_MAX", 100_000)
+    content = bytes(range(251)) * 4_000
+    store(world.drive("bo"), "/Rum/a.bin", content)
+    client = connect()
+    source = client.open("/Rum/a.bin", READ | WRITE if from_draft else READ)
+    if from_draft:
+        client.write(source, 0, content[:10])
+    goal = client.open("/Rum/b.bin", NEW)
+    hops = client.door.hops
+    client.extended("copy-data", copying(source, 1, goal, 3))
+    assert client.door.hops - hops >= len(content) // 100_000
+    client.close(goal)
+    assert fetch(world.drive("bo"), "/Rum/b.bin") == bytes(3) + content[1:]
+
+
+def test_who_is_gone_has_nothing_copied_any_more(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "COPY_BYTES_MAX", 1_000)
+    store(world.drive("bo"), "/Rum/a.bin", bytes(500_000))
+    client = connect()
+    source, goal = client.open("/Rum/a.bin"), client.open("/Rum/b.bin", NEW)
+    client.send(Type.EXTENDED, string(b"copy-data") + copying(source, 1, goal, 0))
+    for _ in range(3):
+        client.door.run_one()
+    client.engine.lost()
+    hops = client.door.hops
+    client.door.run()
+    assert client.door.hops - hops <= 3
+    assert client.engine.is_idle
+
+
+# --- drafts and packets
+
+
+def test_openings_that_come_to_write_later_count_as_drafts_too(world: World, connect: Connect) -> None:
+    client = connect(limits=Limits(drafts_max=3))
+    for number in range(3):
+        client.open(f"/Rum/{number}", READ | CREAT)
+    with pytest.raises(Refused, match="Too much is open"):
+        client.open("/Rum/3", READ | CREAT)
+    client.open("/Rum/0", READ)
+
+
+@pytest.mark.parametrize("how", ["write", "truncate", "copy"])
+def test_no_draft_is_begun_again_beyond_as_many_as_may_be(world: World, connect: Connect, how: str) -> None:
+    client = connect(limits=Limits(drafts_max=2))
+    store(world.drive("bo"), "/Rum/a.bin", b"abc")
+    again = []
+    for number in range(3):  # each is open twice; the first to close makes the version
+        first, second = (client.open(f"/Rum/{number}", NEW & ~TRUNC | READ) for _ in range(2))
+        client.write(first, 0, b"x")
+        client.close(first)
+        again.append(second)
+    for second in again[:2]:
+        client.write(second, 0, b"y")
+    with pytest.raises(Refused, match="Too much is open"):
+        if how == "write":
+            client.write(again[2], 0, b"y")
+        elif how == "truncate":
+            client.fsetstat(again[2], sized(0))
+        else:
+            client.extended("copy-data", copying(client.open("/Rum/a.bin"), 0, again[2], 0))
+    client.close(again[0])
+    client.write(again[2], 0, b"y")
+
+
+def test_packets_that_wait_cost_no_more_than_their_bytes(connect: Connect) -> None:
+    client = connect()
+    client.door.is_quick = False
+    client.send(Type.STAT, string(b"/Rum"))  # what follows waits for it
+    crowd = (U32.pack(5) + bytes((Type.STAT,)) + U32.pack(7)) * ((2 << 20) // 9)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    client.engine.receive(crowd)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 1 << 20
+
+
+# --- where it cannot be told whether rights still stand
+
+
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def still_valid(_: Drive) -> None:
+        raise error
+
+    monkeypatch.setattr(Drive, "still_valid", still_valid)
+
+
+def test_a_request_is_answered_once_where_it_cannot_be_told(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", b"abcdef")
+    clock = Hands()
+    client = connect(clock=clock)
+    handle = client.open("/Rum/a.bin")
+    assert client.read(handle, 0, 3) == b"abc"
+    clock.at = 10.0
+    with monkeypatch.context() as patched:
+        _failing(patched, DatabaseBusy())
+        asked = [client.send(Type.READ, string(handle) + U64.pack(at) + U32.pack(1)) for at in range(5)]
+        client.door.run()
+        client.sort()
+        assert [client.answers.pop(request)[0] for request in asked] == [Type.STATUS] * 5
+    assert client.read(handle, 3, 3) == b"def"
+    assert client.answers == {}
+
+
+@pytest.mark.parametrize("is_revoked", [False, True])
+@pytest.mark.parametrize("how", ["lost", "too long"])
+def test_who_goes_while_it_is_asked_leaves_nothing_open(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, is_revoked: bool, how: str
+) -> None:
+    clock = Hands()
+    client = connect(clock=clock)
+    handle = client.open("/Rum/new.bin", NEW)
+    client.write(handle, 0, bytes(200_000))
+    clock.at = 10.0
+    _failing(monkeypatch, Revoked() if is_revoked else DatabaseBusy())
+    client.send(Type.READ, string(handle) + U64.pack(0) + U32.pack(1))
+    if how == "lost":
+        client.engine.lost()
+    else:
+        client.engine.receive(U32.pack(1 << 30))
+    client.door.run()
+    client.engine.lost()
+    client.door.run()
+    assert client.engine.is_idle
+    assert not client.engine.documents.any_open
+    monkeypatch.undo()
+    kept = [item.name for item in world.drive("anna").drafts(parse("/Rum"))]
+    assert kept == ([] if is_revoked else ["new.bin"])
