@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from providers.errors import BadName, NameTooLong
 
+#: What a name, in bytes of UTF-8, and the names of a path may come to at all. What is new may be held to less.
 NAME_BYTES_MAX = 255
 DEPTH_MAX = 100
 
@@ -48,6 +49,36 @@ class Path:
 
 
 ROOT = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the names and the depth of what is new may be. They say nothing of what stands already.
+
+    `levels_max` counts the names of a path, from that of the space on.
+    """
+
+    name_bytes_max: int = NAME_BYTES_MAX
+    levels_max: int = DEPTH_MAX
+
+    def check_length(self, name: str) -> None:
+        """Raise NameTooLong for a name that is."""
+        if len(name.encode("utf-8")) > self.name_bytes_max:
+            raise NameTooLong(limit=self.name_bytes_max)
+
+    def check_depth(self, levels: int) -> None:
+        """Raise BadName for a path of too many names."""
+        if levels > self.levels_max:
+            raise BadName(why=f"it lies deeper than {self.levels_max} folders.")
+
+    def check(self, name: str, levels: int) -> None:
+        """Raise NameTooLong or BadName for the last name of a path of so many."""
+        self.check_length(name)
+        self.check_depth(levels)
+
+
+#: What any path may be.
+_ANY = Limits()
 
 
 def parse(text: str) -> Path:
@@ -88,8 +119,7 @@ def parse_posix(raw: bytes) -> Path:
 
 
 def _within_depth(segments: tuple[str, ...]) -> Path:
-    if len(segments) > DEPTH_MAX:
-        raise BadName(why=f"it lies deeper than {DEPTH_MAX} folders.")
+    _ANY.check_depth(len(segments))
     return Path(segments)
 
 
@@ -104,8 +134,7 @@ def check_name(name: str) -> str:
                 raise BadName(why="it holds a character that cannot be shown.")
     if "/" in name:
         raise BadName(why="it holds a slash.")
-    if len(name.encode("utf-8")) > NAME_BYTES_MAX:
-        raise NameTooLong(limit=NAME_BYTES_MAX)
+    _ANY.check_length(name)
     return name
 
 

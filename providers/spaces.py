@@ -286,7 +286,7 @@ def _told(info: SpaceInfo) -> dict[bytes, Projection]:
 
 
 def _plant(tx: Transaction, root: Node, folders: Iterable[Path]) -> int:
-    """Make folders below a node where they do not stand yet; return how many were made."""
+    """Make folders below the root of a space where they do not stand yet; return how many were made."""
     standing: dict[tuple[str, ...], Node] = {(): root}
     made = 0
     for folder in folders:
@@ -299,6 +299,7 @@ def _plant(tx: Transaction, root: Node, folders: Iterable[Path]) -> int:
             if known:
                 standing[key] = known[0]
                 continue
-            standing[key] = tx.change(root.space).add(parent, NOBODY, check_name(name), is_folder=True)
+            tx.storage.limits.check(check_name(name), depth + 1)
+            standing[key] = tx.change(root.space).add(parent, NOBODY, name, is_folder=True)
             made += 1
     return made

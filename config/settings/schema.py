@@ -193,8 +193,18 @@ class LimitSettings:
     xml_levels_max: int = setting(32, "How deep XML may be nested.", minimum=4, maximum=1000)
     xml_elements_max: int = setting(1000, "How many elements XML may have.", minimum=10, maximum=1_000_000)
     ranges_max: int = setting(8, "How many ranges one request may ask for.", minimum=1, maximum=1000)
-    name_bytes_max: int = setting(255, "The name of a document or folder, in UTF-8.", minimum=32, maximum=1024)
-    depth_levels_max: int = setting(100, "How deep folders may be nested.", minimum=1, maximum=1000)
+    name_bytes_max: int = setting(
+        255,
+        "The name of a new document or folder, in UTF-8; what stands keeps its name.",
+        minimum=32,
+        maximum=255,
+    )
+    depth_levels_max: int = setting(
+        100,
+        "How many names the path of something new may have, that of its space among them.",
+        minimum=2,
+        maximum=100,
+    )
     lock_seconds_max: int = setting(3600, "How long a lock lasts unless renewed.", minimum=60, maximum=3600)
 
 

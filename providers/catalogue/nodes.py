@@ -139,6 +139,7 @@ _KINDS = Query(
     .where(_ENTRY.parent.in_(bindparam("parents", expanding=True)))
     .limit(bindparam("count", type_=BigInteger))
 )
+_FOLDERS = Query(select(_ENTRY.node).where(_ENTRY.parent.in_(bindparam("parents", expanding=True)), _ENTRY.is_folder))
 _FOLDERS_AT_ONCE = 100
 _LANES = select(_ENTRY.lane).distinct().where(_ENTRY.parent == bindparam("parent"), _ENTRY.lane != NOBODY)
 _NUMBER = Query(select(tables.head.c.number).where(tables.head.c.space == bindparam("space")))
@@ -285,6 +286,15 @@ class Tree:
             folders += len(below)
             pending += below
         return documents
+
+    def levels_below(self, connection: Connection, folder: bytes) -> int:
+        """Return how many levels lie below a folder: 0 if it is empty, 1 if it holds nothing but documents."""
+        levels, last, here = -1, [folder], [folder]
+        while here:
+            levels, last = levels + 1, here
+            here = [node for part in parts_of(here) for (node,) in _FOLDERS.rows(connection, parents=part)]
+        holds = any(_KINDS.rows(connection, parents=part, count=1) for part in parts_of(last))
+        return levels + holds
 
     def below(self, connection: Connection, folder: Node) -> Iterable[Sequence[Node]]:
         """Yield the children of each folder below `folder`, its own first."""

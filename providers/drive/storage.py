@@ -21,6 +21,7 @@ from providers.drive.known import Known
 from providers.drive.listings import Listings
 from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
+from providers.paths import Limits
 from providers.reservations import Reservations
 from providers.vault.vault import Vault
 
@@ -51,6 +52,8 @@ class Storage:
     #: How long an interrupted upload is kept, counted from when it was last written to.
     kept_us: int
     brake: Brake
+    #: What names and depth of what is new may be.
+    limits: Limits
     known: Known = field(default_factory=Known)
 
     @cached_property

@@ -13,7 +13,7 @@ from providers.catalogue.nodes import Node
 from providers.drive.guards import chain_slots
 from providers.drive.places import HISTORY, Container, Place
 from providers.drive.transaction import AsOf, Look, Refusal
-from providers.errors import Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
+from providers.errors import BadName, Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
 from providers.locks import Slot
 from providers.model import SpaceInfo
 from providers.noise import is_noise_name
@@ -54,6 +54,11 @@ class Target:
         return self.node if self.vacated is None else self.vacated.node
 
     @property
+    def levels(self) -> int:
+        """How many names its path has, from that of the space on."""
+        return len(self.parent.chain) + 1
+
+    @property
     def space(self) -> SpaceInfo:
         """The space it lies in."""
         return self.parent.space
@@ -78,7 +83,8 @@ class Target:
 def target(look: Look, path: Path, action: Action) -> Target:
     """Return where `path` is about to stand; where nothing is seen there yet, `action` must be permitted on the folder.
 
-    Raises ParentMissing, NotAFolder, Forbidden (through Refusal), ReadOnlyPast.
+    Raises ParentMissing, NotAFolder, Forbidden (through Refusal), ReadOnlyPast, and BadName or NameTooLong for a name
+    that is new and beyond the limits that are set.
     """
     parent = _parent(look, path)
     standing = parent.tree.named(look.connection, parent.node, path.name, look.principal.party)
@@ -89,7 +95,13 @@ def target(look: Look, path: Path, action: Action) -> Target:
         raise ReadOnlyPast
     look.allow(action, parent)
     lane = _free_lane(look, parent, {node.lane for node in standing})
-    return Target(path, parent, lane, None, None, look.as_of(parent.space.id))
+    found = Target(path, parent, lane, None, None, look.as_of(parent.space.id))
+    try:
+        look.storage.limits.check(path.name, found.levels)
+    except BadName:
+        if not _stood(look, found):
+            raise
+    return found
 
 
 def _parent(look: Look, path: Path) -> Place:
@@ -119,6 +131,26 @@ def _free_lane(look: Look, parent: Place, taken: set[bytes]) -> bytes:
     if lane in taken or (lane == own and not own):
         raise Refusal(Forbidden(), Action.ADD, parent)
     return lane
+
+
+def _stood(look: Look, found: Target) -> bool:
+    """Whether the name is no new one: something stood under it, or noise does. It may come back whatever is set since.
+
+    A program that saves by renaming lets a document's name go, and takes it again.
+    """
+    slot = found.slots(look)[-1]
+    if noise.ever_a_document(look.connection, slot.parent, slot.lane, slot.folded):
+        return True
+    return look.resolver.noise(found.path) is not None
+
+
+def require_depth(look: Look, node: Node, levels: int, before: int) -> None:
+    """Raise BadName if what lies in a folder would lie too deep once its path has so many names, instead of `before`.
+
+    What comes to lie no deeper than it did may, whatever is set since.
+    """
+    if node.is_folder and levels > before:
+        look.storage.limits.check_depth(levels + look.storage.tree.levels_below(look.connection, node.id))
 
 
 def give_way(look: Look, found: Target) -> None:

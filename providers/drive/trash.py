@@ -23,7 +23,7 @@ from providers.drive.leftovers import is_leftover
 from providers.drive.places import Place
 from providers.drive.rivals import require_walls
 from providers.drive.session import Session
-from providers.drive.targets import has_inner_rights, target
+from providers.drive.targets import has_inner_rights, require_depth, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import FolderGone, NameTaken, NotFound, TargetExists
 from providers.model import NO_CONDITIONS, Conditions, Deleted, Item, SpaceInfo
@@ -198,6 +198,7 @@ def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item
         tx.allow(Action.RESTORE, home or Place(path, info, chain[:-1], tx.storage.tree, None))
         goal, standing = _goal(tx, home, chain, held) if to is None else _chosen(tx, to, held)
         (now,) = as_they_went(tx.storage.tree, tx.connection, [held])
+        require_depth(tx, now, len(goal.chain) + 1, len(chain))
         after = reopened(tx, goal, now, standing)
         tx.finish(ChangeKind.RESTORE, after, "restore", facts={} if now.is_folder else node_facts(now))
         return tx.item(after)

@@ -29,7 +29,7 @@ from providers.drive.places import Container, Place
 from providers.drive.properties import dead_properties, properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, has_inner_rights, require_room
+from providers.drive.targets import Target, has_inner_rights, require_depth, require_room
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import (
     FolderNotEmpty,
@@ -166,11 +166,12 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
 
 
 class _Name(NamedTuple):
-    """Where something new comes to stand."""
+    """Where something new comes to stand; its path has so many names, from that of the space on."""
 
     parent: Node
     lane: bytes
     name: str
+    levels: int
 
 
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
@@ -185,9 +186,8 @@ def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready:
         replaced = carry_on(tx, change, found, ready.backup)
     if replaced is not None:
         return _fill(tx, change, place, replaced, ready)
-    return _copy_below(
-        tx, change, place, found, _Name(found.parent.node, found.lane, found.path.name), ready, deep=deep
-    )
+    name = _Name(found.parent.node, found.lane, found.path.name, found.levels)
+    return _copy_below(tx, change, place, found, name, ready, deep=deep)
 
 
 def _copy_below(
@@ -198,14 +198,16 @@ def _copy_below(
     if (past is not None) != (ready.moves and comes_along(tx, place, found)):
         raise Replan
     if past is not None:
-        return _take_over(tx, change, place, stands(tx, change, node, *name, past), ready)
-    fresh = change.add(*name, is_folder=node.is_folder, node=ready.nodes.get(node.version_id))
+        return _take_over(tx, change, place, stands(tx, change, node, *name[:3], past), ready)
+    fresh = change.add(*name[:3], is_folder=node.is_folder, node=ready.nodes.get(node.version_id))
     if not node.is_folder:
         return _fill(tx, change, place, fresh, ready)
     _copy_properties(tx, change, place, fresh)
     if deep:
         for below in readable_below(tx, place):
-            _copy_below(tx, change, below, found, _Name(fresh, NOBODY, below.path.name), ready, deep=True)
+            inner = _Name(fresh, NOBODY, below.path.name, name.levels + 1)
+            tx.storage.limits.check(inner.name, inner.levels)
+            _copy_below(tx, change, below, found, inner, ready, deep=True)
     return fresh
 
 
@@ -333,6 +335,7 @@ def _renamed(tx: Transaction, place: Place, found: Target, modified: int | None)
 
 
 def _relocated(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
+    require_depth(tx, place.node, found.levels, len(place.chain))
     inner = has_inner_rights(tx, place.space.id)
     audience = tx.audience(place.space, place.chain)
     change = tx.change(place.space.id)
