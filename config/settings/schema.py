@@ -258,15 +258,6 @@ class ThrottleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings:
-    """How the audit log is sealed."""
-
-    checkpoint_interval_seconds: int = setting(
-        1, "How soon after an event a signed checkpoint covers it.", minimum=1, maximum=3600
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BrakeSettings:
     """When a device is paused that changes or deletes far more documents than it ever did: harmful programs do."""
 
@@ -334,7 +325,6 @@ class Settings:
     limits: LimitSettings = LimitSettings()
     history: HistorySettings = HistorySettings()
     throttle: ThrottleSettings = ThrottleSettings()
-    audit: AuditSettings = AuditSettings()
     brake: BrakeSettings = BrakeSettings()
     mail: MailSettings = MailSettings()
     process: ProcessSettings = ProcessSettings()

@@ -112,7 +112,7 @@ class SshWorker:
         _log.info("drained", milliseconds=(now_us() - started) // 1000)
 
     async def _options(self) -> SSHServerConnectionOptions:
-        chosen, legacy = self.settings, self.settings.legacy_algorithms
+        settings, legacy = self.settings, self.settings.legacy_algorithms
         keys = HostKeys(self._installation.folder, self._installation.keyring.installation().general)
         options: SSHServerConnectionOptions = await SSHServerConnectionOptions.construct(
             server_factory=lambda: Visitor(self),
@@ -132,8 +132,8 @@ class SshWorker:
             x11_forwarding=False,
             line_editor=False,
             encoding=None,
-            login_timeout=chosen.sign_in_seconds_max,
-            keepalive_interval=chosen.keep_alive_seconds,
+            login_timeout=settings.sign_in_seconds_max,
+            keepalive_interval=settings.keep_alive_seconds,
             keepalive_count_max=3,
         )
         if not legacy:  # RSA keys sign with SHA-2 alone
