@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
+from typing import Final
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HTTP: Final = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d:\d\d:\d\d) GMT", re.ASCII)
 
 
 @lru_cache(maxsize=65_536)
@@ -21,3 +24,11 @@ def http_date(second: int) -> str:
 def iso_date(second: int) -> str:
     """Return `1994-11-06T08:49:37Z` (RFC 3339) for seconds since 1970 UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+def iso_of_http(text: str) -> str | None:
+    """Return, as `iso_date` writes it, a time as `http_date` does; None for any other text."""
+    found = _HTTP.fullmatch(text)
+    if found is None or found[2] not in _MONTHS:
+        return None
+    return f"{found[3]}-{_MONTHS.index(found[2]) + 1:02d}-{found[1]}T{found[4]}Z"

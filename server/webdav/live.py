@@ -7,20 +7,20 @@ few passes instead of a call for each item and property.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from config.clock import SECOND_US, now_us
 from providers.model import Checksums, Item, Lock, Quota
-from server.webdav.dates import http_date, iso_date
+from server.webdav.dates import http_date, iso_date, iso_of_http
 from server.webdav.urls import href_of
-from server.webdav.xml import escape
+from server.webdav.xml import MICROSOFT, escape, inner_text
 
 Column = Callable[[Sequence[Item]], list[str]]
 
-MICROSOFT = "{urn:schemas-microsoft-com:}"
-WIN32_MODIFIED = f"{MICROSOFT}Win32LastModifiedTime"
-RESOURCETYPE, LOCKDISCOVERY, SUPPORTEDLOCK = "{DAV:}resourcetype", "{DAV:}lockdiscovery", "{DAV:}supportedlock"
+WIN32_MODIFIED, WIN32_CREATED = f"{MICROSOFT}Win32LastModifiedTime", f"{MICROSOFT}Win32CreationTime"
+CREATED, RESOURCETYPE = "{DAV:}creationdate", "{DAV:}resourcetype"
+LOCKDISCOVERY, SUPPORTEDLOCK = "{DAV:}lockdiscovery", "{DAV:}supportedlock"
 QUOTA_USED, QUOTA_AVAILABLE = "{DAV:}quota-used-bytes", "{DAV:}quota-available-bytes"
 
 #: What rclone compares contents by: ownCloud's way, and Fastmail's.
@@ -63,7 +63,7 @@ def _supported(items: Sequence[Item]) -> list[str]:
 
 #: What stands between the tags, for documents and folders alike.
 _BOTH: dict[str, Column] = {
-    "{DAV:}creationdate": lambda items: [iso_date(item.created // SECOND_US) for item in items],
+    CREATED: lambda items: [iso_date(item.created // SECOND_US) for item in items],
     "{DAV:}displayname": lambda items: [escape(item.name) for item in items],
     "{DAV:}getlastmodified": lambda items: [http_date(item.modified // SECOND_US) for item in items],
     SUPPORTEDLOCK: _supported,
@@ -74,29 +74,36 @@ DOCUMENT: dict[str, Column] = {
     "{DAV:}getcontentlength": lambda items: [str(item.size) for item in items],
     "{DAV:}getcontenttype": lambda items: [media_type(item.name) for item in items],
     "{DAV:}getetag": lambda items: [item.etag for item in items],
-    RESOURCETYPE: lambda items: [""] * len(items),
 }
-FOLDER: dict[str, Column] = {
-    **_BOTH,
-    RESOURCETYPE: lambda items: ["<D:collection/>"] * len(items),
-}
+FOLDER: dict[str, Column] = _BOTH
 #: Not in `allprop`: RFC 4331 says so of the quota, and Windows asks by name for its own.
 QUOTAS = frozenset({QUOTA_USED, QUOTA_AVAILABLE})
 _BY_NAME_ONLY = frozenset({WIN32_MODIFIED, *QUOTAS})
 #: Live, but from elsewhere than the item: see `server.webdav.sheets`.
 ELSEWHERE = frozenset({LOCKDISCOVERY, *QUOTAS, *CHECKSUMS})
-ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
-ALL_OF_FOLDER = tuple(name for name in (*FOLDER, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
-LIVE = frozenset({*DOCUMENT, *FOLDER, *ELSEWHERE})
-#: What Explorer reads of a listing for which it sent no body. It takes names from hrefs.
+ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, RESOURCETYPE, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
+ALL_OF_FOLDER = tuple(name for name in (*FOLDER, RESOURCETYPE, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
+LIVE = frozenset({*DOCUMENT, *FOLDER, RESOURCETYPE, *ELSEWHERE})
+#: What Explorer reads of a listing for which it sent no body. It takes names from hrefs, and when a document was made
+#: from `creationdate`, which says what it set itself (`created_as_set`): once is enough.
 OF_EXPLORER = (
-    "{DAV:}creationdate",
+    CREATED,
     "{DAV:}getcontentlength",
     "{DAV:}getlastmodified",
     RESOURCETYPE,
-    f"{MICROSOFT}Win32CreationTime",
     f"{MICROSOFT}Win32FileAttributes",
 )
+
+
+def created_as_set(item: Item, dead: Mapping[str, str]) -> str:
+    """Return when an item was made, as Explorer said where it did."""
+    text = dead.get(WIN32_CREATED)
+    return (None if text is None else _said(text)) or iso_date(item.created // SECOND_US)
+
+
+@lru_cache(maxsize=16_384)
+def _said(text: str) -> str | None:
+    return iso_of_http(inner_text(WIN32_CREATED, text))
 
 
 def quota_text(name: str, quota: Quota | None) -> str | None:

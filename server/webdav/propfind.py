@@ -23,7 +23,7 @@ _ALL = Wanted(every=True)
 #: checksum; Explorer gives up a folder whose listing is longer than 1,000,000 bytes, so it gets what it reads.
 _UNASKED = {
     "rclone": Wanted(names=(live.ME_SHA1,), every=True, quiet=True),
-    "Microsoft-WebDAV-MiniRedir": Wanted(names=live.OF_EXPLORER, quiet=True),
+    "Microsoft-WebDAV-MiniRedir": Wanted(names=live.OF_EXPLORER, quiet=True, as_set=True),
 }
 #: What may come to something else while the members stay the very same.
 _UNSTEADY = live.QUOTAS | live.CHECKSUMS

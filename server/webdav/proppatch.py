@@ -16,7 +16,7 @@ from server.webdav.exchange import Answer, Exchange, xml_answer
 from server.webdav.refusals import BadRequest
 from server.webdav.sheets import CLOSING, OPENING
 from server.webdav.urls import href_of
-from server.webdav.xml import DAV, empty_element, escape, fragment, language_of, read_xml
+from server.webdav.xml import DAV, MICROSOFT, empty_element, escape, fragment, language_of, read_xml
 
 _PROTECTED = "<D:error><D:cannot-modify-protected-property/></D:error>"
 Change = tuple[str, Element | None, str | None]
@@ -83,7 +83,7 @@ def _changes(root: Element | None) -> list[Change]:
 def _with_own_tokens(exchange: Exchange, names: list[str]) -> Conditions:
     """Explorer sets its own properties without naming the lock it holds; for those alone, holding it is enough."""
     conditions = exchange.conditions
-    if not all(name.startswith(live.MICROSOFT) for name in names):
+    if not all(name.startswith(MICROSOFT) for name in names):
         return conditions
     own = {lock.token for lock in exchange.drive.locks(exchange.path) if lock.token}
     return Conditions(

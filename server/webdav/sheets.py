@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from providers.model import Item
 from server.webdav import live
-from server.webdav.xml import PROLOGUE, empty_element, escape, split_name
+from server.webdav.xml import DECLARED, PROLOGUE, empty_element, shortened, tag
 
-OPENING = f'{PROLOGUE}<D:multistatus xmlns:D="DAV:">'
+OPENING = f"{PROLOGUE}<D:multistatus {DECLARED}>"
 CLOSING = "</D:multistatus>"
 _OK, _MISSING = "HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found"
 
@@ -20,13 +20,15 @@ class Wanted:
     """What a PROPFIND asks for.
 
     `names` are Clark names in the order asked; `every` means all properties but those only given by name, with `names`
-    in addition; `names_only` asks which there are. `quiet`: what an item lacks goes unmentioned.
+    in addition; `names_only` asks which there are. `quiet`: what an item lacks goes unmentioned. `as_set`: when it was
+    made is when Explorer says so, where it did.
     """
 
     names: tuple[str, ...] = ()
     every: bool = False
     names_only: bool = False
     quiet: bool = False
+    as_set: bool = False
 
 
 def _no_dead(item: Item) -> Mapping[str, str]:
@@ -57,12 +59,12 @@ class _Sheet:
     """How one kind of item answers one set of properties.
 
     `template` takes href and columns, and, where `is_loose`, what differs from item to item: the elements it has
-    besides, and the propstat of those it lacks. A column None is that of locks. `missing` are
-    elements no such item has.
+    besides, and the propstat of those it lacks. A column that is a name comes from `Beside`.
+    `missing` are elements no such item has.
     """
 
     template: str
-    columns: tuple[live.Column | None, ...]
+    columns: tuple[live.Column | str, ...]
     loose: tuple[str, ...]
     missing: str
     is_loose: bool
@@ -82,13 +84,15 @@ def _sheet(wanted: Wanted, *, is_folder: bool) -> _Sheet:
     found: list[str] = []
     missing: list[str] = []
     loose: list[str] = []
-    columns: list[live.Column | None] = []
+    columns: list[live.Column | str] = []
     for name in _asked(wanted, is_folder=is_folder):
         if wanted.names_only:
             found.append(_literal(empty_element(name)))
+        elif name == live.RESOURCETYPE:
+            found.append("<D:resourcetype><D:collection/></D:resourcetype>" if is_folder else empty_element(name))
         elif name in known or name == live.LOCKDISCOVERY:
             found.append(_slot(name))
-            columns.append(known.get(name))
+            columns.append(name if name not in known or (wanted.as_set and name == live.CREATED) else known[name])
         elif name in live.LIVE and name not in live.ELSEWHERE:
             missing += [] if wanted.quiet else [empty_element(name)]
         else:
@@ -119,11 +123,18 @@ def _filled(
 ) -> Iterable[str]:
     slots: list[Sequence[str]] = [[href(item) for item in items]]
     for column in sheet.columns:
-        slots.append([beside.locks(item) for item in items] if column is None else column(items))
+        slots.append(_beside(column, items, beside) if isinstance(column, str) else column(items))
     if sheet.is_loose:
         here, lacking = zip(*(_loose(sheet, item, wanted, beside) for item in items), strict=True)
         slots += [here, lacking]
     return map(sheet.template.__mod__, zip(*slots, strict=True))
+
+
+def _beside(name: str, items: list[Item], beside: Beside) -> list[str]:
+    """Return the column of `lockdiscovery`, or of when each item was made."""
+    if name == live.LOCKDISCOVERY:
+        return [beside.locks(item) for item in items]
+    return [live.created_as_set(item, beside.dead(item) if item.has_properties else {}) for item in items]
 
 
 def _loose(sheet: _Sheet, item: Item, wanted: Wanted, beside: Beside) -> tuple[str, str]:
@@ -133,14 +144,14 @@ def _loose(sheet: _Sheet, item: Item, wanted: Wanted, beside: Beside) -> tuple[s
     if wanted.names_only:
         here += [empty_element(name) for name in dead]
     elif wanted.every:
-        here += [value for name, value in dead.items() if name not in sheet.loose]
+        here += [shortened(name, value) for name, value in dead.items() if name not in sheet.loose]
     lacking = [sheet.missing] if sheet.missing else []
     for name in sheet.loose:
         text = beside.elsewhere(name, item) if name in live.ELSEWHERE else dead.get(name)
         if text is None:
             lacking += [] if wanted.quiet else [empty_element(name)]
         else:
-            here.append(_slot(name) % text if name in live.ELSEWHERE else text)
+            here.append(_slot(name) % text if name in live.ELSEWHERE else shortened(name, text))
     return "".join(here), _propstat("".join(lacking), _MISSING) if lacking else ""
 
 
@@ -153,7 +164,5 @@ def _literal(text: str) -> str:
 
 
 def _slot(name: str) -> str:
-    namespace, local = split_name(name)
-    if namespace == "DAV:":
-        return f"<D:{local}>%s</D:{local}>"
-    return f'<x:{local} xmlns:x="{_literal(escape(namespace))}">%s</x:{local}>'
+    written, declared = tag(name)
+    return f"<{_literal(written + declared)}>%s</{_literal(written)}>"

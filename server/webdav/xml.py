@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 import wsgidav.xml_tools
@@ -22,6 +22,10 @@ assert wsgidav.xml_tools.use_lxml is False
 
 PROLOGUE = '<?xml version="1.0" encoding="utf-8"?>\n'
 DAV = "{DAV:}"
+MICROSOFT = "{urn:schemas-microsoft-com:}"
+#: What a `multistatus` declares once for all in it: Explorer's properties come with each of thousands of documents.
+_PREFIXES = {"DAV:": "D", "urn:schemas-microsoft-com:": "Z"}
+DECLARED = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix in _PREFIXES.items())
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 #: How many bodies each kind of request remembers, and how long each may be.
 REMEMBERED_MAX, REMEMBERED_BYTES_MAX = 256, 4096
@@ -110,14 +114,54 @@ def split_name(clark: str) -> tuple[str, str]:
     return "", clark
 
 
-def empty_element(clark: str) -> str:
-    """Return an element without content. `DAV:` has the prefix D, as the document around it declares."""
+def tag(clark: str) -> tuple[str, str]:
+    """Return an element's name as it is written within a `multistatus`, and what it has to declare besides, if any."""
     namespace, local = split_name(clark)
-    if namespace == "DAV:":
-        return f"<D:{local}/>"
+    prefix = _PREFIXES.get(namespace)
+    if prefix is not None:
+        return f"{prefix}:{local}", ""
     if not namespace:
-        return f"<{local}/>"
-    return f'<x:{local} xmlns:x="{escape(namespace)}"/>'
+        return local, ""
+    return f"x:{local}", f' xmlns:x="{escape(namespace)}"'
+
+
+def empty_element(clark: str) -> str:
+    """Return an element without content, within a `multistatus`."""
+    name, declared = tag(clark)
+    return f"<{name}{declared}/>"
+
+
+def shortened(clark: str, text: str) -> str:
+    """Return a property that `fragment` made, as short as it can be within a `multistatus`, which declares for it."""
+    around = _around(clark)
+    if around is None or text.count("<") != 2 or not text.startswith(around.begins):
+        return text
+    return f"<{around.short}>{text[around.start : around.stop]}</{around.short}>"
+
+
+def inner_text(clark: str, text: str) -> str:
+    """Return the text that a property holds which `shortened` would shorten; nothing of any other."""
+    around = _around(clark)
+    return text[around.start : around.stop] if around is not None and shortened(clark, text) is not text else ""
+
+
+class _Around(NamedTuple):
+    """How a property begins that `fragment` made, where the text in it starts and stops, and its short name."""
+
+    begins: str
+    start: int
+    stop: int
+    short: str
+
+
+@lru_cache(maxsize=256)
+def _around(clark: str) -> _Around | None:
+    """Return what stands around the text of a property, None where a `multistatus` does not declare its namespace."""
+    namespace, local = split_name(clark)
+    if namespace not in _PREFIXES:
+        return None
+    begins = f'<n0:{local} xmlns:n0="{namespace}">'
+    return _Around(begins, len(begins), -len(f"</n0:{local}>"), tag(clark)[0])
 
 
 def fragment(element: Element, language: str | None = None) -> str:

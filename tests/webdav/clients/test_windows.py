@@ -5,9 +5,11 @@ No Windows was at hand. W3 (Basic only over TLS) and the limits of W4 lie in Win
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from urllib.parse import quote
+from xml.etree.ElementTree import canonicalize, tostring
 
 import pytest
 
@@ -30,7 +32,8 @@ from tests.webdav.conftest import Home, wire_to
 from tests.worlds import store
 
 EXPLORER = "Microsoft-WebDAV-MiniRedir/10.0.19045"
-MODIFIED = f"{WIN32}LastModifiedTime"
+MODIFIED, ATTRIBUTES = f"{WIN32}LastModifiedTime", f"{WIN32}FileAttributes"
+TIMES = (f"{WIN32}CreationTime", f"{WIN32}LastAccessTime", MODIFIED)
 READ_BACK = Step("PROPFIND", "a.docx", 207, {"Depth": "0"}, asks(*EXPLORER_READS), shows=EXPLORER_READS)
 
 TRACES: dict[str, list[Step]] = {
@@ -133,24 +136,69 @@ def test_w1_options_on_every_ancestor_asks_for_nothing(client: Callable[[str | N
         assert {**reply.headers, "date": ""} == {**replies[0].headers, "date": ""}
 
 
-@pytest.mark.parametrize("attributes", [False, True], ids=["W4 plain", "W4 with what Explorer set"])
-def test_w4_a_listing_is_short(home: Home, attributes: bool) -> None:
-    for number in range(20):
-        home.dav.put(home / f"Kvartalsrapport {number:02}.docx", b"x")
-        if attributes:
-            home.dav.request("PROPPATCH", home / f"Kvartalsrapport {number:02}.docx", EXPLORER_SETS.encode())
+#: The longest entry, in bytes with an href of 69, of documents that others brought and of those that Explorer did: in
+#: the listing for which it sends no body, and where all that it may want is asked for by name.
+ENTRY_BYTES = {("unasked", False): 369, ("unasked", True): 424, ("by name", False): 604, ("by name", True): 652}
+ALL_BY_NAME = asks(
+    "{DAV:}creationdate", "{DAV:}getcontentlength", "{DAV:}getlastmodified", "{DAV:}resourcetype", *TIMES, ATTRIBUTES
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["W4 plain", "W4 with what Explorer set"])
+def test_w4_a_listing_is_short(home: Home, copied: bool) -> None:
+    folder = Home(home.dav, f"{home.path.rpartition('/')[0]}/Rapporter {int(copied)}")
+    assert home.dav.request("MKCOL", folder.path).status == 201
+    names = [f"Kvartal {number:03}.docx" for number in range(20)]
+    for name in names:
+        if copied:
+            replay(folder, explorer_copies(name, b"content"))
+        else:
+            home.dav.put(folder / name, b"content")
     # No body, as Explorer sends it: for all others that means every property.
-    reply = home.dav.propfind(home.path, depth="1", User_Agent=EXPLORER, Translate="f")
-    found = reply.properties()
-    assert len(found) == 21
-    # The path of the folder is the test's own, and counts once more with each entry.
-    entry = len(reply.body) / 21 - len(home.dav.href(home.path))
-    assert entry <= (600 if attributes else 400), reply.body[:2000]
-    document = found[home.dav.href(home / "Kvartalsrapport 00.docx")]
-    assert {"{DAV:}getcontentlength", "{DAV:}getlastmodified", "{DAV:}creationdate"} <= document.keys()
-    assert (f"{WIN32}FileAttributes" in document) is attributes
-    asked = home.dav.propfind(home.path, asks("{DAV:}getcontentlength", "{DAV:}getlastmodified"), depth="1")
-    assert len(asked.body) / 21 - len(home.dav.href(home.path)) <= 400
+    unasked = home.dav.propfind(folder.path, depth="1", User_Agent=EXPLORER, Translate="f")
+    by_name = home.dav.propfind(folder.path, ALL_BY_NAME, depth="1", User_Agent=EXPLORER)
+    first = home.dav.href(folder / names[0])
+    assert len(first) == 69
+    for asked, reply in (("unasked", unasked), ("by name", by_name)):
+        entries = re.findall(rb"<D:response>.*?</D:response>", reply.body)
+        assert len(entries) == 21
+        assert max(map(len, entries)) <= ENTRY_BYTES[asked, copied], max(entries, key=len)
+        document = reply.properties()[first]
+        assert {"{DAV:}getcontentlength", "{DAV:}getlastmodified", "{DAV:}creationdate"} <= document.keys()
+        assert (ATTRIBUTES in document) is copied
+        made = document["{DAV:}creationdate"].text or ""
+        # When it was made, Explorer learns from what it set, in one property or the other.
+        assert made.startswith("2017-07-14T02:40:00") is (copied and asked == "unasked")
+        assert (f"{WIN32}CreationTime" in document) is (copied and asked == "by name")
+
+
+def test_w4_namespaces_are_declared_once(home: Home) -> None:
+    replay(home, explorer_copies("a.docx", b"content"))
+    for body in ("", ALL_BY_NAME, '<propfind xmlns="DAV:"><propname/></propfind>'):
+        text = home.dav.propfind(home / "a.docx", body, depth="0").body
+        assert text.count(b"xmlns:Z=") == text.count(b"urn:schemas-microsoft-com:") == 1
+
+
+@pytest.mark.parametrize("inner", ["", "a &lt;b&gt; n0:c", "<z:a/>", "a<z:b>c</z:b>d", "<z:a/><y:b xmlns:y='urn:y'/>"])
+@pytest.mark.parametrize("namespace", ["urn:schemas-microsoft-com:", "DAV:", "urn:x"])
+def test_w4_what_is_told_shorter_is_the_same(home: Home, namespace: str, inner: str) -> None:
+    home.dav.put(home / "a.docx", b"x")
+    given = f'<z:p xmlns:z="{namespace}">{inner}</z:p>'
+    body = f'<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop>{given}</D:prop></D:set></D:propertyupdate>'
+    assert b"200 OK" in home.dav.request("PROPPATCH", home / "a.docx", body.encode()).body
+    for asked in ("", asks(f"{{{namespace}}}p")):
+        (found,) = home.dav.propfind(home / "a.docx", asked, depth="0").properties().values()
+        told = tostring(found[f"{{{namespace}}}p"], "unicode")
+        assert canonicalize(told, rewrite_prefixes=True) == canonicalize(given, rewrite_prefixes=True)
+
+
+@pytest.mark.parametrize("text", ["no time", "Fri, 14 Nov", "Fri, 14 Nil 2017 02:40:00 GMT", ""])
+def test_w4_what_is_no_time_is_not_told_as_one(home: Home, text: str) -> None:
+    home.dav.put(home / "a.docx", b"x")
+    home.dav.request("PROPPATCH", home / "a.docx", sets({f"{WIN32}CreationTime": text}).encode())
+    (told,) = home.dav.propfind(home / "a.docx", depth="0", User_Agent=EXPLORER).properties().values()
+    (real,) = home.dav.propfind(home / "a.docx", asks("{DAV:}creationdate"), depth="0").properties().values()
+    assert told["{DAV:}creationdate"].text == real["{DAV:}creationdate"].text
 
 
 def test_w8_the_time_follows_a_write_through_another_door(server: Served, home: Home) -> None:
