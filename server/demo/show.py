@@ -75,7 +75,8 @@ def mounts(dav: str, person: Access) -> Iterator[tuple[str, str]]:
     yield "davfs2", f"printf '%s\\n' {secret} | sudo mount -t davfs -o username={user},uid=$(id -u) {dav} /mnt"
     yield (
         "rclone",
-        f"mkdir -p ~/mellanrum && rclone mount{insecure} --webdav-url {dav} --webdav-user {user} "
+        f"mkdir -p ~/mellanrum && rclone mount{insecure} --vfs-cache-mode writes "
+        f"--webdav-url {dav} --webdav-user {user} "
         f'--webdav-pass "$(rclone obscure {secret})" '
         ":webdav: ~/mellanrum",
     )

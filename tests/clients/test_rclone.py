@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from server.demo import show
+from server.demo.plant import Access
 from tests.clients.conftest import Desk
-from tests.tools import need
+from tests.tools import ROOT, need
 
 PAST = 1_583_298_367
+#: The options that every line for a mount has: without them programs cannot save in place.
+MOUNTED_WITH = ("--vfs-cache-mode", "writes")
+AT_ONCE = ("--vfs-write-back", "0s", "--daemon", "--daemon-timeout", "30s")
 TREE = {
     "stor.bin": os.urandom(300_000),
     "tom": b"",
@@ -103,24 +108,42 @@ def test_what_rclone_finds_out_about_names(desk: Desk) -> None:
     assert "canStream = true" in said
 
 
+def test_every_line_that_is_given_mounts_so() -> None:
+    eva = Access("eva", "Eva Lund", "Kund AB", "…", "password", None, "secret", [])
+    demo = dict(show.mounts("https://x/dav/", eva))["rclone"]
+    pages = [(ROOT / page).read_text("utf-8") for page in ("README.md", "docs/clients/rclone.md")]
+    lines = [demo, *re.findall(r"rclone mount [^`\n]+", "\n".join(pages))]
+    assert len(lines) == 3
+    for line in lines:
+        assert " ".join(MOUNTED_WITH) in line
+
+
 def test_a_mount_takes_and_shows_files(desk: Desk) -> None:
     environ, rclone, point = remote(desk, "owncloud"), need("rclone"), desk.folder / "mount"
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("mounting takes root and /dev/fuse")
     need("fusermount3")
     point.mkdir()
-    how = ("--vfs-cache-mode", "writes", "--vfs-write-back", "0s", "--daemon", "--daemon-timeout", "30s")
-    desk.run(rclone, "mount", "drive:", point, *how, environ=environ)
+
+    def has_left(name: str, content: bytes) -> bool:
+        return name in desk.names() and desk.content(name) == content
+
+    desk.run(rclone, "mount", "drive:", point, *MOUNTED_WITH, *AT_ONCE, environ=environ)
     try:
         (point / "folder").mkdir()
         (point / "folder" / "a å.txt").write_text("first")
         (point / "folder" / "a å.txt").rename(point / "b.txt")
         assert sorted(os.listdir(point)) == ["b.txt", "folder"]
         assert (point / "b.txt").read_text() == "first"
+        (point / "c.txt").write_text("first")
+        with (point / "c.txt").open("r+") as opened:  # in place, as programs save
+            opened.seek(0, os.SEEK_END)
+            opened.write(", and more")
         # It uploads beside, and what has not left when it is unmounted waits in its cache for the next mount.
         until = time.monotonic() + 30
-        while "b.txt" not in desk.names() and time.monotonic() < until:
+        while not (has_left("b.txt", b"first") and has_left("c.txt", b"first, and more")) and time.monotonic() < until:
             time.sleep(0.1)
     finally:
         desk.run("fusermount3", "-u", point)
     assert (desk.content("b.txt"), desk.versions("b.txt")) == (b"first", 1)
+    assert desk.content("c.txt") == b"first, and more"
