@@ -1,9 +1,12 @@
-"""What litmus 0.18 asks beyond the 0.13 that Debian has, as traces of our own; and its storm of locks."""
+"""What litmus 0.18 asks beyond the 0.13 that Debian has, as traces of our own; and its storm of locks, from one client
+and from twenty. Its suite `protected` is not replayed.
+"""
 
 from __future__ import annotations
 
 import http.client
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +14,8 @@ from tests.serving import Dav
 from tests.webdav.clients.traces import LOCK, Step, asks, replay, sets
 from tests.webdav.conftest import Home
 
+#: How many threads `lockbomb` has.
+THREADS = 20
 MODIFIED = "{DAV:}getlastmodified"
 REMOVES = (
     '<D:propertyupdate xmlns:D="DAV:"><D:remove><D:prop><x:p xmlns:x="urn:x"/></D:prop></D:remove></D:propertyupdate>'
@@ -63,8 +68,8 @@ def test_litmus_018(home: Home, name: str) -> None:
     replay(home, TRACES[name])
 
 
-def storm(dav: Dav, path: str, pairs: int) -> None:
-    """Lock and unlock one document over one connection, as `lockbomb-single` does; no lock is left, or given twice."""
+def storm(dav: Dav, path: str, pairs: int) -> set[str]:
+    """Lock and unlock a document over one connection, as `lockbomb` does; return the tokens."""
     connection = http.client.HTTPConnection(dav.host, timeout=60)
     headers = {"Authorization": f"Basic {dav._authorization}", "Depth": "0", "Content-Type": "application/xml"}
     tokens = set()
@@ -80,18 +85,28 @@ def storm(dav: Dav, path: str, pairs: int) -> None:
         assert reply.status == 204
         tokens.add(token)
     connection.close()
-    assert len(tokens) == pairs
-    (found,) = dav.propfind(path).properties().values()
-    assert len(found["{DAV:}lockdiscovery"]) == 0
+    return tokens
 
 
-def test_a_few_hundred_locks_on_one_document(home: Home) -> None:
-    home.dav.put(home / "a", b"x")
-    storm(home.dav, home / "a", 300)
+def storms(home: Home, clients: int, pairs: int) -> None:
+    """Let clients storm at once, each a document of its own; no lock is left, or given twice."""
+    paths = [home / f"a{number}" for number in range(clients)]
+    for path in paths:
+        home.dav.put(path, b"x")
+    with ThreadPoolExecutor(clients) as pool:
+        tokens = list(pool.map(lambda path: storm(home.dav, path, pairs), paths))
+    assert len(set().union(*tokens)) == clients * pairs
+    for path in paths:
+        (found,) = home.dav.propfind(path).properties().values()
+        assert len(found["{DAV:}lockdiscovery"]) == 0
+
+
+@pytest.mark.parametrize(("clients", "pairs"), [(1, 300), (THREADS, 20)])
+def test_a_few_hundred_locks(home: Home, clients: int, pairs: int) -> None:
+    storms(home, clients, pairs)
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(1200)
 def test_twenty_thousand_locks_on_one_document(home: Home) -> None:
-    home.dav.put(home / "a", b"x")
-    storm(home.dav, home / "a", 20_000 if os.environ.get("MELLANRUM_PROOF") == "full" else 3_000)
+    storms(home, 1, 20_000 if os.environ.get("MELLANRUM_PROOF") == "full" else 3_000)
