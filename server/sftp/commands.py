@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from config.errors import MellanrumError
 from config.logging import get_log
 from server.sftp import scp
-from server.sftp.pipe import Gone, Pipe
+from server.sftp.pipe import CutOff, Gone, Pipe
 
 if TYPE_CHECKING:
     from providers.drive import Drive
 
 NO_SHELL = "Mellanrum: there is no shell here. Use sftp or scp."
+_CUT_OFF = "Mellanrum: this ended in the middle. What had not come whole is not stored."
 _WORDS_MAX = 64
 _HASHES = {"md5sum": "md5", "sha1sum": "sha1"}
 _READ_BYTES = 1 << 18
@@ -86,6 +87,8 @@ def run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], N
             status = scp.run(command, drive, pipe)
     except Gone:
         return
+    except CutOff:
+        says = _CUT_OFF
     except MellanrumError as error:
         says = f"Mellanrum: {error}"
     except Exception as error:

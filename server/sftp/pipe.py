@@ -14,7 +14,14 @@ WAIT_SECONDS_MAX = 3600.0
 
 
 class Gone(Exception):
-    """The client is gone, or says nothing for too long."""
+    """The channel is gone: nobody can be told anything."""
+
+
+class CutOff(Exception):
+    """What the client sends ends in the middle, or makes no sense, or one side stands still for too long.
+
+    The channel is there still, and must be closed.
+    """
 
 
 class Pipe:
@@ -76,7 +83,7 @@ class Pipe:
     # --- called in the thread
 
     def read(self, most: int) -> bytes:
-        """Return from 1 to `most` bytes, none at the end. Raises Gone."""
+        """Return from 1 to `most` bytes, none at the end. Raises Gone, CutOff."""
         with self._changed:
             self._wait(lambda: bool(self._buffer) or self._is_ended)
             found = bytes(self._buffer[:most])
@@ -84,19 +91,23 @@ class Pipe:
             self._go_on()
             return found
 
-    def line(self, most: int) -> bytes:
-        """Return a line without its end; empty at the end. Raises Gone for one longer than `most` bytes."""
+    def line(self, most: int) -> bytes | None:
+        """Return a line without its end, None at the end. Raises Gone, and CutOff for one longer than `most` bytes or
+        without an end.
+        """
         with self._changed:
             self._wait(lambda: b"\n" in self._buffer or self._is_ended or len(self._buffer) > most)
+            if not self._buffer:
+                return None
             found, newline, _ = bytes(self._buffer[: most + 1]).partition(b"\n")
-            if not newline and self._buffer:
-                raise Gone
+            if not newline:
+                raise CutOff
             del self._buffer[: len(found) + len(newline)]
             self._go_on()
             return found
 
     def write(self, data: bytes) -> None:
-        """Send bytes, waiting while the client takes none. Raises Gone."""
+        """Send bytes, waiting while the client takes none. Raises Gone, CutOff."""
         with self._changed:
             self._wait(lambda: self._may_write and self._on_the_way < BUFFERED_BYTES_MAX)
             self._on_the_way += len(data)
@@ -108,8 +119,10 @@ class Pipe:
 
     def _wait(self, condition: Any) -> None:
         is_there = self._changed.wait_for(lambda: self._is_lost or condition(), WAIT_SECONDS_MAX)
-        if self._is_lost or not is_there:
+        if self._is_lost:
             raise Gone
+        if not is_there:
+            raise CutOff
 
     def _go_on(self) -> None:
         if self._is_paused and len(self._buffer) < BUFFERED_BYTES_MAX // 2:

@@ -18,7 +18,7 @@ from config.errors import MellanrumError
 from providers.errors import BadName, IsAFolder, NotAFolder, NotFound, UploadIncomplete
 from providers.model import Item
 from providers.paths import Path, check_name, parse_posix
-from server.sftp.pipe import Gone, Pipe
+from server.sftp.pipe import CutOff, Pipe
 
 if TYPE_CHECKING:
     from providers.drive import Drive
@@ -61,7 +61,7 @@ def parse(arguments: list[str]) -> Request | None:
 
 
 def run(request: Request, drive: Drive, pipe: Pipe) -> int:
-    """Do it; return the exit status. Raises Gone."""
+    """Do it; return the exit status. Raises Gone, CutOff."""
     if request.takes:
         return _Sink(request, drive, pipe).run()
     return _Source(request, drive, pipe).run()
@@ -106,9 +106,9 @@ class _Sink(_Half):
         return self._status
 
     def _take(self, target: Path, is_folder: bool, depth: int) -> None:
-        """Take records until the folder, or all, is done."""
+        """Take records until the folder, or all, is done. Raises CutOff where the client ends before."""
         modified: int | None = None
-        while line := self._pipe.line(LINE_BYTES_MAX):
+        while (line := self._pipe.line(LINE_BYTES_MAX)) is not None:
             times, record = _TIMES.fullmatch(line), _RECORD.fullmatch(line)
             if line[:1] in (b"\x01", b"\x02"):  # the client could not read something
                 self._status = 1
@@ -126,6 +126,8 @@ class _Sink(_Half):
             else:
                 self._complain("record", BadRecord())
                 return
+        if depth or modified is not None:
+            raise CutOff
 
     def _record(self, record: re.Match[bytes], target: Path, is_folder: bool, modified: int | None, depth: int) -> None:
         name = record[4].decode("utf-8", "replace")
@@ -163,14 +165,17 @@ class _Sink(_Half):
             while left:
                 data = self._pipe.read(min(left, _PIECE_BYTES))
                 if not data:
-                    raise Gone
+                    raise CutOff
                 left -= len(data)
                 if failed is None:
                     try:
                         upload.write(data)
                     except MellanrumError as error:  # its bytes come all the same
                         failed = error
-            if self._pipe.read(1) != b"\0":
+            said = self._pipe.read(1)
+            if not said:
+                raise CutOff
+            if said != b"\0":
                 self._pipe.line(LINE_BYTES_MAX)
                 failed = failed or UploadIncomplete()
             if failed is not None:
@@ -243,7 +248,7 @@ class _Source(_Half):
             self._confirmed()
 
     def _confirmed(self) -> bool:
-        """Wait for the client's answer; return whether it goes on with this one. Raises Gone."""
+        """Wait for the client's answer; return whether it goes on with this one. Raises Gone, CutOff."""
         answer = self._pipe.read(1)
         if answer == b"\0":
             return True
@@ -251,4 +256,4 @@ class _Source(_Half):
             self._pipe.line(LINE_BYTES_MAX)
             self._status = 1
             return False
-        raise Gone
+        raise CutOff

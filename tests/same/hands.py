@@ -98,19 +98,29 @@ class _Loop:
 
 
 class _Channel:
-    """A client that says one thing more each time it is told that all went well, and nothing more once it is not."""
+    """A client that says one thing more each time it is told that all went well, and nothing more once it is not.
 
-    def __init__(self, given: Sequence[bytes]) -> None:
+    `is_hasty`: it ends its input with the last, and waits for no answer to that.
+    """
+
+    def __init__(self, given: Sequence[bytes], *, is_hasty: bool) -> None:
         self.said = bytearray()
         self.pipe: Pipe | None = None
         self._given = list(given)
+        self._is_hasty = is_hasty
 
     def write(self, data: bytes) -> None:
         self.said += data
         assert self.pipe is not None
         if data == b"\0" and self._given:
-            self.pipe.feed(self._given.pop(0))
+            self.say(self._given.pop(0))
         elif data.startswith((b"\0", b"\x01")):
+            self.pipe.feed_end()
+
+    def say(self, said: bytes) -> None:
+        assert self.pipe is not None
+        self.pipe.feed(said)
+        if self._is_hasty and not self._given:
             self.pipe.feed_end()
 
     def pause_reading(self) -> None:
@@ -128,14 +138,19 @@ class Ran(NamedTuple):
     err: str
 
 
-def run_exec(drive: Drive, line: str, first: bytes = b"", given: Sequence[bytes] = ()) -> Ran:
-    """Run a command as `exec` does; the client says `first` at once, and of `given` one each time the server says 0."""
+def run_exec(
+    drive: Drive, line: str, first: bytes = b"", given: Sequence[bytes] = (), *, is_hasty: bool = False
+) -> Ran:
+    """Run a command as `exec` does; the client says `first` at once, and of `given` one each time the server says 0.
+
+    It ends its input at the next answer, or, if it `is_hasty`, with the last that it says.
+    """
     command = commands.parse(line)
     assert command is not None, line
-    channel: _Channel = _Channel(given)
+    channel: _Channel = _Channel(given, is_hasty=is_hasty)
     ended: list[tuple[int, str]] = []
     pipe = channel.pipe = Pipe(_Loop(), channel, lambda: 0)  # type: ignore[arg-type]
-    pipe.feed(first)
+    channel.say(first)
     commands.run(command, drive, pipe, lambda status, says: ended.append((status, says)))
     ((status, says),) = ended
     return Ran(status, bytes(channel.said), says)

@@ -251,6 +251,37 @@ def test_scp_by_a_pattern(door: Door, tmp_path: Path, home: str) -> None:
     assert sorted(each.name for each in (tmp_path / "got").iterdir()) == ["a.txt", "b.txt"]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("scp -f '{home}/a b'", ""),
+        ("scp -f '{home}/a b'", "\0"),
+        ("scp -t '{home}'", "C0644 100 cut\nabc"),
+        ("scp -t '{home}'", "x" * 5000),
+        ("scp -t '{home}'", "x" * 5_000_000),
+    ],
+)
+def test_a_client_of_scp_that_ends_in_the_middle_is_let_go(
+    door: Door, local: Path, home: str, command: str, said: str
+) -> None:
+    """It has sent its end of file and is there still: it is told, and nothing of it is stored."""
+    assert door.sftp("anna", f'put {local} "{home}/a b"').returncode == 0
+    ran = door.ssh("anna", command.format(home=home), input=said, timeout=10)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1) and "ended in the middle" in ran.stderr
+    assert door.sftp("anna", f'ls -1 "{home}"').stdout.splitlines()[1:] == [f"{home}/a b"]
+
+
+def test_scp_ends_where_its_client_will_not_take_what_a_pattern_found(door: Door, local: Path, home: str) -> None:
+    """OpenSSH's client compares names with the pattern by itself, knows no quotes there, and ends at the first.
+
+    The connection, a program of its own, ends as soon as the server does.
+    """
+    assert door.sftp("anna", f'put {local} "{home}/a b"', f'put {local} "{home}/c"').returncode == 0
+    address = f"anna@{door.host}:'{home}/*'"
+    ran = door.run(need("scp"), "-O", *door.options("anna"), address, local.parent, timeout=10)
+    assert ran.returncode == 1 and "does not match request" in ran.stderr
+
+
 def test_hashes_for_rclone(door: Door, local: Path, home: str) -> None:
     assert door.sftp("anna", f'put {local} "{home}/x y.bin"').returncode == 0
     for program, made in (("md5sum", hashlib.md5), ("sha1sum", hashlib.sha1)):

@@ -1,0 +1,79 @@
+"""Commands whose client ends its input before they are done, or says what makes no sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from providers.drive import Drive
+from providers.paths import parse
+from server.sftp import pipe as pipes
+from server.sftp.pipe import CutOff, Gone, Pipe
+from tests.same.hands import Ran, run_exec
+from tests.worlds import World, fetch, store
+
+
+def names(drive: Drive) -> list[str]:
+    return [item.name for item in drive.listing(parse("/Rum"))[1]]
+
+
+def cut(ran: Ran) -> bool:
+    return ran.status == 1 and ran.err == "Mellanrum: this ended in the middle. What had not come whole is not stored."
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param([b"C0644 100 cut\nabc"], id="in a document"),
+        pytest.param([b"C0644 3 cut\n", b"abc"], id="before its last byte is confirmed"),
+        pytest.param([b"C0644 100 cu"], id="in a line"),
+        pytest.param([b"T1000000000 0 1000000000 0\n"], id="after a time"),
+        pytest.param([b"x" * 5000], id="in a line that is too long"),
+        pytest.param([b"C0644 3 cut\n", b"abc\x01" + b"x" * 5000], id="in a complaint that is too long"),
+    ],
+)
+def test_an_upload_that_ends_in_the_middle_fails_and_leaves_nothing(world: World, given: list[bytes]) -> None:
+    drive = world.drive("anna")
+    before = names(drive)
+    assert cut(run_exec(drive, "scp -p -t /Rum", given=given, is_hasty=True))
+    assert names(drive) == before
+
+
+def test_a_folder_that_is_not_ended_fails_with_what_came_whole(world: World) -> None:
+    drive = world.drive("anna")
+    assert cut(run_exec(drive, "scp -r -t /Rum", given=[b"D0755 0 ny\n", b"C0644 3 hel\n", b"abc\0"], is_hasty=True))
+    assert fetch(drive, "/Rum/ny/hel") == b"abc"
+
+
+def test_a_line_without_anything_in_it_is_no_record(world: World) -> None:
+    ran = run_exec(world.drive("anna"), "scp -t /Rum", given=[b"\nC0644 3 not\nabc\0"])
+    assert ran.status == 1 and ran.out.startswith(b"\0\x01scp: record: That is no record of scp.")
+
+
+@pytest.mark.parametrize("first", [b"", b"\0", b"\0\0", b"x"])
+def test_a_client_that_takes_no_more_ends_what_it_asked_for(world: World, first: bytes) -> None:
+    drive = world.drive("anna")
+    store(drive, "/Rum/a b", b"all of it")
+    assert cut(run_exec(drive, "scp -f '/Rum/a b'", first, is_hasty=True))
+
+
+def test_nothing_more_is_read_for_a_client_that_ended(world: World) -> None:
+    drive = world.drive("anna")
+    for number in range(3):
+        store(drive, f"/Rum/Avtal/{number}", b"x")
+    ran = run_exec(drive, "scp -r -f /Rum/Avtal", b"\0\0", is_hasty=True)
+    assert cut(ran) and ran.out.count(b"C0644") == 1
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_client_that_stands_still_is_cut_off_and_one_that_is_gone_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    monkeypatch.setattr(pipes, "WAIT_SECONDS_MAX", 0.01)
+    loop: Any = None
+    pipe = Pipe(loop, None, lambda: 0)
+    if is_lost:
+        pipe.lost()
+    with pytest.raises(Gone if is_lost else CutOff):
+        pipe.read(1)
