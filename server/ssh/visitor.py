@@ -161,6 +161,14 @@ class Visitor(asyncssh.SSHServer):
         carrier = self.connection.channel()
         return channel if carrier is None else (carrier, channel)
 
+    def refuse(self, *_: Any, **__: Any) -> bool:
+        """Forward nothing, to nowhere: no port, no socket, no tunnel."""
+        return False
+
+    connection_requested = server_requested = refuse
+    unix_connection_requested = unix_server_requested = refuse
+    tun_requested = tap_requested = refuse
+
     def _unsent(self) -> int:
         return 0 if self.connection is None else self.connection.unsent()
 

@@ -9,12 +9,17 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
+from asyncssh.channel import SSHClientChannel
+from asyncssh.packet import Boolean, String, UInt32
 
 from providers.installation import Installation
+from server.sftp.commands import NO_SHELL
 from server.ssh import algorithms
 from server.ssh.hostkeys import HostKeys
 from tests.serving import start
@@ -108,9 +113,8 @@ def test_without_strict_key_exchange_chacha_is_refused(door: Door, monkeypatch: 
 
 
 def test_there_is_no_shell(door: Door) -> None:
-    ran = door.ssh("vera")
-    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
-    assert "no shell" in ran.stderr
+    ran = door.ssh("vera", input="id\n")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"{NO_SHELL}\n")
 
 
 @pytest.mark.parametrize(
@@ -131,32 +135,83 @@ def test_rsync_is_refused_and_says_why(door: Door, local: Path) -> None:
     assert "Mellanrum: rsync needs a shell" in ran.stderr
 
 
-def test_nothing_is_forwarded(door: Door) -> None:
-    key = door.key("vera")
+#: Of each thing that could be forwarded: how it is asked for, and what is to be raised.
+FORWARDING: dict[str, tuple[Callable[[Any, int, str], Awaitable[Any]], type[Exception], str]] = {
+    "a port here": (
+        lambda client, port, _: client.open_connection("127.0.0.1", port),
+        asyncssh.ChannelOpenError,
+        "Connection refused",
+    ),
+    "a port there": (
+        lambda client, port, _: client.forward_remote_port("127.0.0.1", 0, "127.0.0.1", port),
+        asyncssh.ChannelListenError,
+        "Failed to create remote TCP listener",
+    ),
+    "a socket here": (
+        lambda client, _, path: client.open_unix_connection(path),
+        asyncssh.ChannelOpenError,
+        "Connection refused",
+    ),
+    "a socket there": (
+        lambda client, _, path: client.forward_remote_path(f"{path}.new", path),
+        asyncssh.ChannelListenError,
+        "Failed to create remote UNIX listener",
+    ),
+    "a tunnel": (
+        lambda client, _, path: client.open_tun(0),
+        asyncssh.ChannelOpenError,
+        "TUN/TAP request refused",
+    ),
+    "a bridge": (
+        lambda client, _, path: client.open_tap(0),
+        asyncssh.ChannelOpenError,
+        "TUN/TAP request refused",
+    ),
+}
 
-    async def tries() -> list[str]:
-        refused = []
-        async with door.connect("vera", client_keys=[key]) as connection:
-            try:
-                await connection.open_connection("127.0.0.1", door.port)
-            except asyncssh.ChannelOpenError:
-                refused.append("direct")
-            try:
-                await connection.forward_remote_port("127.0.0.1", 0, "127.0.0.1", 1)
-            except (asyncssh.ChannelListenError, asyncssh.Error):
-                refused.append("listen")
-            ran = await connection.run(term_type="xterm", request_pty=True, stdin=asyncssh.DEVNULL, encoding=None)
-            refused += ["shell"] if ran.exit_status == 1 else []
-        return refused
 
-    assert {"direct", "listen"} <= set(asyncio.run(_or_refused(tries)))
+@pytest.mark.parametrize("what", FORWARDING)
+def test_nothing_is_forwarded(door: Door, tmp_path: Path, what: str) -> None:
+    """Each is asked for where it could be had: there is somebody who listens."""
+    ask, error, reason = FORWARDING[what]
+
+    async def tries() -> None:
+        async with _entered(door) as client:
+            with pytest.raises(error) as refused:
+                await asyncio.wait_for(ask(client, door.port, f"{tmp_path}/socket"), 10)
+        assert reason in str(refused.value)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{tmp_path}/socket")
+        listening.listen()
+        asyncio.run(tries())
+    assert [each.name for each in tmp_path.iterdir()] == ["socket"]
 
 
-async def _or_refused(tries: object) -> list[str]:
-    try:
-        return await tries()  # type: ignore[operator, no-any-return]
-    except asyncssh.ChannelOpenError:  # a terminal was asked for, and none is given
-        return ["direct", "listen"]
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [
+        ("auth-agent-req@openssh.com", ()),
+        ("x11-req", (Boolean(False), String("MIT-MAGIC-COOKIE-1"), String("00" * 16), UInt32(0))),
+        ("pty-req", (String("xterm"), UInt32(80), UInt32(24), UInt32(0), UInt32(0), String(b"\0"))),
+    ],
+)
+def test_a_session_has_no_agent_no_display_and_no_terminal(door: Door, asked: str, fields: tuple[bytes, ...]) -> None:
+    async def tries() -> tuple[bool, bool]:
+        async with _entered(door) as client:
+            loop = asyncio.get_running_loop()
+            chan: Any = SSHClientChannel(client, loop, "strict", None, "strict", 1 << 21, 1 << 15)
+            await asyncio.wait_for(chan._open(b"session"), 10)
+            is_given = await asyncio.wait_for(chan._make_request(asked.encode(), *fields), 10)
+            is_served = await asyncio.wait_for(chan._make_request(b"subsystem", String("sftp")), 10)
+            return is_given, is_served
+
+    assert asyncio.run(tries()) == (False, True)
+
+
+def _entered(door: Door) -> Any:
+    """Return a connection of which the server's own code carries all it can."""
+    return door.connect("vera", client_keys=[str(door.own_key("vera"))], encryption_algs=["aes128-gcm@openssh.com"])
 
 
 def test_channels_have_a_cap(door: Door) -> None:
