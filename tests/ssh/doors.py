@@ -195,8 +195,8 @@ def _as_options(told: list[str]) -> list[str]:
 
 
 @contextmanager
-def serving_sftp(folder: Path, **settings: Any) -> Iterator[Door]:
-    """Serve the world of `tests.serving` over SFTP too.
+def serving_sftp(folder: Path, *, modules: Sequence[str] = (), **settings: Any) -> Iterator[Door]:
+    """Serve the world of `tests.serving` over SFTP too. `modules` as in `tests.serving.start`.
 
     `anna` (the supplier's, so a code is demanded) has a password and a second factor; `vera` a password that is enough.
     """
@@ -207,7 +207,8 @@ def serving_sftp(folder: Path, **settings: Any) -> Iterator[Door]:
     for login in ("anna", "vera"):
         directory.set_password(world.people[login].id, PASSWORD)
     totp = directory.enrol_totp(world.people["anna"].id)
-    server = start(folder / "data", world, **{"sftp.enabled": True, "http.workers": 1, "sftp.workers": 2, **settings})
+    standard = {"sftp.enabled": True, "http.workers": 1, "sftp.workers": 2}
+    server = start(folder / "data", world, modules=modules, **(standard | settings))
     try:
         yield Door(server, folder, totp)
     finally:

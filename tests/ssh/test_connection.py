@@ -300,3 +300,28 @@ def test_a_command_that_sends_more_than_the_client_takes_waits_for_it() -> None:
             os.close(null)
 
     assert asyncio.run(wait()) == (True, True)
+
+
+def test_nothing_leaves_while_keys_are_exchanged() -> None:
+    """RFC 4253, section 7.1: after the message that begins it, only such as belong to it."""
+
+    async def exchange() -> tuple[bytes, list[bytes]]:
+        reading, writing = os.pipe()
+        try:
+            connection, channel, _ = await _speaking(writing)
+            connection._kex_complete = False
+            channel.write_parts([b"data"])
+            channel.send_packet(98, b"a request")
+            connection._flush()
+            meanwhile = _taken(reading)
+            connection._kex_complete = True
+            connection._send_deferred_packets()
+            connection._flush()
+            return meanwhile, _packets(_taken(reading))
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+    meanwhile, after = asyncio.run(exchange())
+    assert meanwhile == b""
+    assert after == [b"\x5e\0\0\0\0\0\0\0\4data", b"\x62\0\0\0\0a request"]
