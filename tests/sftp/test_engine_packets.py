@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable
 
@@ -419,6 +420,57 @@ def test_copy_of_a_part_goes_through_the_draft(connect: Connect) -> None:
     wrong = client.open("/Rum/b.bin")
     assert code_of(lambda: copy(client, source, 0, 0, wrong, 0)) == Code.FAILURE
     assert code_of(lambda: copy(client, source, 0, 0, source, 0)) == Code.FAILURE
+
+
+@pytest.mark.parametrize("handles", [1, 2])
+@pytest.mark.parametrize(
+    ("start", "length", "at", "expected"),
+    [
+        (0, 4, 4, b"012301238901"),
+        (4, 4, 0, b"456745678901"),
+        (0, 0, 12, b"012345678901" * 2),
+        (8, 0, 0, b"890145678901"),
+        (8, 100, 2, b"018901678901"),
+        (0, 12, 20, b"012345678901" + bytes(8) + b"012345678901"),
+        (12, 0, 3, b"012345678901"),
+        (50, 5, 50, b"012345678901"),
+        (0, 4, 3, None),
+        (3, 4, 0, None),
+        (0, 4, 0, None),
+        (0, 0, 11, None),
+        (6, 100, 1, None),
+    ],
+)
+def test_copy_within_a_document(
+    world: World, connect: Connect, handles: int, start: int, length: int, at: int, expected: bytes | None
+) -> None:
+    """Bytes go elsewhere in it, unless the place they come from and the place they go to overlap."""
+    client = connect()
+    client.put("/Rum/a.bin", b"012345678901")
+    goal = client.open("/Rum/a.bin", READ | WRITE)
+    source = goal if handles == 1 else client.open("/Rum/a.bin")
+    if expected is None:
+        with pytest.raises(Refused, match="overlap"):
+            copy(client, source, start, length, goal, at)
+        client.close(goal)
+        assert len(world.drive("anna").versions(parse("/Rum/a.bin"))) == 1
+    else:
+        copy(client, source, start, length, goal, at)
+        assert client.read(source, 0, 100) == expected
+        client.close(goal)
+    assert client.get("/Rum/a.bin") == (expected or b"012345678901")
+
+
+def test_copy_within_what_is_being_written(connect: Connect) -> None:
+    client = connect()
+    data = random.Random(5).randbytes(3_000_000)
+    handle = client.open("/Rum/a.bin", READ | WRITE | CREAT)
+    for at in range(0, len(data), 30_000):
+        client.write(handle, at, data[at : at + 30_000])
+    copy(client, handle, 0, 0, handle, len(data))
+    copy(client, handle, 10, 1_500_000, handle, 2_000_000)
+    client.close(handle)
+    assert client.get("/Rum/a.bin") == data[:2_000_000] + data[10:1_500_010] + (data + data)[3_500_000:]
 
 
 def test_trailing_bytes_are_nobodys_concern(connect: Connect) -> None:

@@ -36,6 +36,12 @@ class WrongHandle(MellanrumError):
     exit_code = 30
 
 
+class OverItself(MellanrumError):
+    """The bytes to be copied and the place they go to overlap. Nothing was changed."""
+
+    exit_code = 30
+
+
 class TooManyOpen(MellanrumError):
     """Too much is open at once in this session. Nothing was changed. Close something first."""
 

@@ -11,7 +11,7 @@ from providers.drive.edits import COPY_BYTES_MAX
 from providers.model import Quota
 from providers.paths import ROOT, Path, parse_posix
 from server.sftp.engine import wire
-from server.sftp.engine.errors import NoLinks, TooManyOpen, Unsupported, WrongHandle
+from server.sftp.engine.errors import NoLinks, OverItself, TooManyOpen, Unsupported, WrongHandle
 from server.sftp.engine.files import existing
 from server.sftp.engine.handles import FolderHandle
 from server.sftp.engine.names import found, moved, setstat, tell_path
@@ -105,14 +105,22 @@ def _home(engine: Engine, request: int, fields: Fields) -> None:
 
 
 def _copy_data(engine: Engine, request: int, fields: Fields) -> None:
-    """Bytes of one open document go to another (draft-ietf-secsh-filexfer-extensions-00, section 7)."""
+    """Bytes of an open document go to another, or elsewhere in it (draft-ietf-secsh-filexfer-extensions-00, section 7).
+
+    A length of 0 is to the end.
+    """
     source, start, length = engine.handles.file(fields.text()), fields.u64(), fields.u64()
     goal, at = engine.handles.file(fields.text()), fields.u64()
-    if not source.readable or not goal.writable or source.document is goal.document:
+    if not source.readable or not goal.writable:
         raise WrongHandle
     if not engine.may_begin_draft(goal.document):
         raise TooManyOpen
-    _copy_on(engine, request, Copying(source.document, goal.document, start, length or _EVERYTHING, at))
+    length = length or _EVERYTHING
+    if source.document is goal.document:
+        length = min(length, max(0, source.document.size - start))  # it may grow meanwhile
+        if abs(at - start) < length:
+            raise OverItself
+    _copy_on(engine, request, Copying(source.document, goal.document, start, length, at))
 
 
 class Copying(NamedTuple):
