@@ -11,7 +11,7 @@ import os
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -106,6 +106,10 @@ class _Blocks:
         self.slots: dict[int, int] = {}
         self._free: list[int] = []
         self._void: list[int] = []
+        #: Slots of writes that no sync came after. Their numbers are given again, so their heads must not stay.
+        self._stale: set[int] = set()
+        #: The state found on resuming may be in the system's memory alone, and the one before on the disk.
+        self._is_unsure = False
         self._count = 0
         self.written = 0
 
@@ -162,6 +166,9 @@ class _Blocks:
 
     def write(self, block: int, plain: Buffer) -> None:
         """Seal a block into a slot that the last synced state does not use."""
+        if self._is_unsure:
+            self.file.sync()
+            self._is_unsure = False
         self.written += 1
         nonce = os.urandom(NONCE_BYTES)
         head = _SLOT_HEAD.pack(block, nonce, self.written)
@@ -171,6 +178,7 @@ class _Blocks:
         slot = self._free.pop() if self._free else self._count
         self._count = max(self._count, slot + 1)
         self.file.write(_SLOTS + slot * _SLOT_BYTES, out)
+        self._stale.discard(slot)
         self.drop(block)
         self.slots[block] = slot
 
@@ -182,6 +190,8 @@ class _Blocks:
 
     def sync(self, state: _State) -> None:
         """Make blocks, then the state durable."""
+        self._clear(self._stale)
+        self._stale.clear()
         self.file.sync()
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, state.pack(), self._draft + b"state")
@@ -192,9 +202,12 @@ class _Blocks:
 
     def clear_free(self) -> None:
         """Wipe the heads of unused slots, durably, so that no cut has to be remembered for them."""
-        for slot in self._free:
-            self.file.write(_SLOTS + slot * _SLOT_BYTES, bytes(_SLOT_HEAD.size))
+        self._clear(self._free)
         self.file.sync()
+
+    def _clear(self, slots: Iterable[int]) -> None:
+        for slot in slots:
+            self.file.write(_SLOTS + slot * _SLOT_BYTES, bytes(_SLOT_HEAD.size))
 
     def _find_slots(self, state: _State) -> None:
         newest: dict[int, int] = {}
@@ -202,10 +215,13 @@ class _Blocks:
         for slot in range(self._count):
             block, _, written = _SLOT_HEAD.unpack(self.file.read(_SLOTS + slot * _SLOT_BYTES, _SLOT_HEAD.size))
             was_cut = any(written <= before and block * BLOCK_BYTES >= size for before, size in state.cuts)
-            if 0 < written <= state.written and not was_cut and written > newest.get(block, 0):
+            if written > state.written:
+                self._stale.add(slot)
+            elif not was_cut and written > newest.get(block, 0):
                 newest[block], self.slots[block] = written, slot
         self._free = sorted(set(range(self._count)) - set(self.slots.values()), reverse=True)
         self.written = state.written
+        self._is_unsure = True
 
 
 def _key_of(sealing: Sealing, draft: bytes, head: bytes) -> bytes:
