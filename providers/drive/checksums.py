@@ -6,9 +6,9 @@ from auth.roles import Action
 from providers.catalogue import checksums, contents
 from providers.catalogue.nodes import Node
 from providers.drive.places import Container, Place
+from providers.drive.reading import reader_of
 from providers.drive.session import Session
 from providers.drive.transaction import Look
-from providers.drive.uploads import reader_of
 from providers.model import Checksums
 from providers.paths import Path
 

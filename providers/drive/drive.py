@@ -32,11 +32,12 @@ from providers.drive.noise_edits import NoiseEdit
 from providers.drive.operations import Effect, operation
 from providers.drive.places import ARCHIVE, Container
 from providers.drive.quotas import quota_above, quota_of
+from providers.drive.reading import Reader, open_content
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction
-from providers.drive.uploads import Reader, Upload, open_content, upload
+from providers.drive.uploads import Upload, upload
 from providers.errors import DriveError, TargetExists
 from providers.model import (
     ARCHIVED,

@@ -16,16 +16,14 @@ from config.ids import new_id
 from providers.catalogue.contents import ChunkIndex, sha256_of, version
 from providers.drive.identity import continuing
 from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed, unname
+from providers.drive.reading import Reader, open_content, reader_of
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look
 from providers.drive.uploads import (
     Arrival,
-    Reader,
     check_replaceable,
     finished,
-    open_content,
-    reader_of,
     standing_content,
     writer_for,
 )

@@ -16,10 +16,11 @@ from providers.catalogue.nodes import Node
 from providers.catalogue.noise import NoiseFile
 from providers.drive.guards import chain_slots, require_conditions, require_unlocked
 from providers.drive.places import Place
+from providers.drive.reading import Reader
 from providers.drive.session import Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look, Refusal, Transaction
-from providers.drive.uploads import Reader, Upload
+from providers.drive.uploads import Upload
 from providers.errors import (
     Forbidden,
     NotAFolder,

@@ -14,8 +14,8 @@ from config.ids import new_id
 from providers.drive import noise
 from providers.drive.edits import Edit, edit
 from providers.drive.kept import Slot, drop, keep, kept_at
+from providers.drive.reading import Reader
 from providers.drive.session import Session
-from providers.drive.uploads import Reader
 from providers.errors import NotFound, TargetExists
 from providers.model import Conditions, Item
 from providers.noise import NOISE_BYTES_MAX, is_noise

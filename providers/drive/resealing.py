@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from config.database import Syncable
 from providers.catalogue import contents
+from providers.drive.reading import reader_of
 from providers.drive.session import Replan, Session
 from providers.drive.targets import require_room
-from providers.drive.uploads import reader_of
 from providers.model import SpaceInfo
 from providers.vault.errors import damaged
 from providers.vault.vault import ChunkRecord, VersionRecord, chunker_of

@@ -13,8 +13,8 @@ from config.clock import now_us
 from config.queries import Query
 from providers import tables
 from providers.drive.known import Found
+from providers.drive.reading import Reader, open_content, reader_of
 from providers.drive.session import Session
-from providers.drive.uploads import Reader, open_content, reader_of
 from providers.errors import NotAtHand
 from providers.model import Item
 from providers.paths import Path

@@ -1,32 +1,28 @@
-"""Bytes on their way in and out: an upload becomes a version at its commit; a download leaves once it is logged."""
+"""Bytes on their way in: an upload becomes a version at its commit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from auth.roles import Action
 from config.clock import SECOND_US, now_us
 from config.database import Syncable
 from config.ids import NOBODY, new_id
-from providers.audit.events import Event, Projection
 from providers.catalogue import checksums
 from providers.catalogue.change import Change, ChangeKind, Lineage, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, sum_of, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
-from providers.drive.history import version_at, versioned
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
-from providers.drive.known import Opening
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, give_way, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import IsAFolder, NotAtHand, PreconditionFailed, UploadIncomplete
+from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
-from providers.vault.vault import ContentReader, ContentWriter, Sealed, VersionRecord, chunker_of
+from providers.vault.vault import ContentWriter, Sealed, VersionRecord, chunker_of
 
 
 class Plan(NamedTuple):
@@ -42,119 +38,6 @@ class Plan(NamedTuple):
     version_id: bytes
     is_new: bool
     backup: Backup | None = None
-
-
-class Readable(Protocol):
-    """Content that is read at any place: a version's in the vault, or what stands in memory."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset`; empty past the end."""
-        ...
-
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
-        """Yield the bytes from `start` to `stop`, each piece good until the next."""
-        ...
-
-    def read_on(self, offset: int) -> memoryview:
-        """Return some bytes from `offset` on; empty past the end. They do not change."""
-        ...
-
-    def at_hand(self, offset: int) -> memoryview | None:
-        """Return what `read_on` does, if that waits for nobody."""
-        ...
-
-    def rest(self) -> None:
-        """Let go of buffers."""
-        ...
-
-
-class Reader:
-    """The content of one version, decrypted as it is read. Close it, or use it as a context."""
-
-    def __init__(self, item: Item, content: Readable | None) -> None:
-        self.item = item
-        self._content = content
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset`; empty past the end."""
-        return b"" if self._content is None else self._content.read(offset, length)
-
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
-        """Yield the bytes from `start` to `stop` in pieces of at most 1 MiB, each good until the next."""
-        if self._content is not None:
-            yield from self._content.chunks(start, stop)
-
-    def read_on(self, offset: int) -> memoryview:
-        """Return some bytes from `offset` on, up to 1 MiB: for who reads on to the end. Empty past it."""
-        return memoryview(b"") if self._content is None else self._content.read_on(offset)
-
-    def at_hand(self, offset: int) -> memoryview:
-        """Return what `read_on` does, if that waits for nobody. Raises NotAtHand."""
-        found = None if self._content is None else self._content.at_hand(offset)
-        if found is None:
-            raise NotAtHand
-        return found
-
-    def rest(self) -> None:
-        """Let go of buffers; reading goes on as before."""
-        if self._content is not None:
-            self._content.rest()
-
-    def close(self) -> None:
-        """Let go of what the reader holds."""
-        self._content = None
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def open_content(session: Session, path: Path, number: int | None) -> Reader:
-    """Open the content of a document, or of one of its versions, once the event of its reading is durable."""
-    storage = session.storage
-    with session.look() as look:
-        opening = _opening(look, path, number)
-        reading = _reading(look, opening)
-    space, content = opening.place.node.space, opening.content
-    reader = reader_of(session, space, content) if content else None
-    if reading is not None:
-        storage.journal.note(*reading)
-    return Reader(opening.item, reader)
-
-
-def _opening(look: Look, path: Path, number: int | None) -> Opening:
-    """Return what may be read at `path`, found and checked anew unless nothing has changed since it was."""
-    known = look.resolver.known(path) if number is None else None
-    if known is not None and known.opening is not None:
-        return known.opening
-    place = look.document(path)
-    look.allow(Action.READ, place)
-    node = place.node
-    if number is not None:
-        look.allow(Action.HISTORY, place)
-        row = version_at(look, place, number)
-    elif not node.version:
-        return Opening(place, look.item(place), 0, node.version_id, b"")
-    else:
-        row = version(look.connection, look.storage.keyring, node.space, node.id, node.version)
-    item = look.item_of(path, path.name, versioned(node, row), is_past=place.is_past)
-    opening = Opening(place, item, item.version if number is None else number, row["id"], row["content"])
-    known = look.resolver.known(path) if number is None else None
-    if known is not None:
-        known.opening = opening
-    return opening
-
-
-def _reading(look: Look, opening: Opening) -> tuple[Event, bytes, Mapping[bytes, Projection]] | None:
-    """Return what to note of a reading, or None if it is part of an event that is durable already."""
-    me = look.principal
-    if look.storage.journal.has(me.device or me.id, opening.version_id, look.at):
-        return None
-    place = opening.place
-    event = look.event("read", place, look.at, facts={"version": opening.number, "size": opening.item.size})
-    return event, opening.version_id, look.audience(place.space, place.chain)
 
 
 class Upload:
@@ -492,9 +375,3 @@ def standing_content(look: Look, node: Node | None) -> bytes | None:
         return None
     row = version(look.connection, look.storage.keyring, node.space, node.id, node.version)
     return bytes(row["content"])
-
-
-def reader_of(session: Session, space: bytes, content: bytes) -> ContentReader:
-    """Return a reader of content that the vault keeps for a space."""
-    index = ChunkIndex(session.storage.database, space)
-    return session.storage.vault.reader(space, content, index.locate)

@@ -17,7 +17,7 @@ from server.webdav.ranges import Range, Unsatisfiable, parse_ranges
 from server.webdav.urls import href_of
 
 if TYPE_CHECKING:
-    from providers.drive.uploads import Reader
+    from providers.drive.reading import Reader
 
 FOLDER_TEXT = b"This is a folder in Mellanrum. Mount this address as a network drive (WebDAV) to see what is in it.\n"
 #: What was uploaded never runs as part of this server's pages.

@@ -16,7 +16,7 @@ from auth.roles import GranteeKind
 from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
-from providers.drive.uploads import Reader
+from providers.drive.reading import Reader
 from providers.errors import Locked, PreconditionFailed, TargetExists
 from providers.model import Conditions
 from providers.paths import parse

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from providers.errors import NotAtHand
 
 if TYPE_CHECKING:
-    from providers.drive.uploads import Reader
+    from providers.drive.reading import Reader
 
 #: The first block is small, for who reads here and there; each that follows in order is twice as long, up to this.
 FIRST_BYTES: Final = 256 << 10
