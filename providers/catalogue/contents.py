@@ -56,6 +56,13 @@ _PAIR = Query(
         _VERSION.c.node == bindparam("node"), _VERSION.c.number.between(bindparam("before"), bindparam("number"))
     )
 )
+_STANDING = Query(
+    select(_VERSION.c.number).where(
+        _VERSION.c.node == bindparam("node"),
+        _VERSION.c.number == bindparam("number"),
+        _VERSION.c.erased_in.is_(None),
+    )
+)
 _KEPT = tables.version.alias().c
 #: Numbers begin with 1, and rows stay: the first that was not erased tells.
 _ERASED = Query(
@@ -138,6 +145,12 @@ def version(connection: Connection, keyring: Keyring, space: bytes, node: bytes,
     if not hmac.compare_digest(expected, row["mac"]):
         raise ForgedVersion(node, number)
     return row
+
+
+def require_standing(connection: Connection, node: bytes, number: int) -> None:
+    """Raise VersionErased if a version was erased. What refers to its content from now on may rely on it."""
+    if _STANDING.first(connection, node=node, number=number) is None:
+        raise VersionErased
 
 
 def versions(connection: Connection, node: bytes) -> Sequence[Mapping[str, Any]]:

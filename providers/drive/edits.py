@@ -22,6 +22,7 @@ from providers.drive.targets import Target, target
 from providers.drive.transaction import Look
 from providers.drive.uploads import (
     Arrival,
+    Copied,
     check_replaceable,
     finished,
     standing_content,
@@ -118,6 +119,8 @@ class Edit:
         #: What was sealed before the draft took over, and by what it is counted once it is known to the catalogue.
         self._lead: Sealed | None = None
         self._is_published = False
+        #: The version that the lead is a copy of, and that may be erased until this is one itself.
+        self._copied: Copied | None = None
         #: How much was streamed, and how many records the catalogue knew, when it was last made durable.
         self._safe_bytes = self._safe_records = 0
         self._safe_until = 0.0
@@ -187,6 +190,7 @@ class Edit:
             self._require_room(reader.item.size)
             self._lead = self._content_of(reader.item)
             if self._lead is not None:
+                self._copied = Copied(reader.item.id, reader.item.version)
                 self._is_published, self._streamed, self.is_changed = True, reader.item.size, True
                 self._written.add(0, reader.item.size)
                 self._given += reader.item.size
@@ -235,6 +239,7 @@ class Edit:
             started=begun.at,
             written=written,
             plan=plan,
+            copied=self._copied,
         )
         made = arrival.commit()
         self.discard()
@@ -337,7 +342,7 @@ class Edit:
             self._writer.discard()
             self._writer = None
         self._streamed = self._safe_bytes = self._safe_records = 0
-        self._lead = None
+        self._lead = self._copied = None
 
     def _settle(self) -> None:
         """End the stream: what came so far is a content of its own."""
@@ -400,7 +405,7 @@ class Edit:
         fresh = None if self._is_published else self._lead
         if fresh is not None:
             self._published_bytes += fresh.sealed_bytes
-        keep(self._session, self._slot, draft, fresh, self._published_bytes)
+        keep(self._session, self._slot, draft, fresh, self._published_bytes, self._copied)
         self._kept, self._is_published = draft.id, True
 
     def _content_of(self, item: Item) -> Sealed | None:

@@ -16,11 +16,12 @@ from sqlalchemy import Connection, bindparam, delete, select
 from config.clock import now_us
 from config.queries import Query
 from providers import tables
-from providers.catalogue.contents import ChunkIndex, all_known, publish
+from providers.catalogue.contents import ChunkIndex, all_known, publish, require_standing
 from providers.drive.places import Container
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.transaction import Look
+from providers.drive.uploads import Copied
 from providers.errors import Locked, NotFound, UploadIncomplete
 from providers.model import Item
 from providers.paths import Path, fold
@@ -95,10 +96,13 @@ def _item(path: Path, space: bytes, row: Any) -> Item:
     return Item(path, path.name, False, row.size, row.modified, row.modified, "", row.id, space, 0, False, False)
 
 
-def keep(session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed_bytes: int) -> None:
+def keep(
+    session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed_bytes: int, copied: Copied | None = None
+) -> None:
     """Make a draft durable, and let its maker find it under its name, in the place of an older one.
 
-    `lead` are records that it is the first to rely on.
+    `lead` are records that it is the first to rely on, `copied` the version whose content it was begun over, if that
+    is of another document. Raises VersionErased if that was erased meanwhile.
     """
     storage = session.storage
     draft.sync()
@@ -122,6 +126,8 @@ def keep(session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed
     def work(connection: Connection) -> list[bytes]:
         if not all_known(connection, slot.space, relied):
             raise UploadIncomplete
+        if copied is not None:
+            require_standing(connection, *copied)
         publish(connection, slot.space, records)
         older = [found for found in connection.execute(_OLDER, row).scalars() if found != draft.id]
         for found in older:

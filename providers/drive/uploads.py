@@ -12,7 +12,7 @@ from config.database import Syncable
 from config.ids import NOBODY, new_id
 from providers.catalogue import checksums
 from providers.catalogue.change import Change, ChangeKind, Lineage, NewVersion
-from providers.catalogue.contents import ChunkIndex, all_known, publish, sum_of, version
+from providers.catalogue.contents import ChunkIndex, all_known, publish, require_standing, sum_of, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
@@ -38,6 +38,13 @@ class Plan(NamedTuple):
     version_id: bytes
     is_new: bool
     backup: Backup | None = None
+
+
+class Copied(NamedTuple):
+    """A version whose content another one is about to refer to, wholly or with changes: a document and a number."""
+
+    node: bytes
+    number: int
 
 
 class Upload:
@@ -161,6 +168,7 @@ class Arrival:
         written: int | None = None,
         sums: Checksums | None = None,
         plan: Plan | None = None,
+        copied: Copied | None = None,
     ) -> None:
         self._session = session
         self._started = started
@@ -169,6 +177,7 @@ class Arrival:
         self._seen = self._began = seen
         self._sums = sums
         self._first = plan
+        self._copied = copied
         self._storage = session.storage
         self._path = path
         self._space = space
@@ -237,6 +246,8 @@ class Arrival:
         require_room(found.space, change.sealed_bytes, sealed.sealed_bytes + record_bytes)
         if not all_known(tx.connection, self._space, sealed.relied):
             raise UploadIncomplete
+        if self._copied is not None:
+            require_standing(tx.connection, *self._copied)
         if plan is None:
             if node is not None and node.version:
                 raise Replan

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from auth.roles import Via
 from config.clock import now_us
 from config.ids import NOBODY, new_id
 from providers import tables
 from providers.catalogue.change import ChangeKind, NewVersion
+from providers.drive.edits import Edit
 from providers.drive.places import Place
 from providers.drive.transaction import Transaction
+from providers.errors import VersionErased
 from providers.holding.errors import NothingWouldStay
 from providers.installation import Installation
 from providers.paths import parse
+from providers.vault.errors import DamagedContent
 from providers.vault.manifests import Shape
 from tests.hold.worlds import OURS, SPACE, erased, findings, make, packed, record_of, versions
 from tests.worlds import World, fetch, settings_for, store
@@ -183,6 +187,58 @@ def _again(world: World, node: bytes) -> None:
         tx.finish(ChangeKind.COPY, Place(parse("/"), info, (root,), installation.storage.tree, None), "copy")
 
     installation.database.apply(work, order=space)
+
+
+def copied(world: World, source: str) -> Edit:
+    """Begin a document with the whole content of another one, as copy-data of SFTP does."""
+    mia = world.drive("mia", Via.SFTP)
+    edit = mia.edit(parse(f"{OURS}/Kopia.txt"), create=True, truncate=True)
+    with mia.read(parse(source)) as reader:
+        edit.copy_from(reader, 0, reader.item.size, 0)
+    return edit
+
+
+def commit(edit: Edit) -> None:
+    edit.commit()
+
+
+def written_and_committed(edit: Edit) -> None:
+    edit.write(10, b"x")
+    edit.commit()
+
+
+def kept(edit: Edit) -> None:
+    edit.keep()
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+@pytest.mark.parametrize("end", [commit, written_and_committed, kept])
+def test_a_copy_of_what_was_erased_meanwhile_was_acknowledged(
+    world: World, end: Callable[[Edit], None], is_swept: bool
+) -> None:
+    """It could not be read by anybody."""
+    content = os.urandom(300_000)
+    node = versions(world.drive("mia"), DOCUMENT, content)
+    edit = copied(world, DOCUMENT)
+    erased(world, node)
+    if is_swept:
+        assert sweep(world).is_whole
+    with pytest.raises((VersionErased, DamagedContent)):
+        end(edit)
+    edit.discard()
+    assert [item.name for item in world.drive("mia").listing(parse(OURS))[1]] == ["Avtal"]
+    if not is_swept:
+        assert sweep(world).is_whole
+    assert findings(world) == []
+
+
+def test_a_copy_stays_when_its_source_is_erased_once_it_stands(world: World) -> None:
+    content = os.urandom(300_000)
+    node = versions(world.drive("mia"), DOCUMENT, content)
+    commit(copied(world, DOCUMENT))
+    erased(world, node)
+    assert sweep(world).is_whole
+    assert fetch(world.drive("mia"), f"{OURS}/Kopia.txt") == content
 
 
 def test_a_catalogue_that_refers_to_nothing_is_not_swept(world: World) -> None:
