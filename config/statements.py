@@ -74,19 +74,23 @@ class Statement:
             raise wrapped(connection, prepared.text, error) from error
         return rows
 
-    def run_many(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """Run it for each of `rows`, which name the same values; lists in them have the same lengths."""
+    def run_many(self, connection: Connection, rows: Sequence[Values]) -> int:
+        """Run it for each of `rows`, which name the same values; return how many rows it wrote, -1 if that is not told.
+
+        Lists in them have the same lengths.
+        """
         if not rows:
-            return
+            return 0
         driver = driver_of(connection) or _sqlite_of(connection)
         if driver is None:
-            connection.execute(self._made_for(connection.dialect).write, list(rows))
-            return
+            made = self._made_for(connection.dialect)
+            return int(connection.execute(made.write, list(rows), execution_options=_COUNTED).rowcount)
         prepared = self._prepared.get(tuple(rows[0])) or self._prepared_for(connection.dialect, rows[0])
         try:
-            driver.executemany(prepared.text, [prepared.pick(row) for row in rows])
+            count: int = driver.executemany(prepared.text, [prepared.pick(row) for row in rows]).rowcount
         except connection.dialect.loaded_dbapi.Error as error:
             raise wrapped(connection, prepared.text, error) from error
+        return count
 
     def _made_for(self, dialect: Dialect) -> _Made:
         found = self._made.get(dialect.name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, exists, null, select, update
+from sqlalchemy import Connection, bindparam, exists, null, select, update
 
 from auth.keyring import Keyring
 from config.database import Database
@@ -35,15 +35,19 @@ _LOCATE = Query(
 )
 
 
-def _publishing(insert: Callable[[Table], Any]) -> Any:
-    statement = insert(tables.chunk)
-    fresh = {name: statement.excluded[name] for name in ("pack", "offset", "length", "condemned_at")}
-    return statement.on_conflict_do_update(
-        index_elements=["space", "cid"], set_=fresh, where=_CHUNK.condemned_at.is_not(None)
+_CONDEMNED = Query(
+    select(_CHUNK.cid, _CHUNK.length).where(
+        _CHUNK.space == bindparam("space"),
+        _CHUNK.cid.in_(bindparam("cids", expanding=True)),
+        _CHUNK.condemned_at.is_not(None),
     )
-
-
-_PUBLISH = Statement(_publishing)
+)
+_PUBLISH = Statement(lambda insert: insert(tables.chunk).on_conflict_do_nothing(index_elements=["space", "cid"]))
+_REPLACE = Statement(
+    update(tables.chunk)
+    .where(_CHUNK.space == bindparam("b_space"), _CHUNK.cid == bindparam("b_cid"))
+    .values(pack=bindparam("b_pack"), offset=bindparam("b_offset"), length=bindparam("b_length"), condemned_at=null())
+)
 _TAKE_BACK = Statement(
     update(tables.chunk)
     .where(_CHUNK.space == bindparam("b_space"), _CHUNK.cid == bindparam("b_cid"))
@@ -110,17 +114,31 @@ def _known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> set[b
     return {cid for part in parts_of(cids) for (cid,) in _KNOWN.rows(connection, space=space, cids=part)}
 
 
-def publish(connection: Connection, space: bytes, records: Iterable[ChunkRecord]) -> None:
-    """Let the catalogue know of new chunks. One that came to be known meanwhile stays where it was first, unless it is
-    condemned: then the new copy takes its place.
+def publish(connection: Connection, space: bytes, records: Sequence[ChunkRecord]) -> int:
+    """Let the catalogue know of new chunks, with the head's row locked; return how many bytes it counts no longer.
+
+    One that came to be known meanwhile stays where it was first, unless it is condemned: then the new copy takes its
+    place, and the sweep will find the old one uncounted.
     """
-    _PUBLISH.run_many(
+    rows = [
+        {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
+        for r in records
+    ]
+    if _PUBLISH.run_many(connection, rows) == len(rows):
+        return 0
+    cids = [record.cid for record in records]
+    old = {
+        cid: length for part in parts_of(cids) for cid, length in _CONDEMNED.rows(connection, space=space, cids=part)
+    }
+    _REPLACE.run_many(
         connection,
         [
-            {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
+            {"b_space": space, "b_cid": r.cid, "b_pack": r.pack, "b_offset": r.offset, "b_length": r.length}
             for r in records
+            if r.cid in old
         ],
     )
+    return sum(old.values())
 
 
 def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:

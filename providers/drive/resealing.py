@@ -82,11 +82,11 @@ class Resealing:
         self.sealed_bytes += sum(record.length for record in records)
         self.needs |= needs
 
-    def publish(self, connection: Connection) -> None:
-        """Let the catalogue know, within a change of the space, where it all lies.
+    def publish(self, connection: Connection) -> int:
+        """Let the catalogue know, within a change of the space, where it all lies; return as `contents.publish` does.
 
         Raises Replan if the space has let go meanwhile of a piece that was relied on.
         """
         if not contents.all_known(connection, self._goal.id, list(self._relied)):
             raise Replan
-        contents.publish(connection, self._goal.id, self._records)
+        return contents.publish(connection, self._goal.id, self._records)

@@ -179,7 +179,7 @@ def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready:
     if ready.lands_on != (replaced.id if replaced else None):
         raise Replan
     if ready.resealing is not None:
-        ready.resealing.publish(tx.connection)
+        change.sealed_bytes -= ready.resealing.publish(tx.connection)
     require_room(found.space, change.sealed_bytes, ready.sealed_bytes)
     change.sealed_bytes += ready.sealed_bytes
     if found.vacated is not None:

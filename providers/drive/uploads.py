@@ -271,8 +271,8 @@ class Arrival:
     def _arrived(self, tx: Transaction, change: Change, found: Target, plan: Plan, record_bytes: int) -> Node:
         """Let the planned version stand; return the document that has it."""
         sealed, before = self._sealed, self._standing(found, plan)
-        publish(tx.connection, self._space, sealed.records)
         change.sealed_bytes += sealed.sealed_bytes + record_bytes
+        change.sealed_bytes -= publish(tx.connection, self._space, sealed.records)
         new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
         if before is None:
             parent, lane = found.parent.node, found.lane

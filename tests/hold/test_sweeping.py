@@ -241,6 +241,31 @@ def test_a_copy_stays_when_its_source_is_erased_once_it_stands(world: World) -> 
     assert fetch(world.drive("mia"), f"{OURS}/Kopia.txt") == content
 
 
+def counted(world: World) -> int:
+    """Return how many bytes count in the quota of the space."""
+    with world.installation.database.read() as connection:
+        table = tables.head.c
+        used: int = connection.execute(
+            select(table.sealed_bytes).where(table.space == world.spaces[SPACE].id)
+        ).scalar_one()
+        return used
+
+
+def test_what_was_erased_and_stored_again_counted_twice_for_good(world: World) -> None:
+    mia, content = world.drive("mia"), os.urandom(1_000_000)
+    before = counted(world)
+    for number in range(3):
+        node = versions(mia, DOCUMENT, content, b"annat %d" % number)
+        erased(world, node, 2 * number + 1)
+        again = versions(mia, f"{OURS}/Igen {number}.txt", content, b"annat")  # within the grace
+        assert counted(world) - before < 1_100_000
+        erased(world, again, 1)
+        assert sweep(world).is_whole
+        assert counted(world) - before < 100_000
+    assert len(packed(world)) < 100_000
+    assert findings(world) == []
+
+
 def test_a_catalogue_that_refers_to_nothing_is_not_swept(world: World) -> None:
     node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
     record = record_of(world, node, 1)

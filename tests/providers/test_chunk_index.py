@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
+from sqlalchemy import update
 
+from providers import tables
 from providers.catalogue import contents
 from providers.catalogue.contents import ChunkIndex
 from providers.vault.vault import ChunkRecord, Location
@@ -37,3 +39,27 @@ def test_lists_of_every_length_are_answered_for_by_few_queries(world: World) -> 
         assert index.locate(cids) == {each.cid: Location(*each[1:]) for each in asked[::2]}
         with database.read() as connection:
             assert contents.all_known(connection, SPACE, cids[::2])
+
+
+def test_a_new_copy_takes_the_place_of_a_condemned_one_alone(world: World) -> None:
+    """What it replaces counts no longer: neither what is new nor what is known already replaces anything."""
+    old = [ChunkRecord(os.urandom(32), 7, 100 * at, 100 + at) for at in range(4)]
+    new = [ChunkRecord(each.cid, 8, 500 * at, 500 + at) for at, each in enumerate(old)]
+    fresh = ChunkRecord(os.urandom(32), 8, 9000, 9)
+    database = world.installation.database
+    condemned = (
+        update(tables.chunk).where(tables.chunk.c.cid.in_([each.cid for each in old[:2]])).values(condemned_at=1)
+    )
+
+    def publish(records: list[ChunkRecord]) -> int:
+        return database.apply(lambda connection: contents.publish(connection, SPACE, records))
+
+    assert publish(old) == 0
+    assert publish([]) == 0
+    with database.write() as connection:
+        connection.execute(condemned)
+    assert publish([*new, fresh]) == 100 + 101
+    assert publish([*new, fresh]) == 0
+    found = ChunkIndex(database, SPACE).locate([each.cid for each in (*old, fresh)])
+    assert found == {each.cid: Location(*each[1:]) for each in (*new[:2], *old[2:], fresh)}
+    assert ChunkIndex(database, SPACE).known([each.cid for each in old]) == {each.cid for each in old}
