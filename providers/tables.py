@@ -319,7 +319,7 @@ draft = Table(
     Column("principal", LargeBinary(16), nullable=False, comment="who alone sees it"),
     Column("size", BigInteger, nullable=False),
     Column("modified", BigInteger, nullable=False),
-    Column("sealed_bytes", BigInteger, nullable=False, comment="in packs, and counted by no version yet"),
+    Column("sealed_bytes", BigInteger, nullable=False, comment="in packs already, and counted"),
     Column("expires_at", BigInteger, nullable=False),
     comment="Interrupted uploads, for their makers to resume; their bytes stand in the drafts of the vault.",
 )

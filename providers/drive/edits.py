@@ -116,7 +116,7 @@ class Edit:
         self._written = Written(self.size)
         #: Bytes that stood there, or were written, some of them more than once.
         self._given = self.size
-        #: What was sealed before the draft took over, and by what it is counted once it is known to the catalogue.
+        #: What was sealed before the draft took over, and whether the catalogue knows it.
         self._lead: Sealed | None = None
         self._is_published = False
         #: The version that the lead is a copy of, and that may be erased until this is one itself.
@@ -127,6 +127,7 @@ class Edit:
         self._is_nameless = False
         #: A part of the stream was lost.
         self._is_torn = False
+        #: How much of it the catalogue knows, and counts.
         self._published_bytes = 0 if draft is None or begun.kept is None else begun.kept.sealed_bytes
         #: The interrupted upload that this one resumes, or supersedes once it is committed.
         self._kept = None if begun.kept is None else begun.kept.id
@@ -225,8 +226,8 @@ class Edit:
             raise MostlyUnwritten(limit_bytes=ZEROS_BYTES_MAX)
         begun, plan = self._begun, None
         if self._writer is not None and self._streamed:
-            self._lead, plan = finished(self._session, self._writer, begun.found, self._streamed)
-            self._writer = None
+            sealed, plan = finished(self._session, self._writer, begun.found, self._streamed)
+            self._lead, self._writer = self._rest_of(sealed), None
         sealed = self._sealed()
         arrival = Arrival(
             self._session,
@@ -318,14 +319,21 @@ class Edit:
     def _make_safe(self, sealed: Sealed) -> None:
         """Make what was streamed so far durable, for its maker to find should this process be killed."""
         vault, space = self._session.storage.vault, self._begun.space
-        fresh = replace(sealed, records=sealed.records[self._safe_records :])
+        fresh = self._rest_of(sealed)
+        total = self._published_bytes + fresh.sealed_bytes
         draft = vault.draft(space, new_id(), vault.reader(space, sealed.content, self._index.locate))
         try:
-            keep(self._session, self._slot, draft, fresh, sealed.sealed_bytes)
+            keep(self._session, self._slot, draft, fresh, total)
         finally:
             draft.close()
-        self._kept = draft.id
+        self._kept, self._published_bytes = draft.id, total
         self._safe_bytes, self._safe_records = self._streamed, len(sealed.records)
+
+    def _rest_of(self, sealed: Sealed) -> Sealed:
+        """Return what was streamed without the records that are known already: on those it relies."""
+        known, rest = sealed.records[: self._safe_records], sealed.records[self._safe_records :]
+        relied = (*sealed.relied, *(record.cid for record in known))
+        return replace(sealed, records=rest, relied=relied, sealed_bytes=sum(record.length for record in rest))
 
     @property
     def _slot(self) -> Slot:
@@ -347,7 +355,7 @@ class Edit:
     def _settle(self) -> None:
         """End the stream: what came so far is a content of its own."""
         if self._writer is not None:
-            self._lead = self._writer.finish()
+            self._lead = self._rest_of(self._writer.finish())
             self._writer = None
 
     def _as_draft(self) -> Draft:
@@ -378,13 +386,13 @@ class Edit:
         if self._draft is None:
             self._settle()
             if self._lead is not None:
-                return self._counted(self._lead)
+                return self._lead
             return writer_for(self._session, self._begun.space, 0, self._begun.previous).finish()
         previous = self._begun.previous
         sealed = self._draft.splice(self._known, None if previous is None else chunker_of(previous))
         lead = self._lead
         if lead is None or self._is_published:
-            return self._counted(sealed)
+            return sealed
         own = {record.cid for record in lead.records}
         return replace(
             sealed,
@@ -394,19 +402,12 @@ class Edit:
             needs=lead.needs | sealed.needs,
         )
 
-    def _counted(self, sealed: Sealed) -> Sealed:
-        """Count what was made known before, and belongs to no version yet, with the version that it becomes."""
-        if not self._published_bytes:
-            return sealed
-        return replace(sealed, sealed_bytes=sealed.sealed_bytes + self._published_bytes)
-
     def _keep(self) -> None:
         draft = self._as_draft()
         fresh = None if self._is_published else self._lead
-        if fresh is not None:
-            self._published_bytes += fresh.sealed_bytes
-        keep(self._session, self._slot, draft, fresh, self._published_bytes, self._copied)
-        self._kept, self._is_published = draft.id, True
+        total = self._published_bytes + (0 if fresh is None else fresh.sealed_bytes)
+        keep(self._session, self._slot, draft, fresh, total, self._copied)
+        self._kept, self._is_published, self._published_bytes = draft.id, True, total
 
     def _content_of(self, item: Item) -> Sealed | None:
         """Return what a version holds, as content to be referred to again."""
@@ -433,6 +434,8 @@ def edit(session: Session, path: Path, *, create: bool, truncate: bool, conditio
     storage = session.storage
     if begun.item is None:
         draft = resumed(storage, begun.space, kept) if kept is not None and not truncate else None
+        if draft is not None and kept is not None and begun.room is not None:
+            begun = replace(begun, room=begun.room + kept.sealed_bytes)  # that counts already
         # Who only looks into an interrupted upload changes nothing.
         return Edit(session, begun, draft, is_changed=create)
     if truncate or begun.standing is None:

@@ -6,12 +6,11 @@ vault. The row comes after the draft is durable, so a row without a draft is one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from config.clock import now_us
 from config.queries import Query
@@ -22,11 +21,11 @@ from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.transaction import Look
 from providers.drive.uploads import Copied
-from providers.errors import Locked, NotFound, UploadIncomplete
+from providers.errors import Locked, NotFound, QuotaExceeded, UploadIncomplete
 from providers.model import Item
 from providers.paths import Path, fold
 from providers.vault.errors import DraftInUse
-from providers.vault.vault import ChunkRecord, Draft, Sealed
+from providers.vault.vault import Draft, Sealed
 
 _D = tables.draft.c
 _HERE = select(tables.draft).where(
@@ -41,6 +40,14 @@ _OLDER = select(_D.id).where(
 _STALE = select(_D.id, _D.space).where(_D.expires_at <= bindparam("now"))
 _KNOWN = select(_D.id).where(_D.id == bindparam("id"))
 _SPACES = select(tables.space.c.id).where(tables.space.c.ended_at.is_(None))
+#: The head's row, locked: as in every change, it comes before all else.
+_ROOM = (
+    select(tables.head.c.sealed_bytes, tables.space.c.quota_bytes)
+    .join_from(tables.head, tables.space, tables.head.c.space == tables.space.c.id)
+    .where(tables.head.c.space == bindparam("space"))
+    .with_for_update(of=tables.head)
+)
+_COUNT = update(tables.head).where(tables.head.c.space == bindparam("b_space")).values(sealed_bytes=bindparam("b_used"))
 _DROP = delete(tables.draft).where(_D.id == bindparam("b_id"))
 
 
@@ -55,7 +62,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An interrupted upload. `sealed_bytes` are those in packs already that no version counts yet."""
+    """An interrupted upload. `sealed_bytes` are those in packs already, which count in the quota."""
 
     id: bytes
     size: int
@@ -102,7 +109,8 @@ def keep(
     """Make a draft durable, and let its maker find it under its name, in the place of an older one.
 
     `lead` are records that it is the first to rely on, `copied` the version whose content it was begun over, if that
-    is of another document. Raises VersionErased if that was erased meanwhile.
+    is of another document. What the catalogue gets to know counts in the quota at once, or else whoever drops the draft
+    could store the same again for nothing. Raises QuotaExceeded, and VersionErased if that version was erased.
     """
     storage = session.storage
     draft.sync()
@@ -119,16 +127,12 @@ def keep(
         "sealed_bytes": sealed_bytes,
         "expires_at": now + storage.kept_us,
     }
-    records: Sequence[ChunkRecord] = () if lead is None else lead.records
-
-    relied = () if lead is None else lead.relied
 
     def work(connection: Connection) -> list[bytes]:
-        if not all_known(connection, slot.space, relied):
-            raise UploadIncomplete
+        if lead is not None:
+            _publish(connection, slot.space, lead)
         if copied is not None:
             require_standing(connection, *copied)
-        publish(connection, slot.space, records)
         older = [found for found in connection.execute(_OLDER, row).scalars() if found != draft.id]
         for found in older:
             connection.execute(_DROP, {"b_id": found})
@@ -137,6 +141,17 @@ def keep(
 
     for gone in storage.database.apply(work, () if lead is None else lead.needs, slot.space):
         storage.vault.remove_draft(slot.space, gone)
+
+
+def _publish(connection: Connection, space: bytes, lead: Sealed) -> None:
+    """Let the catalogue know of records, and count them. Raises QuotaExceeded, UploadIncomplete."""
+    used, quota = connection.execute(_ROOM, {"space": space}).one()
+    if not all_known(connection, space, lead.relied):
+        raise UploadIncomplete
+    used += lead.sealed_bytes - publish(connection, space, lead.records)
+    if quota is not None and lead.sealed_bytes and used > quota:
+        raise QuotaExceeded
+    connection.execute(_COUNT, {"b_space": space, "b_used": used})
 
 
 def resumed(storage: Storage, space: bytes, kept: Kept) -> Draft | None:

@@ -205,7 +205,7 @@ def _draft() -> None:
         sa.Column("principal", sa.LargeBinary(length=16), nullable=False, comment="who alone sees it"),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("modified", sa.BigInteger(), nullable=False),
-        sa.Column("sealed_bytes", sa.BigInteger(), nullable=False, comment="in packs, and counted by no version yet"),
+        sa.Column("sealed_bytes", sa.BigInteger(), nullable=False, comment="in packs already, and counted"),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("draft_pkey")),
         comment="Interrupted uploads, for their makers to resume; their bytes stand in the drafts of the vault.",
