@@ -18,7 +18,7 @@ from providers.drive.identity import continuing
 from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed, unname
 from providers.drive.reading import Reader, open_content, reader_of
 from providers.drive.session import Session
-from providers.drive.targets import Target, target
+from providers.drive.targets import Target, room_for, target
 from providers.drive.transaction import Look
 from providers.drive.uploads import (
     Arrival,
@@ -452,11 +452,10 @@ def _beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
     standing = standing_content(look, found.node)
     found = continuing(look, found, look.at)
     slot = Slot(found.space.id, found.parent.node.id, path.name)
-    room, quota = None, found.space.quota_bytes
-    if quota is not None:
-        others = look.storage.reservations.total(found.space.id)
-        left = quota - look.sealed_bytes(found.space.id) - others
-        room = max(left, 0) + (0 if item is None else item.size)
+    room = None
+    if found.space.quota_bytes is not None:
+        used = look.sealed_bytes(found.space.id) + look.storage.reservations.total(found.space.id)
+        room = room_for(found.space, used, found.lands_on)
     return Beginning(
         path,
         found,

@@ -166,6 +166,16 @@ def require_room(info: SpaceInfo, used: int, more: int, reserved: int = 0) -> No
         raise QuotaExceeded
 
 
+def room_for(info: SpaceInfo, used: int, replaced: Node | None) -> int | None:
+    """Return how many bytes a document may come to have beside `used`; None: any number.
+
+    As many as it has now always find room.
+    """
+    if info.quota_bytes is None:
+        return None
+    return max(info.quota_bytes - used, 0) + (0 if replaced is None else replaced.size)
+
+
 def has_inner_rights(look: Look, space: bytes) -> bool:
     """Return whether rights stand anywhere but on the root of the space, so that moves change who sees what."""
     by_node, breaks = look.storage.audiences.readers(look.connection, look.principal.epoch, space)

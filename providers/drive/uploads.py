@@ -17,9 +17,9 @@ from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, give_way, require_room, target
+from providers.drive.targets import Target, give_way, require_room, room_for, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
+from providers.errors import IsAFolder, PreconditionFailed, QuotaExceeded, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ContentWriter, Sealed, VersionRecord, chunker_of
@@ -62,9 +62,12 @@ class Upload:
         reserved: bytes | None,
         seen: Target,
         started: int,
+        room: int | None,
     ) -> None:
         self._session = session
         self._path = path
+        #: How many bytes may come: what found room when it began. None: any number.
+        self._room = room
         self._seen = seen
         self._space = space
         self._reserved = reserved
@@ -86,9 +89,11 @@ class Upload:
         return None if self._summing is None else self._summing.sums
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes."""
+        """Take the next bytes. Raises QuotaExceeded as soon as more came than there was room for."""
         assert self._writer is not None
         self._size += len(data)
+        if self._room is not None and self._size > self._room:
+            raise QuotaExceeded
         if self._summing is not None:
             self._summing.update(data)
         self._writer.write(data)
@@ -144,11 +149,14 @@ def upload(session: Session, path: Path, declared: int | None, conditions: Condi
         if declared != 0:
             found = continuing(look, found, look.at)
         space, reserved, previous, started = found.space, None, standing_content(look, found.lands_on), look.at
+        room = None
         if space.quota_bytes is not None:
-            require_room(space, look.sealed_bytes(space.id), declared or 0, reservations.total(space.id))
+            used, others = look.sealed_bytes(space.id), reservations.total(space.id)
+            require_room(space, used, declared or 0, others)
+            room = None if declared is not None else room_for(space, used + others, found.lands_on)
             reserved = reservations.take(space.id, declared or 0)
     writer = writer_for(session, space.id, declared, previous)
-    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started)
+    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started, room)
 
 
 class Arrival:

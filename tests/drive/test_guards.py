@@ -175,15 +175,17 @@ def test_a_quota_holds_at_once_and_at_the_end(world: World) -> None:
     eva = world.drive("eva")
     with pytest.raises(QuotaExceeded):
         eva.put(NEW, declared=200_000)
-    upload = eva.put(NEW, declared=None)
-    upload.write(os.urandom(200_000))
-    with pytest.raises(QuotaExceeded):
-        upload.commit()
     held = eva.put(NEW, declared=60_000)
     with pytest.raises(QuotaExceeded):
         world.drive("olle").put(FOLDER.joined("also"), declared=60_000)
     held.discard()
     world.drive("olle").put(FOLDER.joined("also"), declared=60_000).discard()
+    upload, other = eva.put(NEW, declared=None), eva.put(FOLDER.joined("other"), declared=None)
+    for each in (upload, other):
+        each.write(os.urandom(60_000))
+    other.commit()
+    with pytest.raises(QuotaExceeded):
+        upload.commit()
     assert used is None or used.used < 100_000
     with pytest.raises(NotFound):
         eva.stat(NEW)

@@ -103,3 +103,17 @@ def test_a_stream_that_was_made_durable_on_the_way_counted_twice(world: World, m
         assert fetch(eva, place) == data
         assert len(data) < used(world) - before < len(data) + 300_000
         before = used(world)
+
+
+def test_an_upload_without_a_length_is_not_written_to_the_disk_beyond_the_quota(world: World) -> None:
+    give_room(world, 1_000_000)
+    eva = world.drive("eva")
+    upload = eva.put(NEW, declared=None)
+    with pytest.raises(QuotaExceeded):
+        for _ in range(100):
+            upload.write(os.urandom(200_000))
+    upload.discard()
+    packs = world.installation.folder / "vault"
+    assert sum(path.stat().st_size for path in packs.rglob("*.pack")) < 1_100_000
+    for _ in range(2):
+        store(eva, NEW, b"x" * 1_000_000, declared=None)  # as much as stands there finds room again
