@@ -63,7 +63,7 @@ class Limits:
 
     def check_length(self, name: str) -> None:
         """Raise NameTooLong for a name that is."""
-        if len(name.encode("utf-8")) > self.name_bytes_max:
+        if not fits(name, self.name_bytes_max):
             raise NameTooLong(limit=self.name_bytes_max)
 
     def check_depth(self, levels: int) -> None:
@@ -136,6 +136,26 @@ def check_name(name: str) -> str:
         raise BadName(why="it holds a slash.")
     _ANY.check_length(name)
     return name
+
+
+def fits(name: str, bytes_max: int = NAME_BYTES_MAX) -> bool:
+    """Return whether a name is no longer than it may be."""
+    return len(name.encode("utf-8")) <= bytes_max
+
+
+def presentable(text: str) -> str:
+    """Return what somebody typed as it may stand in a name: with a sign in place of each character that may not."""
+    odd = "\N{REPLACEMENT CHARACTER}"
+    letters = (odd if unicodedata.category(letter) in _REFUSED else letter for letter in text)
+    return "".join(letters).replace("/", "\N{DIVISION SLASH}")
+
+
+def cut(text: str, length: int) -> str:
+    """Return the text in at most `length` bytes of UTF-8, with `…` in place of what does not fit."""
+    raw = text.encode("utf-8")
+    if len(raw) <= length:
+        return text
+    return raw[: length - len("…".encode())].decode("utf-8", errors="ignore").rstrip() + "…"
 
 
 @lru_cache(maxsize=65_536)

@@ -180,7 +180,7 @@ class Telling:
         return Differs.TOUCHED if self.held.are_same(before, after) else Differs.CHANGED
 
     def _path(self, where: Where, node: Node) -> Path:
-        names = [self._look.resolver.shown_name(each) for each in (*where.chain[1:], node)]
+        names = [self._look.resolver.told_name(each) for each in (*where.chain[1:], node)]
         if where.lies is Lies.INSIDE:
             depth = next(at for at, each in enumerate(where.chain) if each.id == self._place.node.id)
             return Path((*self._place.path.segments, *names[depth:]))

@@ -6,6 +6,7 @@ Every step stops alike at a name that does not stand and at one that may not be 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -20,6 +21,7 @@ from providers.catalogue import noise
 from providers.catalogue.nodes import Node, Tree
 from providers.catalogue.noise import NoiseFile
 from providers.catalogue.past import PastTree, number_at
+from providers.drive import labels
 from providers.drive.known import Found, Known
 from providers.drive.sight import Sight
 from providers.errors import NotAFolder, NotFound, ParentMissing
@@ -283,17 +285,34 @@ class Resolver:
     def _in_foreign_lane(
         self, tree: Tree | PastTree, chain: tuple[Node, ...], name: str, moment: int | None
     ) -> Node | None:
-        """Find `Bid (Party).pdf`: the document `Bid.pdf` in the lane of the party so named."""
-        split = _unlabelled(name)
-        if split is None:
+        """Find what is shown in the last folder of `chain` with the label of its party: see `labels`."""
+        read = labels.readings(name)
+        if not read:
             return None
-        plain, label = split
-        for lane in tree.lanes(self.connection, chain[-1]):
-            if fold(self.directory.organisation_name(lane)) == fold(label):
-                node = tree.in_lane(self.connection, chain[-1], lane, plain)
+        folder, by_lane = chain[-1], {}
+        for lane in tree.lanes(self.connection, folder):
+            if self._is_foreign(lane):
+                by_lane[lane] = self._label(lane)
+        found = []
+        for lane, label in by_lane.items():
+            for plain in [plain for given, plain in read if given == fold(label)]:
+                node = tree.in_lane(self.connection, folder, lane, plain)
                 if node is not None and self._seen((*chain, node), moment):
-                    return node
+                    found.append(node)
+        if len(found) == 1:
+            return found[0]
+        if by_lane and labels.may_be_marked(read):
+            for node in tree.listed(self.connection, folder):
+                label_here = by_lane.get(node.lane)
+                if label_here is not None and fold(labels.marked(node.name, label_here, node.id)) == fold(name):
+                    return node if self._seen((*chain, node), moment) else None
         return None
+
+    def _is_foreign(self, lane: bytes) -> bool:
+        return lane not in (NOBODY, self.sight.principal.party)
+
+    def _label(self, lane: bytes) -> str:
+        return labels.label_of(self.directory.organisation_name(lane))
 
     def noise(self, path: Path) -> tuple[Place, NoiseFile] | None:
         """Return the noise that is seen at `path`, where nothing else stands."""
@@ -316,18 +335,27 @@ class Resolver:
         """Return whether noise in a folder is seen: as a document is, but never from outside of its lane."""
         return node.lane in (NOBODY, self.sight.principal.party) and self.sight.sees((*folder.chain, node), self.at)
 
-    def shown_name(self, node: Node) -> str:
-        """Return the name under which the principal sees the node: with its party, if it stands in a foreign lane."""
-        if node.lane == NOBODY or node.lane == self.sight.principal.party:
-            return node.name
-        return _labelled(node.name, self.directory.organisation_name(node.lane))
-
-    def plain_name(self, name: str, lane: bytes) -> str:
-        """Return what `shown_name` made the name from; the name itself if it does not bear the lane's party."""
-        split = _unlabelled(name)
-        if split is None or fold(split[1]) != fold(self.directory.organisation_name(lane)):
+    def shown_name(self, tree: Tree | PastTree, chain: Sequence[Node], moment: int | None) -> str:
+        """Return the name that opens the last node of `chain` where it stands: with its party in a foreign lane."""
+        node = chain[-1]
+        name = self.told_name(node)
+        if not self._is_foreign(node.lane):
             return name
-        return split[0]
+        opened = self.child(tree, tuple(chain[:-1]), name, moment)
+        if opened is not None and opened.id == node.id:
+            return name
+        return labels.marked(node.name, self._label(node.lane), node.id)
+
+    def told_name(self, node: Node) -> str:
+        """Return the name of a node by which it is told of, whether or not it stands, and whatever stands beside it."""
+        return labels.told(node.name, self._label(node.lane), node.id) if self._is_foreign(node.lane) else node.name
+
+    def plain_name(self, name: str, node: Node) -> str:
+        """Return the name to be kept of a node in a foreign lane that a client calls `name`: without its party."""
+        label = self._label(node.lane)
+        if fold(name) == fold(labels.marked(node.name, label, node.id)):
+            return node.name  # of a name that was cut the whole stays
+        return labels.unlabelled(name, label, node.id) or name
 
     def children(self, place: Place) -> list[tuple[str, Node]]:
         """Return what is seen in a folder, with the names shown, in the order of folded names."""
@@ -338,9 +366,20 @@ class Resolver:
             then = place.tree.children(self.connection, place.node)
             today = self.tree.ancestries(self.connection, [node.id for node in then])
             nodes = [node for node in then if self.seen_then((*place.chain, node), today)]
-        named = [(self.shown_name(node), node) for node in nodes]
-        named.sort(key=lambda pair: fold(pair[0]))
-        return named
+        return sorted(zip(self._named(nodes), nodes, strict=True), key=lambda pair: fold(pair[0]))
+
+    def _named(self, nodes: Sequence[Node]) -> list[str]:
+        """Return what `shown_name` does for each of all the nodes that are seen in a folder."""
+        names = [self.told_name(node) for node in nodes]
+        if not any(self._is_foreign(node.lane) for node in nodes):
+            return names
+        bearers = Counter(map(fold, names))
+        return [
+            labels.marked(node.name, self._label(node.lane), node.id)
+            if bearers[fold(name)] > 1 and self._is_foreign(node.lane)
+            else name
+            for name, node in zip(names, nodes, strict=True)
+        ]
 
     def parent_of(self, path: Path) -> Place:
         """Return the folder that `path` lies in. Raises ParentMissing, or NotAFolder."""
@@ -408,19 +447,3 @@ def parse_moment(name: str, zone: tzinfo) -> int | None:
         return int(whole.timestamp()) * SECOND_US + int(fraction)
     except (ValueError, OverflowError):
         return None
-
-
-def _labelled(name: str, label: str) -> str:
-    stem, dot, ending = name.rpartition(".")
-    label = label.replace("/", "∕")
-    return f"{stem} ({label}){dot}{ending}" if stem else f"{name} ({label})"
-
-
-def _unlabelled(name: str) -> tuple[str, str] | None:
-    stem, dot, ending = name.rpartition(".")
-    if not stem or not stem.endswith(")"):
-        stem, dot, ending = name, "", ""
-    opening = stem.rfind(" (")
-    if opening <= 0 or not stem.endswith(")"):
-        return None
-    return stem[:opening] + dot + ending, stem[opening + 2 : -1]

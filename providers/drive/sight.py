@@ -24,7 +24,7 @@ from config.snapshots import writes
 from providers import tables
 from providers.catalogue.nodes import Node, Tree
 from providers.model import ARCHIVED, SpaceInfo, Thinning
-from providers.paths import fold
+from providers.paths import fold, presentable
 
 SIGHTS_MAX = 4096
 #: While a document is younger than its first content, or this much older, its creator's steps count as adding.
@@ -212,7 +212,7 @@ class Sights:
         name = info.name
         if principal.is_supplier and info.customer is not None:
             name = f"{self._directory.organisation_name(info.customer)} – {info.name}"
-        return name.replace("/", "∕").strip() or "∕"
+        return presentable(name).strip()
 
     def _keep_suffix(self, connection: Connection, row: dict[str, object]) -> None:
         statement = self._database.insert_ignore(tables.space_suffix)

@@ -220,7 +220,7 @@ class Look:
         if len(place.chain) == 1:
             # The root of a space in the past may stand under the name of a day.
             return place.path.name if place.is_past else self.sight.shown[place.space.id]
-        return self.resolver.shown_name(place.node)
+        return self.resolver.shown_name(place.tree, place.chain, place.moment)
 
     def item_of(self, path: Path, name: str, node: Node, *, is_past: bool = False) -> Item:
         """Return what adapters see of a node shown under `name`."""

@@ -135,7 +135,7 @@ class _Trash:
         look, node = self._look, chain[-1]
         assert held.to_change is not None
         by = made[held.to_change]
-        names = [look.resolver.shown_name(each) for each in chain[1:]]
+        names = [look.resolver.told_name(each) for each in chain[1:]]
         over = None
         if link is not None and link.kind == Lineage.REPLACED:
             over = _where(look, self._place.space, self._root, link.node)
@@ -209,7 +209,7 @@ def undelete(session: Session, path: Path, node: bytes, to: Path | None) -> Item
 def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions: Conditions = NO_CONDITIONS) -> Place:
     """Let `now`, which stands nowhere, stand in the folder `goal` under the name and in the lane of `standing`."""
     inner = has_inner_rights(tx, goal.space.id)
-    path = goal.path.joined(tx.resolver.shown_name(standing))
+    path = goal.path.joined(tx.resolver.told_name(standing))
     slot = free_slot(tx, goal, standing.name, standing.lane)
     require_unlocked(tx, [*chain_slots(goal.chain), slot], conditions, path, membership=True)
     after = now._replace(parent=goal.node.id, lane=standing.lane, folded=slot.folded, name=standing.name)
@@ -221,7 +221,8 @@ def reopened(tx: Transaction, goal: Place, now: Node, standing: Node, conditions
     if inner:
         tx.bump()
         require_walls(tx.storage, tx.connection, goal.space)
-    return Place(path, goal.space, (*goal.chain, after), goal.tree, None)
+    chain = (*goal.chain, after)
+    return Place(goal.path.joined(tx.resolver.shown_name(goal.tree, chain, None)), goal.space, chain, goal.tree, None)
 
 
 def _where(look: Look, info: SpaceInfo, root: Path, node: bytes) -> Place | None:
@@ -234,7 +235,7 @@ def _where(look: Look, info: SpaceInfo, root: Path, node: bytes) -> Place | None
     if chain[0].id != info.id:
         info = look.sight.spaces[chain[0].id]
         root = Path((look.sight.shown[info.id],))
-    names = (look.resolver.shown_name(each) for each in chain[1:])
+    names = (look.resolver.shown_name(tree, chain[:end], None) for end in range(2, len(chain) + 1))
     return Place(Path((*root.segments, *names)), info, chain, tree, None)
 
 

@@ -325,7 +325,7 @@ def _ready_for_move(session: Session, source: Path, goal: Path) -> Prepared | No
 def _renamed(tx: Transaction, place: Place, found: Target, modified: int | None) -> tuple[Item, bool]:
     """A new spelling of the same name."""
     name = found.path.name
-    if name in (place.node.name, tx.resolver.shown_name(place.node)):
+    if name in (place.node.name, tx.resolver.shown_name(place.tree, place.chain, None)):
         raise SameResource
     change = tx.change(place.space.id)
     standing = change.move(place.node, found.parent.node, place.node.lane, _own_name(tx, place, found))
@@ -351,9 +351,18 @@ def _relocated(tx: Transaction, place: Place, found: Target, modified: int | Non
 
 
 def _own_name(tx: Transaction, place: Place, found: Target) -> str:
-    """Return the name to be kept: within a foreign lane without the party that is shown with it."""
-    stays = _lane_after(place, found) not in (NOBODY, tx.principal.party)
-    return tx.resolver.plain_name(found.path.name, place.node.lane) if stays else found.path.name
+    """Return the name to be kept: within a foreign lane without the party that is shown with it.
+
+    Raises TargetExists where another document of the party's has that name.
+    """
+    lane, node = _lane_after(place, found), place.node
+    if lane in (NOBODY, tx.principal.party):
+        return found.path.name
+    name = tx.resolver.plain_name(found.path.name, node)
+    standing = tx.storage.tree.in_lane(tx.connection, found.parent.node, lane, name)
+    if standing is not None and standing.id != node.id:
+        raise TargetExists
+    return name
 
 
 def _lane_after(place: Place, found: Target) -> bytes:
