@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, or_, select, tuple_, update
 
 from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
@@ -24,6 +24,9 @@ from providers import tables
 from providers.catalogue.nodes import Node
 
 SECONDS_MAX = 3600
+#: A lock that runs longer than from now on any may was taken by a clock that was ahead, and stands no more. As much as
+#: this the clocks of several machines may be apart.
+AHEAD_US_MAX = (SECONDS_MAX + 60) * SECOND_US
 #: How long a lock that ran out is remembered, so that who held it may go on where nobody came between (a laptop slept).
 LAPSED_US = 7 * 24 * 3600 * SECOND_US
 #: Of how many locks in all a process remembers which they are.
@@ -68,17 +71,18 @@ class HeldLock(NamedTuple):
 
 _LOCK = tables.lock
 _COLUMNS = _LOCK.c
+_STANDS = and_(_COLUMNS.expires_at > bindparam("now"), _COLUMNS.expires_at <= bindparam("latest"))
 _ON_SLOTS = Query(
     select(_LOCK).where(
         tuple_(_COLUMNS.parent, _COLUMNS.lane, _COLUMNS.folded).in_(bindparam("slots", expanding=True)),
-        _COLUMNS.expires_at > bindparam("now"),
+        _STANDS,
     )
 )
 _LAPSED = Query(select(_LOCK).where(_COLUMNS.token == bindparam("token"), _COLUMNS.expires_at <= bindparam("now")))
-_IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _COLUMNS.expires_at > bindparam("now")))
-_STANDING = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")))
-_FIRST = Query(select(_LOCK).where(_COLUMNS.expires_at > bindparam("now")).limit(bindparam("count", type_=BigInteger)))
-_IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _COLUMNS.expires_at > bindparam("now")))
+_IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _STANDS))
+_STANDING = Query(select(_LOCK).where(_STANDS))
+_FIRST = Query(select(_LOCK).where(_STANDS).limit(bindparam("count", type_=BigInteger)))
+_IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _STANDS))
 _ADD = Statement(lambda insert: insert(_LOCK).on_conflict_do_nothing())
 _REFRESH = Statement(
     update(_LOCK)
@@ -112,10 +116,10 @@ class Locks:
         if by_slot is not None:
             if not by_slot:
                 return []
-            now = now_us()
-            return [lock for slot in slots for lock in by_slot.get(slot, ()) if lock.expires_at > now]
+            now, latest = _moment().values()
+            return [lock for slot in slots for lock in by_slot.get(slot, ()) if now < lock.expires_at <= latest]
         with self._database.transient_ask() as connection:
-            return _held(_ON_SLOTS.rows(connection, slots=slots, now=now_us()))
+            return _held(_ON_SLOTS.rows(connection, slots=slots, **_moment()))
 
     def _remembered(self) -> Mapping[Slot, Sequence[HeldLock]] | None:
         """Return all locks that stand, if none changed since they were asked for; None where that is not known.
@@ -139,7 +143,7 @@ class Locks:
 
     def _asked(self, stamp: int) -> _Known:
         with self._database.transient_ask() as connection:
-            found = _held(_FIRST.rows(connection, now=now_us(), count=REMEMBERED_MAX + 1))
+            found = _held(_FIRST.rows(connection, **_moment(), count=REMEMBERED_MAX + 1))
         if len(found) > REMEMBERED_MAX:
             return _Known(stamp, None, are_many=True)
         by_slot: dict[Slot, list[HeldLock]] = {}
@@ -163,12 +167,12 @@ class Locks:
     def inside(self, space: bytes) -> list[HeldLock]:
         """Return all locks of a space."""
         with self._database.transient_ask() as connection:
-            return _held(_IN_SPACE.rows(connection, space=space, now=now_us()))
+            return _held(_IN_SPACE.rows(connection, space=space, **_moment()))
 
     def in_folder(self, parent: bytes) -> list[HeldLock]:
         """Return the locks on names directly in a folder."""
         with self._database.transient_ask() as connection:
-            return _held(_IN_FOLDER.rows(connection, parent=parent, now=now_us()))
+            return _held(_IN_FOLDER.rows(connection, parent=parent, **_moment()))
 
     def lapsed(self, token: bytes) -> HeldLock | None:
         """Return a lock that ran out within LAPSED_US; None for one that stands, was let go, or never was."""
@@ -176,8 +180,9 @@ class Locks:
             return next(iter(_held(_LAPSED.rows(connection, token=token, now=now_us()))), None)
 
     def forget_lapsed(self) -> None:
-        """Forget the locks that ran out too long ago."""
-        long_gone = _COLUMNS.expires_at <= now_us() - LAPSED_US
+        """Forget the locks that ran out too long ago, and those that a clock took which was ahead."""
+        now, latest = _moment().values()
+        long_gone = or_(_COLUMNS.expires_at <= now - LAPSED_US, _COLUMNS.expires_at > latest)
         with self._database.transient_ask() as connection:
             stale = connection.execute(select(_COLUMNS.token).where(long_gone)).first()
         if stale is not None:
@@ -213,7 +218,7 @@ class Locks:
     def all(self) -> list[HeldLock]:
         """Return every lock that has not run out."""
         with self._database.transient_ask() as connection:
-            return _held(_STANDING.rows(connection, now=now_us()))
+            return _held(_STANDING.rows(connection, **_moment()))
 
     def sealed_owner(self, token: bytes, owner: str) -> bytes:
         """Return what a client said of the owner of a lock, as it is kept."""
@@ -226,6 +231,12 @@ class Locks:
     @property
     def _sealer(self) -> Sealer:
         return self._keyring.installation().general
+
+
+def _moment() -> dict[str, int]:
+    """Return between which times, in microseconds, a lock runs out that stands now."""
+    now = now_us()
+    return {"now": now, "latest": now + AHEAD_US_MAX}
 
 
 def _held(rows: Iterable[tuple[Any, ...]]) -> list[HeldLock]:

@@ -14,7 +14,10 @@ from providers import tables
 
 
 class Lease:
-    """One process's claim to a named work. Another takes over `seconds` after the holder last asked."""
+    """One process's claim to a named work. Another takes over `seconds` after the holder last asked.
+
+    One that runs longer than that was taken by a clock that was ahead, and has been put right: it counts for nothing.
+    """
 
     def __init__(self, database: Database, name: bytes, *, seconds: int = 4) -> None:
         self._database = database
@@ -28,15 +31,16 @@ class Lease:
         with self._database.transient_read() as connection:
             now = self._database.now_us(connection)
             row = connection.execute(select(table).where(table.c.name == self._name)).first()
-        if row is not None and row.until > now:
+        if row is not None and now < row.until <= now + self._length:
             if row.holder != self._holder:
                 return False
             if row.until - now > self._length // 2:
                 return True
         with self._database.transient_write() as connection:
-            until = self._database.now_us(connection) + self._length
+            now = self._database.now_us(connection)
+            until = now + self._length
             statement = self._database.insert(table).values(name=self._name, holder=self._holder, until=until)
-            free = (table.c.until <= now) | (table.c.holder == self._holder)
+            free = (table.c.until <= now) | (table.c.until > until) | (table.c.holder == self._holder)
             connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"], set_={"holder": self._holder, "until": until}, where=free

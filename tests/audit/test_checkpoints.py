@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from config.clock import SECOND_US
 from providers import tables
 from providers.audit import checkpoints, merkle, note
 from providers.audit.checkpoints import Checkpoints
@@ -122,6 +123,19 @@ def test_one_of_many_processes_holds_the_lease(world: World) -> None:
     with world.database.transient_write() as connection:  # the holder dies, its lease runs out
         connection.execute(tables.lease.update().values(until=1))
     assert other.advance() == 1
+
+
+def test_after_a_clock_that_was_ahead_is_put_right_somebody_signs(world: World) -> None:
+    ahead = 365 * 24 * 3600 * SECOND_US
+    world.record(1, {})
+    assert world.checkpoints.advance() == 1
+    with world.database.transient_write() as connection:
+        connection.execute(tables.lease.update().values(until=tables.lease.c.until + ahead))
+    other = Checkpoints(world.database, world.keyring)
+    world.record(1, {})
+    assert other.advance() == 1
+    world.record(1, {})
+    assert (world.checkpoints.advance(), other.advance()) == (0, 1)
 
 
 def test_two_that_both_believe_to_hold_it_do_no_harm(world: World) -> None:

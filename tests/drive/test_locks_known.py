@@ -8,10 +8,10 @@ from pathlib import Path as FilePath
 import pytest
 
 from auth.roles import Role
-from config.clock import SECOND_US
+from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
 from providers import locks
-from providers.drive import Drive
+from providers.drive import Drive, locking
 from providers.errors import Locked
 from providers.installation import Installation
 from providers.model import NO_CONDITIONS, Conditions
@@ -116,6 +116,25 @@ def test_a_lock_known_from_memory_runs_out_and_is_refreshed(
     assert [save(eva, "kept off") for _ in range(3)] == ["Locked"] * 3
     shift[0] = 19
     assert save(eva, "it ran out") == "saved"
+
+
+@pytest.mark.parametrize("remembered", [64, 0])
+def test_a_lock_that_a_clock_took_which_was_ahead_keeps_nobody_off(
+    world: World, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr(locks, "REMEMBERED_MAX", remembered)
+    eva, olle = world.drive("eva"), world.drive("olle")
+    with pytest.MonkeyPatch.context() as wrong:
+        wrong.setattr(locking, "now_us", lambda: now_us() + 30 * 24 * 3600 * SECOND_US)
+        lock(olle)
+    assert [save(eva, "nobody is kept off") for _ in range(3)] == ["saved"] * 3
+    assert (olle.locks(PLACE), world.installation.locks.all()) == ([], [])
+    monkeypatch.setattr(locks, "now_us", lambda: now_us() + 30 * 24 * 3600 * SECOND_US)
+    assert len(world.installation.locks.all()) == 1
+    monkeypatch.setattr(locks, "now_us", now_us)
+    world.installation.locks.forget_lapsed()
+    monkeypatch.setattr(locks, "now_us", lambda: now_us() + 30 * 24 * 3600 * SECOND_US)
+    assert world.installation.locks.all() == []  # nor does it once the time comes
 
 
 def test_many_locks_are_asked_for_one_by_one(
