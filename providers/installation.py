@@ -6,7 +6,7 @@ import os
 import pwd
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from auth.keystore import FileKeystore
 from auth.rights import Principal
 from config import schema
 from config.clock import SECOND_US, now_us
+from config.complaints import Complaints
 from config.database import Database
-from config.errors import AlreadyInitialised, MellanrumError, NotInitialised
+from config.errors import AlreadyInitialised, NotInitialised
 from config.ids import new_id
-from config.logging import get_log
+from config.logging import Word, get_log
 from config.settings.schema import Settings
 from providers.alerts import Alerts
 from providers.audit.checkpoints import Checkpoints
@@ -101,6 +102,7 @@ class Installation:
         self.mailer = Mailer(self.database, self.alerts, self.directory, settings.mail)
         self.checkpoints = Checkpoints(self.database, self.keyring)
         self._ticking = threading.Lock()
+        self._complaints = Complaints(log, "chore_failed")
         self._next_sweep = 0.0
         self._next_tidy = time.monotonic() + TIDY_SECONDS
         self._tidying: threading.Thread | None = None
@@ -172,22 +174,32 @@ class Installation:
     # --- what has to be done now and then
 
     def tick(self) -> None:
-        """Number the reads in the logs, sign checkpoints, forget what ran out. Call about twice a second, anywhere."""
+        """Number the reads in the logs, sign checkpoints, forget what ran out. Call about twice a second, anywhere.
+
+        What fails is logged, and keeps nothing else from being done.
+        """
         if not self._ticking.acquire(blocking=False):
             return
         try:
-            self.vault.tick()
-            self.audit.flush_unseen()
-            self.journal.drain()
-            self.checkpoints.advance()
-            braking.settle_waiting(self.storage)
-            self.mailer.step()
-            self.keyring.forget_destroyed()
-            self._free_locks()
-            self._sweep()
-            self._tidy()
+            self._attempt(
+                vault=self.vault.tick,
+                unseen=self.audit.flush_unseen,
+                journals=self.journal.drain,
+                checkpoints=self.checkpoints.advance,
+                brake=partial(braking.settle_waiting, self.storage),
+                mail=self.mailer.step,
+                keys=self.keyring.forget_destroyed,
+                locks=self._free_locks,
+                sweep=self._sweep,
+                tidy=self._tidy,
+            )
         finally:
             self._ticking.release()
+
+    def _attempt(self, **steps: Callable[[], object]) -> None:
+        """Take steps, each by itself."""
+        for name, step in steps.items():
+            self._complaints.attempt(Word(name), step)
 
     def _free_locks(self) -> None:
         """Once rights have changed, free the locks of those who lost theirs."""
@@ -201,10 +213,12 @@ class Installation:
         if time.monotonic() < self._next_sweep:
             return
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
-        self.authenticator.throttle.sweep()
-        drop_stale(self.storage)
-        self.locks.forget_lapsed()
-        self.storage.brake.sweep(now_us())
+        self._attempt(
+            throttles=self.authenticator.throttle.sweep,
+            drafts=partial(drop_stale, self.storage),
+            lapsed_locks=self.locks.forget_lapsed,
+            brake_sweep=lambda: self.storage.brake.sweep(now_us()),
+        )
 
     def _tidy(self) -> None:
         """Now and then, beside all else and in one process: thin spaces, and sweep what was erased out of the packs."""
@@ -223,11 +237,11 @@ class Installation:
         if not lease.held():
             return
         try:
-            self.erasures.thin_all(self.operator(), self.settings.zone)
-            self.erasures.sweep()
-            drop_abandoned(self.storage)
-        except MellanrumError as error:
-            log.error("tidy_failed", error)
+            self._attempt(
+                thinning=lambda: self.erasures.thin_all(self.operator(), self.settings.zone),
+                packs=self.erasures.sweep,
+                abandoned_drafts=partial(drop_abandoned, self.storage),
+            )
         finally:
             lease.release()
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, bindparam, delete, select
 
 from auth.errors import UnknownKey
 from config.clock import SECOND_US
+from config.complaints import Complaints
 from config.logging import get_log
 from providers import tables
 from providers.audit.events import Projection
@@ -53,25 +55,30 @@ class _Elsewhere(Exception):
 
 
 class Drain:
-    """One round over the journals of a folder."""
+    """The journals of a folder, on their way into the logs. For one thread at a time."""
 
     def __init__(self, folder: Path, audit: AuditLog) -> None:
         self._folder = folder
         self._audit = audit
         self._database = audit.database
+        self._complaints = Complaints(log, "journal_not_numbered")
+        self._count = 0
 
     def run(self) -> int:
-        """Number what is there; return how many events. Does nothing while another process is at it."""
+        """Number what is there; return how many events. Does nothing while another process is at it.
+
+        A journal that cannot be numbered, as for a key that is damaged, stays as it is, and is tried again each time.
+        """
         with self._alone() as is_alone:
             if not is_alone:
                 return 0
-            count = 0
+            self._count = 0
             for path in sorted(self._folder.glob(f"*{SUFFIX}")):
                 identity = journal_id(path)
                 if identity is not None:
-                    count += self._drain(path, identity)
+                    self._complaints.attempt(identity, partial(self._drain, path, identity))
             self._sweep()
-            return count
+            return self._count
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
@@ -89,22 +96,21 @@ class Drain:
         finally:
             os.close(fd)
 
-    def _drain(self, path: Path, identity: bytes) -> int:
+    def _drain(self, path: Path, identity: bytes) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             is_dead = is_abandoned(fd)  # asked first: what a dead process wrote is all there
-            count, end, sequence = self._number(fd, identity)
+            end, sequence = self._number(fd, identity)
             if is_dead:
                 self._remove(path, is_damaged=has_lost_frames(fd, end, sequence))
         except _Elsewhere:
-            return 0
+            return
         finally:
             os.close(fd)
         if is_dead:
             self._database.apply(
                 lambda connection: connection.execute(delete(tables.journal).where(_JOURNAL.id == identity))
             )
-        return count
 
     def _remove(self, path: Path, *, is_damaged: bool) -> None:
         """Remove a drained journal; one with events that cannot be read any more is kept for those who look into it."""
@@ -115,25 +121,25 @@ class Drain:
             path.unlink()
         sync_folder(self._folder)
 
-    def _number(self, fd: int, identity: bytes) -> tuple[int, int, int]:
-        """Number what stands in a journal; return how many events, and the offset and sequence it ends at."""
+    def _number(self, fd: int, identity: bytes) -> tuple[int, int]:
+        """Number what stands in a journal; return the offset and sequence it ends at."""
         with self._database.read() as connection:
             row = connection.execute(_POSITION, {"id": identity}).first()
         start, sequence = (0, 0) if row is None else (row.drained, row.sequence)
         sealer = self._audit.keyring.installation().audit
         batch: list[dict[str, Any]] = []
-        count, end, following = 0, start, sequence
+        end, following = start, sequence
         for payload, offset in frames(fd, identity, sealer, start, sequence):
             batch.extend(json.loads(payload))
             end, following = offset, following + 1
             if len(batch) >= BATCH_EVENTS:
-                count += self._commit(identity, batch, (start, end, following))
+                self._commit(identity, batch, (start, end, following))
                 batch, start = [], end
         if batch:
-            count += self._commit(identity, batch, (start, end, following))
-        return count, end, following
+            self._commit(identity, batch, (start, end, following))
+        return end, following
 
-    def _commit(self, identity: bytes, batch: list[dict[str, Any]], reach: tuple[int, int, int]) -> int:
+    def _commit(self, identity: bytes, batch: list[dict[str, Any]], reach: tuple[int, int, int]) -> None:
         """Number a batch that stands between two offsets of its journal, in one transaction."""
         fresh = self._fresh(batch)
         start, end, sequence = reach
@@ -151,8 +157,8 @@ class Drain:
             connection.execute(self._database.upsert(tables.journal), position)
 
         self._database.apply(work)
+        self._count += len(fresh)
         self._remember(fresh)
-        return len(fresh)
 
     def _fresh(self, batch: list[dict[str, Any]]) -> list[tuple[Key, Body, dict[bytes, Projection]]]:
         """Return the reads that are not part of an event already numbered, by whichever process."""

@@ -62,6 +62,8 @@ class ReadJournal:
         self._state = _State()
         self._file: JournalFile | None = None
         self._pid = 0
+        self._drain = Drain(folder, audit)
+        self._draining = threading.Lock()
         self._others = Seen(folder / "seen", lambda: audit.keyring.installation().digests)
 
     def prepare(self, server: bytes = b"") -> None:
@@ -194,10 +196,15 @@ class ReadJournal:
             raise
 
     def drain(self) -> int:
-        """Number what the journals of this folder hold into the logs; return how many events. One process at a time
-        does it; for the others, and when there is nothing, it costs a look at the folder.
+        """Number what the journals of this folder hold into the logs; return how many events. One thread of one process
+        at a time does it; for the others, and when there is nothing, it costs a look at the folder.
         """
-        return Drain(self.folder, self._audit).run()
+        if not self._draining.acquire(blocking=False):
+            return 0
+        try:
+            return self._drain.run()
+        finally:
+            self._draining.release()
 
     def close(self) -> None:
         """Close this process's journal; whoever drains next removes it."""

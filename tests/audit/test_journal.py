@@ -304,7 +304,8 @@ def test_a_batch_that_another_process_numbered_is_left_alone(world: World, journ
     assert identity is not None
     batch = [{"device": "0d", "version": "0e", "parties": {}, "body": json.loads(Body.of(reading(world)).to_bytes())}]
     late = drain.Drain(folder, world.audit)
-    assert late._commit(identity, batch, (0, 500, 1)) == 1
+    late._commit(identity, batch, (0, 500, 1))
+    assert len(kinds(world)) == 1
     with world.database.transient_write() as connection:
         connection.execute(tables.read_seen.delete())
     with pytest.raises(drain._Elsewhere):
@@ -321,8 +322,8 @@ def test_what_is_drained_is_never_numbered_twice(
     journal.close()
     with monkeypatch.context() as patched:
         patched.setattr(drain.Drain, "_remove", lambda *_, **__: (_ for _ in ()).throw(RuntimeError))
-        with pytest.raises(RuntimeError):
-            journal.drain()
+        assert journal.drain() == 4
+    assert len(kinds(world)) == 4
     with world.database.transient_write() as connection:
         connection.execute(tables.read_seen.delete())
     threads = [threading.Thread(target=journal.drain) for _ in range(4)]
@@ -350,8 +351,7 @@ def test_a_drain_that_fails_leaves_everything_for_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(AuditLog, "_rows", fails)
-        with pytest.raises(RuntimeError):
-            journal.drain()
+        assert journal.drain() == 0
     assert journal.drain() == 4
     assert len(kinds(world)) == 4
 
