@@ -22,6 +22,7 @@ from config.queries import Query
 from config.statements import Statement
 from providers import tables
 from providers.catalogue.nodes import Node
+from providers.errors import LockNotFound
 
 SECONDS_MAX = 3600
 #: A lock that runs longer than from now on any may was taken by a clock that was ahead, and stands no more. As much as
@@ -86,7 +87,7 @@ _IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _
 _ADD = Statement(lambda insert: insert(_LOCK).on_conflict_do_nothing())
 _REFRESH = Statement(
     update(_LOCK)
-    .where(_COLUMNS.token == bindparam("b_token"))
+    .where(_COLUMNS.token == bindparam("b_token"), _STANDS)
     .values(seconds=bindparam("b_seconds"), expires_at=bindparam("b_expires_at"))
 )
 _HAND_OVER = Statement(update(_LOCK).where(_COLUMNS.node == bindparam("b_node")).values(node=bindparam("b_heir")))
@@ -197,10 +198,15 @@ class Locks:
             _ADD.run(connection, **row)
 
     def refresh(self, token: bytes, seconds: int) -> int:
-        """Let the lock stand for `seconds` from now; return when it will run out, in microseconds."""
-        expires_at = now_us() + seconds * SECOND_US
+        """Let the lock stand for `seconds` from now; return when it will run out, in microseconds.
+
+        The caller keeps others from taking locks meanwhile. Raises LockNotFound if it stands no more.
+        """
+        moment = _moment()
+        expires_at = moment["now"] + seconds * SECOND_US
         with self._changing() as connection:
-            _REFRESH.run(connection, b_token=token, b_seconds=seconds, b_expires_at=expires_at)
+            if not _REFRESH.run(connection, b_token=token, b_seconds=seconds, b_expires_at=expires_at, **moment):
+                raise LockNotFound
         return expires_at
 
     def hand_over(self, node: bytes, heir: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -56,12 +56,13 @@ def locks(look: Look, path: Path) -> list[Lock]:
     """Return the locks that hold what stands at `path`, deep ones above it included."""
     slots = slots_of(look, path)
     held = covering(look, slots)
-    depth = {slot: len(slots) - 1 - index for index, slot in enumerate(slots)}
-    found = []
-    for lock in held:
-        up = depth[lock.slot]
-        found.append(shown(look, lock, Path(path.segments[: len(path.segments) - up])))
-    return found
+    return [shown(look, lock, _root(path, slots, lock)) for lock in held]
+
+
+def _root(path: Path, slots: Sequence[Slot], held: HeldLock) -> Path:
+    """Return where a lock was taken that is held on one of the slots from a space's root down to `path`."""
+    up = len(slots) - 1 - slots.index(held.slot)
+    return Path(path.segments[: len(path.segments) - up])
 
 
 def locks_on_children(look: Look, path: Path) -> dict[str, list[Lock]]:
@@ -198,13 +199,20 @@ def refresh_lock(session: Session, path: Path, tokens: Iterable[str], seconds: i
     """Let one's own lock on `path` stand for `seconds` from now. Raises LockNotFound."""
     wanted = list(tokens)
     seconds = max(1, min(seconds, SECONDS_MAX))
-    with session.look() as look:
+
+    def work(look: Look) -> Lock:
         slots = slots_of(look, path)
         mine = next((held for held in covering(look, slots) if held_by(look, held, wanted)), None)
         if mine is None:
             raise LockNotFound
-        session.storage.locks.refresh(mine.token, seconds)
-        return next(found for found in locks(look, path) if token_of(found.token) == mine.token)
+        expires_at = session.storage.locks.refresh(mine.token, seconds)
+        return shown(look, mine._replace(seconds=seconds, expires_at=expires_at), _root(path, slots, mine))
+
+    database = session.storage.database
+    if database.dialect == "sqlite":
+        with session.look() as look, database.exclusively():
+            return work(look)
+    return session.commit([path], work)
 
 
 def release_lost(storage: Storage) -> int:
