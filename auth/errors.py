@@ -116,6 +116,12 @@ class UnknownKey(KeyringError):
     """The key {key} is not in the keystore. What it sealed cannot be read. Restore the keystore from its backup."""
 
 
+class KeyUnreadable(KeyringError):
+    """The key {key} cannot be read from the keystore: {why}. What it sealed is out of reach until that is mended.
+    Run "mellanrum doctor".
+    """
+
+
 class KeyExists(KeyringError):
     """There is a key {key} already. It was left as it is."""
 

@@ -270,7 +270,7 @@ class Keyring:
         self.keystore.create(identity, self._root.wrap(identity, secrets.token_bytes(KEY_BYTES)))
 
     def space(self, identity: bytes) -> SpaceKeys:
-        """Return the keys of a space. Raises UnknownKey, WrongRootKey."""
+        """Return the keys of a space. Raises UnknownKey, KeyUnreadable, WrongRootKey."""
         found = self._spaces.get(identity)
         if found is None:
             found = SpaceKeys(self._unwrapped(identity))
@@ -278,7 +278,7 @@ class Keyring:
         return found
 
     def organisation(self, identity: bytes) -> OrganisationKeys:
-        """Return the keys of an organisation. Raises UnknownKey, WrongRootKey."""
+        """Return the keys of an organisation. Raises UnknownKey, KeyUnreadable, WrongRootKey."""
         found = self._organisations.get(identity)
         if found is None:
             found = OrganisationKeys(self._unwrapped(identity))

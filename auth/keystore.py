@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from auth.errors import KeyExists, UnknownKey
+from auth.errors import KeyExists, KeyUnreadable, UnknownKey
 from config.ids import id_from_text, id_text, new_id
 
 #: File systems tell times by steps; the coarsest known is of two seconds.
@@ -26,7 +26,7 @@ class Keystore(Protocol):
         """Keep a new key. Raises KeyExists."""
 
     def get(self, identity: bytes) -> bytes:
-        """Return a key as it was wrapped. Raises UnknownKey."""
+        """Return a key as it was wrapped. Raises UnknownKey, KeyUnreadable."""
 
     def replace(self, identity: bytes, wrapped: bytes) -> None:
         """Put a key wrapped anew in the place of the old. Raises UnknownKey."""
@@ -64,6 +64,8 @@ class FileKeystore:
             return self._path(identity).read_bytes()
         except FileNotFoundError:
             raise UnknownKey(key=id_text(identity)) from None
+        except OSError as error:
+            raise KeyUnreadable(key=id_text(identity), why=error.strerror or type(error).__name__) from error
 
     def replace(self, identity: bytes, wrapped: bytes) -> None:
         """Put a key wrapped anew in the place of the old; one that is destroyed meanwhile stays so."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from auth import tables
-from auth.errors import NameTaken, UnknownKey, UnknownName, UnusableText
+from auth.errors import KeyringError, NameTaken, UnknownKey, UnknownName, UnusableText
 from auth.events import Actor, AuthEvent, Recorder
 from auth.keyring import Keyring
 from auth.people import Organisation, Person
@@ -21,7 +21,9 @@ from auth.roles import GranteeKind, Role, Via
 from config.clock import now_us
 from config.database import Database
 from config.ids import NOBODY
+from config.logging import get_log
 
+_log = get_log("directory")
 NAMES_MAX = 20_000
 TEXT_CHARACTERS_MAX = 256
 SYSTEM = Actor(NOBODY, NOBODY, NOBODY, True, "system", "", Via.CLI, NOBODY, "")
@@ -152,6 +154,9 @@ class Records:
             try:
                 name = str(opened(row).name)
             except UnknownKey:  # destroyed, and the names it sealed with it
+                return ""
+            except KeyringError as error:  # of this organisation alone: what else is told with its name goes on
+                _log.error("name_lost", error, id=identity)
                 return ""
             with self._guard:
                 if len(kept) >= NAMES_MAX:

@@ -152,6 +152,7 @@ class SpaceInfo:
     """A space as its keepers see it. `state`: 0 active, 1 frozen, 2 archived. `customer` None: the supplier's own.
 
     `retention_seconds`: no version younger is erased. `is_held`: nothing is. `thinning` None: all is kept for good.
+    `is_lost`: its key cannot be used now, so nothing in it can be opened; it is called `~ID` meanwhile.
     """
 
     id: bytes
@@ -164,6 +165,7 @@ class SpaceInfo:
     retention_seconds: int | None = None
     is_held: bool = False
     thinning: Thinning | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class Spaces:
         def work(connection: Connection) -> SpaceInfo:
             epoch = self._storage.authenticator.epoch(connection)
             for other in self._storage.sights.space_infos(connection, epoch).values():
+                if other.is_lost and other.customer == customer:
+                    self._storage.keyring.space(other.id)  # raises why its name cannot be compared
                 if other.customer == customer and fold(other.name) == fold(name):
                     raise TargetExists
             row = self._row(info)

@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import Connection, select
 
-from auth.errors import SealBroken, UnknownKey
+from auth.errors import KeyUnreadable, SealBroken, UnknownKey
 from auth.roles import Via
 from config.errors import MellanrumError
 from config.ids import NOBODY, id_text
@@ -104,6 +104,8 @@ def _spaces(storage: Storage, connection: Connection) -> tuple[list[bytes], list
                 lost.append(Finding(where, "its key is not in the keystore: nothing of it can be opened"))
         except SealBroken:
             lost.append(Finding(where, "its key is damaged: nothing of it can be opened"))
+        except KeyUnreadable as error:
+            lost.append(Finding(where, str(error)))
         else:
             if space in ended:
                 whole.append(space)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from auth.errors import Revoked
+from auth.errors import KeyringError, Revoked
 from auth.roles import Action
 from config.clock import SECOND_US, now_us
 from providers.catalogue.change import ChangeKind
@@ -228,6 +228,8 @@ def _is_lost(storage: Storage, connection: Connection, held: HeldLock) -> bool:
         look = Look(storage, connection, storage.authenticator.holder(held.principal, held.device, connection))
     except Revoked:
         return True
+    except KeyringError:  # who holds it cannot be told now: so it stays
+        return False
     node = storage.tree.by_id(connection, held.node)
     chain = () if node is None else storage.tree.ancestry(connection, node)
     # A lock taken in its maker's grace outlives that: freed when anybody's rights change, it would tell of them.

@@ -7,7 +7,7 @@ it may be listed or read, or if something below it was granted.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -15,11 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from auth.directory import Directory
+from auth.errors import KeyringError
 from auth.keyring import Keyring
 from auth.rights import Decision, Grant, NodeView, Principal, Standing, decide
 from auth.roles import Action, Role
+from config.clock import SECOND_US, now_us
 from config.database import Database
-from config.ids import NOBODY
+from config.ids import NOBODY, id_text
+from config.logging import get_log
 from config.snapshots import writes
 from providers import tables
 from providers.catalogue.nodes import Node, Tree
@@ -27,10 +30,13 @@ from providers.model import ARCHIVED, SpaceInfo, Thinning
 from providers.paths import fold, presentable
 
 SIGHTS_MAX = 4096
+#: How long a space whose key cannot be used is left alone, before it is tried again.
+LOST_US = 60 * SECOND_US
 #: While a document is younger than its first content, or this much older, its creator's steps count as adding.
 GRACE = frozenset({Action.REPLACE, Action.RENAME, Action.MOVE, Action.LOCK, Action.DELETE})
 
 Chain = Sequence[Node]
+_log = get_log("sight")
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,14 @@ class Sight:
 
 
 def space_info(keyring: Keyring, row: Mapping[Any, Any]) -> SpaceInfo:
-    """Return the space that a row of `space` describes."""
+    """Return the space that a row of `space` describes. Raises KeyringError."""
+    return _described(row, keyring.space(row["id"]).names.open(b"space" + row["id"], row["name"]).decode("utf-8"))
+
+
+def _described(row: Mapping[Any, Any], name: str, *, is_lost: bool = False) -> SpaceInfo:
     return SpaceInfo(
         id=row["id"],
-        name=keyring.space(row["id"]).names.open(b"space" + row["id"], row["name"]).decode("utf-8"),
+        name=name,
         customer=row["customer"],
         is_open=row["is_open"],
         state=row["state"],
@@ -117,7 +127,21 @@ def space_info(keyring: Keyring, row: Mapping[Any, Any]) -> SpaceInfo:
         retention_seconds=row["retention_seconds"],
         is_held=row["is_held"],
         thinning=None if row["thin_all_days"] is None else Thinning(row["thin_all_days"], row["thin_daily_days"]),
+        is_lost=is_lost,
     )
+
+
+@dataclass(frozen=True)
+class _Infos:
+    """Every space as of an epoch; where a key could not be used, until it is tried again."""
+
+    epoch: int
+    spaces: dict[bytes, SpaceInfo]
+    until: int | None
+
+    def hold(self, epoch: int) -> bool:
+        """Return whether they hold for an epoch, now."""
+        return self.epoch == epoch and (self.until is None or now_us() < self.until)
 
 
 class Sights:
@@ -130,7 +154,7 @@ class Sights:
         self._tree = tree
         self._guard = threading.Lock()
         self._kept: dict[object, Sight] = {}
-        self._infos: tuple[int, dict[bytes, SpaceInfo]] = (-1, {})
+        self._infos = _Infos(-1, {}, None)
 
     def of(self, connection: Connection, principal: Principal, at: int) -> Sight:
         """Return what the principal sees as of its epoch."""
@@ -152,12 +176,21 @@ class Sights:
         return None
 
     def space_infos(self, connection: Connection, epoch: int) -> dict[bytes, SpaceInfo]:
-        """Return every space that has not ended, as of an epoch."""
-        if self._infos[0] != epoch:
+        """Return every space that has not ended, as of an epoch. One whose key cannot be used is among them, lost."""
+        kept = self._infos
+        if not kept.hold(epoch):
             rows = connection.execute(select(tables.space).where(tables.space.c.ended_at.is_(None)))
-            found = {row["id"]: space_info(self._keyring, row) for row in rows.mappings()}
-            self._infos = (epoch, found)
-        return self._infos[1]
+            found = {row["id"]: self._info(row) for row in rows.mappings()}
+            lost = any(info.is_lost for info in found.values())
+            self._infos = kept = _Infos(epoch, found, now_us() + LOST_US if lost else None)
+        return kept.spaces
+
+    def _info(self, row: Mapping[Any, Any]) -> SpaceInfo:
+        try:
+            return space_info(self._keyring, row)
+        except KeyringError as error:  # of this space alone: all others are served
+            _log.error("space_lost", error, space=row["id"])
+            return _described(row, f"~{id_text(row['id'])}", is_lost=True)
 
     def _make(self, connection: Connection, principal: Principal, at: int) -> Sight:
         live = [
@@ -175,9 +208,13 @@ class Sights:
         ):
             live = []
         waypoints = self._tree.above(connection, {grant.node for grant in live})
+        lost = any(infos[grant.space].is_lost for grant in live)
+        live = [grant for grant in live if not infos[grant.space].is_lost]
         spaces = {grant.space: infos[grant.space] for grant in live if grant.space in waypoints}
         shown = self._shown(connection, principal, spaces)
         ends = [grant.expires_at for grant in live if grant.expires_at is not None]
+        if lost or (principal.is_supplier and self._lacks_a_customer(spaces.values())):
+            ends.append(at + LOST_US)
         return Sight(
             principal=principal,
             waypoints=waypoints,
@@ -207,6 +244,11 @@ class Sights:
             taken.add((info.state == ARCHIVED, fold(name)))
             names[info.id] = name
         return names
+
+    def _lacks_a_customer(self, spaces: Iterable[SpaceInfo]) -> bool:
+        """Return whether the name of a customer cannot be opened now."""
+        customers = {info.customer for info in spaces if info.customer is not None}
+        return not all(self._directory.organisation_name(customer) for customer in customers)
 
     def _plain_name(self, principal: Principal, info: SpaceInfo) -> str:
         name = info.name

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from auth import tables as auth_tables
-from auth.errors import UnknownName
+from auth.errors import KeyringError, UnknownName
 from auth.events import AuthEvent
 from auth.rights import Principal
 from config.ids import new_id
+from config.logging import get_log
 from config.settings.schema import HistorySettings
 from config.snapshots import writes
 from providers import tables
@@ -32,6 +33,8 @@ from providers.holding.sweeping import Sweeper, Swept, grace_over
 from providers.holding.thinning import thinnable
 from providers.model import SpaceInfo
 from providers.paths import Path
+
+_log = get_log("erasures")
 
 _E = tables.erasure.c
 _FIELDS: Mapping[str, Any] = {"space": None, "customer": None, "node": None, "number": None}
@@ -264,7 +267,10 @@ class Erasures:
             chosen = table.thin_all_days.is_not(None) & table.ended_at.is_(None) & table.is_held.is_(False)
             spaces = list(connection.execute(select(table.id).where(chosen)).scalars())
         for space in spaces:
-            self.thin(actor, space, zone)
+            try:
+                self.thin(actor, space, zone)
+            except KeyringError as error:  # of this space alone
+                _log.error("not_thinned", error, space=space)
 
     # --- spaces and customers
 
