@@ -39,6 +39,12 @@ class NotInitialised(MellanrumError):
     exit_code = 3
 
 
+class FolderUnusable(MellanrumError):
+    """The data folder {folder} cannot be used: {why}. Nothing was changed. Mend that, or name another folder."""
+
+    exit_code = 77
+
+
 class AlreadyInitialised(MellanrumError):
     """There is an installation in {folder} already. It was left as it was."""
 

@@ -22,7 +22,7 @@ from config import schema
 from config.clock import SECOND_US, now_us
 from config.complaints import Complaints
 from config.database import Database
-from config.errors import AlreadyInitialised, NotInitialised
+from config.errors import AlreadyInitialised, FolderUnusable, NotInitialised
 from config.ids import new_id
 from config.logging import Word, get_log
 from config.settings.schema import Settings
@@ -115,8 +115,11 @@ class Installation:
         """Make an installation in `folder`: keys first, then tables, then the supplier's organisation."""
         if (folder / "keystore").exists() or (folder / "catalogue.db").exists():
             raise AlreadyInitialised(folder=folder)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(folder, 0o700)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chmod(folder, 0o700)
+        except OSError as error:
+            raise FolderUnusable(folder=folder, why=(error.strerror or "it cannot be made").lower()) from None
         if settings.key.source == "file" and not settings.key_file.exists():
             RootKey.create_file(settings.key_file, data_folder=folder)
         made = cls(folder, settings, root_key(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import socket
 import time
@@ -20,10 +21,13 @@ from providers import tables
 from server.cli import keys
 from server.cli.errors import TroubleFound
 from server.cli.frame import Answer, Desk, Noun
+from server.cli.ownership import name_of, strays
 from server.cli.sshkeys import host_keys
 from server.cli.text import size
 
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
+#: How many files of another owner are named.
+STRAYS_SHOWN = 3
 CLOCK_SECONDS_MAX = 60
 #: No clock of a machine that runs this shows an earlier year.
 YEAR_MIN = 2026
@@ -73,8 +77,20 @@ def _folder(desk: Desk, settings: Settings) -> Found:
         return
     loose = folder.stat().st_mode & 0o077
     yield ("look", f"others may enter {folder}: chmod 700 {folder}") if loose else ("good", f"{folder} is ours alone")
-    if not os.access(folder, os.W_OK):
-        yield "bad", f"{folder} cannot be written to by this user"
+
+
+def _owners(desk: Desk, settings: Settings) -> Found:
+    folder = settings.folder
+    if not folder.is_dir():
+        return
+    owner, found = name_of(folder.stat().st_uid), list(strays(folder))
+    if not found:
+        yield "good", f"all that stands in {folder} belongs to {owner}, as whom the server runs"
+        return
+    told = "; ".join(f"{path} {why}" for path, why in found[:STRAYS_SHOWN])
+    more = f"; {len(found) - STRAYS_SHOWN} more" if len(found) > STRAYS_SHOWN else ""
+    place = shlex.quote(str(folder))
+    yield "bad", f"the server runs as {owner}, but {told}{more}: chown -R {owner} {place} && chmod -R u+rwX {place}"
 
 
 def _key(desk: Desk, settings: Settings) -> Found:
@@ -86,6 +102,8 @@ def _key(desk: Desk, settings: Settings) -> Found:
         yield "bad", f"{file} is not there; nothing can be read without it: restore it, or the recovery kit"
         return
     mode = file.stat().st_mode & 0o777
+    if not os.access(file, os.R_OK):
+        yield "bad", f"{file} cannot be read by {name_of(os.geteuid())}"
     if mode & 0o077:
         yield "bad", f"others may read {file}: chmod 600 {file}"
     if file.stat().st_dev == settings.folder.stat().st_dev:
@@ -176,6 +194,7 @@ def _clock(desk: Desk, settings: Settings) -> Found:
 
 CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
     "data folder": _folder,
+    "owners": _owners,
     "root key": _key,
     "schema": _schema,
     "keystore": _keystore,

@@ -35,6 +35,14 @@ class InputWrong(MellanrumError):
     exit_code = 65
 
 
+class NotTheirs(MellanrumError):
+    """{folder} belongs to {owner}, and what {user} made there the server could not read. Nothing was changed.
+    Put "sudo -u {owner}" before the command.
+    """
+
+    exit_code = 77
+
+
 class OutputTaken(MellanrumError):
     """{file} exists and was left as it is. Name another file, or remove it first."""
 

@@ -22,6 +22,7 @@ from providers.drive.transaction import actor_of
 from providers.installation import Installation
 from server.cli.errors import Interrupted, Misused, NotConfirmed, Unexpected
 from server.cli.holding import Hold
+from server.cli.ownership import require_own
 from server.cli.progress import Progress
 
 PROGRAM = "mellanrum"
@@ -55,9 +56,11 @@ class Desk:
         return Path(self.options.data) if self.options.data else None
 
     def load(self, overrides: dict[str, Any] | None = None) -> Settings:
-        """Return the settings, with what options said on top."""
+        """Return the settings, with what options said on top. Raises NotTheirs, FolderUnusable."""
         file = Path(self.options.settings) if self.options.settings else None
-        return load(file, data_folder=self.data, overrides=overrides)
+        settings = load(file, data_folder=self.data, overrides=overrides)
+        require_own(settings.folder)
+        return settings
 
     @cached_property
     def settings(self) -> Settings:
