@@ -22,13 +22,14 @@ from auth import credentials, tables
 from auth.devices import key_digest
 from auth.directory import Directory, bump
 from auth.errors import Revoked, SignInRefused, Throttled, UnknownKey
-from auth.events import Recorder
+from auth.events import Actor, Recorder
 from auth.keyring import Keyring
 from auth.loading import Loader, credential_of, demands_second_factor, require_unpaused, scope_of, stands
 from auth.notes import Notes
+from auth.people import Person
 from auth.rights import Grant, Kind, Principal, Rights, Scope, Standing
 from auth.roles import GranteeKind, Role, Via
-from auth.throttle import Attempt, Throttle
+from auth.throttle import Attempt, Throttle, Tries
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.ids import NOBODY
@@ -202,9 +203,19 @@ class Authenticator:
             frozenset(), _operators_rights(identity, spaces), epoch, "", Via.CLI,
         )  # fmt: skip
 
-    def release(self, login: str) -> None:
-        """Let a login that failed too often try again at once: an administrator's act."""
-        self.throttle.release(self._account(login))
+    def release(self, person: Person, *, actor: Actor) -> bool:
+        """Let somebody whose sign-ins failed too often try again at once; return whether any had failed."""
+        account = self._account(person.login)
+        if not self.throttle.tries([account]):
+            return False
+        self._directory.note_release(person, actor=actor)
+        self.throttle.release(account)
+        return True
+
+    def tries(self, people: Iterable[Person]) -> dict[bytes, Tries]:
+        """Return how the sign-ins of people stand, by their ids; of whom none failed, nothing."""
+        accounts = {self._account(person.login): person.id for person in people}
+        return {accounts[account]: found for account, found in self.throttle.tries(accounts).items()}
 
     def last_used(self, device: bytes) -> int | None:
         """Return when a device was last used, to the minute, in microseconds."""

@@ -278,6 +278,15 @@ class Directory(Groups, Devices):
         hashed = self._seal(found.organisation, b"password" + person, credentials.hash_password(password))
         self._change_person(found, "password_set", {"password_hash": hashed}, actor)
 
+    def note_release(self, person: Person, *, actor: Actor = SYSTEM) -> None:
+        """Record that somebody whose sign-ins failed too often may try again."""
+
+        def work(connection: Connection) -> None:
+            facts = {"person": person.id.hex()}
+            self._tell(connection, actor, "sign_in_released", person.organisation, facts, felt=False)
+
+        self._database.apply(work)
+
     def enrol_totp(self, person: bytes, *, actor: Actor = SYSTEM) -> str:
         """Give a person a new second factor; return its secret, in base 32, to be shown once."""
         found = self.person(person)

@@ -28,6 +28,12 @@ class Throttled(AuthError):
         return value
 
 
+class AccountLocked(Throttled):
+    """Too many sign-ins failed in a row: this account takes no password any longer from where you are.
+    Waiting does not help. Ask whoever looks after the server to release it; device passwords and keys hold as before.
+    """
+
+
 class Revoked(AuthError):
     """What you signed in with no longer holds. Sign in anew, or ask your administrator."""
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, select, update
 
 from auth import tables
-from auth.errors import Throttled
+from auth.errors import AccountLocked, Throttled
 from auth.keyring import Keyring
 from config.clock import SECOND_US, now_us
 from config.database import Database
@@ -32,6 +33,7 @@ KNOWN_SHARE = 5
 
 _TABLE = tables.throttle
 _ROW = select(_TABLE).where(_TABLE.c.subject == bindparam("subject"))
+_FAILED = select(_TABLE).where(_TABLE.c.failures > 0)
 _FORGET = delete(_TABLE).where(_TABLE.c.subject.in_(bindparam("subjects", expanding=True)))
 _STALE = delete(_TABLE).where(_TABLE.c.last_at < bindparam("before"), _TABLE.c.blocked_until < bindparam("before"))
 _GIVE_BACK = (
@@ -67,6 +69,17 @@ class Attempt:
         return self.known if self.is_known else self.strangers
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How an account stands: failures in a row, until when it waits (µs; 0: it does not), and whether it takes no
+    password any longer, from networks it is known from or from all others.
+    """
+
+    failures: int
+    waits_until: int
+    is_locked: bool
+
+
 class Throttle:
     """Counts failures in a row, and tells how long to wait. Accounts are keyed digests of what was given as login."""
 
@@ -76,7 +89,10 @@ class Throttle:
         self._settings = settings
 
     def begin(self, account: bytes, address: str) -> Attempt:
-        """Count an attempt to sign in by something that can be guessed; raise Throttled if it has to wait."""
+        """Count an attempt to sign in by something that can be guessed.
+
+        Raises Throttled if it has to wait, AccountLocked if waiting does not help.
+        """
         network = self._network(address)
         strangers, known, place = (self._key(kind, account) for kind in (b"account", b"known", b"place" + network))
         now = now_us()
@@ -84,12 +100,12 @@ class Throttle:
             seen = connection.execute(_ROW, {"subject": place}).first()
             is_known = seen is not None and seen.last_at > now - KNOWN_US
             attempt = Attempt(strangers, known, self._key(b"network", network), place, is_known)
-            for subject in (known,) if is_known else (strangers, attempt.network):
-                self._require_free(connection, subject, now)
+            self._require_free(connection, attempt.counted, now, self._failures_max(is_known=is_known))
+            if not is_known:
+                self._require_free(connection, attempt.network, now)
             failures = connection.execute(self._counting(attempt.counted, now)).scalar_one()
-        reserved = self._settings.account_failures_max // KNOWN_SHARE
-        if failures > (reserved if is_known else self._settings.account_failures_max - reserved):
-            raise Throttled(retry_after=self._settings.wait_seconds_max)
+        if failures > self._failures_max(is_known=is_known):
+            raise AccountLocked(retry_after=self._settings.wait_seconds_max)
         return attempt
 
     def failed(self, attempt: Attempt) -> None:
@@ -131,8 +147,22 @@ class Throttle:
     def release(self, account: bytes) -> None:
         """Let an account try again at once: an administrator's act, or a new password."""
         with self._database.transient_write() as connection:
-            subjects = [self._key(b"account", account), self._key(b"known", account)]
-            connection.execute(_FORGET, {"subjects": subjects})
+            connection.execute(_FORGET, {"subjects": list(self._subjects(account))})
+
+    def tries(self, accounts: Iterable[bytes]) -> dict[bytes, Tries]:
+        """Return how accounts stand of which an attempt failed since the last that did not."""
+        with self._database.transient_read() as connection:
+            rows = {row.subject: row for row in connection.execute(_FAILED)}
+        found = {}
+        for account in accounts:
+            counts = [(rows.get(key), is_known) for key, is_known in self._subjects(account).items()]
+            seen = [
+                (row, row.failures >= self._failures_max(is_known=known)) for row, known in counts if row is not None
+            ]
+            if seen:
+                failures, until = sum(row.failures for row, _ in seen), max(row.blocked_until for row, _ in seen)
+                found[account] = Tries(failures, until if until > now_us() else 0, any(full for _, full in seen))
+        return found
 
     def sweep(self) -> int:
         """Forget what nobody has been about for a month; return how much. For who keeps the installation in order."""
@@ -150,9 +180,19 @@ class Throttle:
             found = connection.execute(_AGAIN, {"told": subject, "before": now - period_us, "now": now})
             return found.rowcount == 1
 
-    def _require_free(self, connection: Connection, subject: bytes, now: int) -> None:
+    def _subjects(self, account: bytes) -> dict[bytes, bool]:
+        """Return what an account is counted under, and whether that is for networks it is known from."""
+        return {self._key(b"account", account): False, self._key(b"known", account): True}
+
+    def _failures_max(self, *, is_known: bool) -> int:
+        reserved = self._settings.account_failures_max // KNOWN_SHARE
+        return reserved if is_known else self._settings.account_failures_max - reserved
+
+    def _require_free(self, connection: Connection, subject: bytes, now: int, failures_max: int | None = None) -> None:
         row = connection.execute(_ROW, {"subject": subject}).first()
         if row is not None and row.blocked_until > now:
+            if failures_max is not None and row.failures >= failures_max:
+                raise AccountLocked(retry_after=self._settings.wait_seconds_max)
             raise Throttled(retry_after=1 + (row.blocked_until - now) // SECOND_US)
 
     def _counting(self, subject: bytes, now: int, memory_us: int | None = None) -> Any:

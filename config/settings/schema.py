@@ -241,7 +241,8 @@ class ThrottleSettings:
     )
     account_failures_max: int = setting(
         100,
-        "Failures in a row after which an account takes no password until someone lets it.",
+        "Failures in a row after which an account takes no password until somebody releases it (`mellanrum person "
+        "release`, or a new password), or a month without a try. A fifth are kept for networks it is known from.",
         minimum=10,
         maximum=100,
     )

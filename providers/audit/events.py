@@ -72,6 +72,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "totp_enrolled": "A person set up a second factor.",
         "totp_removed": "A person's second factor was taken away.",
         "recovery_codes_made": "A person was given new recovery codes.",
+        "sign_in_released": "Somebody whose sign-ins failed too often was let try again.",
         "recovery_code_used": "A person signed in with a recovery code.",
         "group_added": "A group was made.",
         "group_changed": "What is known of a group changed.",

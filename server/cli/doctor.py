@@ -26,8 +26,8 @@ from server.cli.sshkeys import host_keys
 from server.cli.text import size
 
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
-#: How many files of another owner are named.
-STRAYS_SHOWN = 3
+#: How many of a kind are named one by one.
+SHOWN = 3
 CLOCK_SECONDS_MAX = 60
 #: No clock of a machine that runs this shows an earlier year.
 YEAR_MIN = 2026
@@ -87,8 +87,8 @@ def _owners(desk: Desk, settings: Settings) -> Found:
     if not found:
         yield "good", f"all that stands in {folder} belongs to {owner}, as whom the server runs"
         return
-    told = "; ".join(f"{path} {why}" for path, why in found[:STRAYS_SHOWN])
-    more = f"; {len(found) - STRAYS_SHOWN} more" if len(found) > STRAYS_SHOWN else ""
+    told = "; ".join(f"{path} {why}" for path, why in found[:SHOWN])
+    more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     place = shlex.quote(str(folder))
     yield "bad", f"the server runs as {owner}, but {told}{more}: chown -R {owner} {place} && chmod -R u+rwX {place}"
 
@@ -127,6 +127,19 @@ def _keystore(desk: Desk, settings: Settings) -> Found:
     for organisation in desk.installation.directory.organisations():
         keyring.organisation(organisation.id)
     yield "good", f"all {len(identities)} keys can be read, and open what they should"
+
+
+def _sign_ins(desk: Desk, settings: Settings) -> Found:
+    installation = desk.installation
+    people = installation.directory.people()
+    tries = installation.authenticator.tries(people)
+    locked = [person.login for person in people if person.id in tries and tries[person.id].is_locked]
+    for login in locked[:SHOWN]:
+        yield "look", f"{login} takes no password after many failures: mellanrum person release {shlex.quote(login)}"
+    if len(locked) > SHOWN:
+        yield "look", f"{len(locked) - SHOWN} more take none"
+    if not locked:
+        yield "good", "no account is locked"
 
 
 def _host_keys(desk: Desk, settings: Settings) -> Found:
@@ -198,6 +211,7 @@ CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
     "root key": _key,
     "schema": _schema,
     "keystore": _keystore,
+    "sign-ins": _sign_ins,
     "host keys": _host_keys,
     "disk room": _room,
     "ports": _ports,

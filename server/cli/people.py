@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from auth.people import Person
+from auth.throttle import Tries
 from config.ids import id_text
 from server.cli import find
 from server.cli.errors import Misused
 from server.cli.frame import Answer, Desk, Noun, Parser
-from server.cli.text import facts, table, yes
+from server.cli.text import facts, moment, table, yes
 
 
 def add_to(nouns: Noun) -> None:
@@ -33,6 +35,11 @@ def add_to(nouns: Noun) -> None:
         ("totp", totp, "Give a person a new second factor; its secret is shown this once."),
         ("no-totp", no_totp, "Take a person's second factor away."),
         ("codes", codes, "Give a person ten new recovery codes; they are shown this once."),
+        (
+            "release",
+            release,
+            "Let a person sign in again whose sign-ins failed too often, with the password they have.",
+        ),
         ("remove", remove, "End an account, with all its devices, at once. What they did stays."),
     ):
         noun.command(verb, run, help).add_argument("login", metavar="LOGIN")
@@ -119,7 +126,14 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
     directory = desk.installation.directory
     devices = [device.label for device in directory.devices(found.id) if device.revoked_at is None]
     groups = [g.name for g in directory.groups() if any(member.id == found.id for member in directory.members(g.id))]
-    shown = document(desk, found)
+    tries = desk.installation.authenticator.tries([found]).get(found.id)
+    shown = document(desk, found) | {
+        "sign_in": {
+            "failures": tries.failures if tries else 0,
+            "waits_until": moment(tries.waits_until or None) or None if tries else None,
+            "locked": bool(tries and tries.is_locked),
+        }
+    }
     lines = facts(
         (
             ("Login", found.login),
@@ -129,12 +143,22 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
             ("Administrator", yes(found.is_administrator)),
             ("Password", yes(found.has_password)),
             ("Second factor", yes(found.has_second_factor)),
+            ("Sign-in", _sign_in(found, tries)),
             ("Devices", ", ".join(devices) or "none"),
             ("Groups", ", ".join(groups) or "none"),
             ("Id", id_text(found.id)),
         )
     )
     return Answer(shown | {"devices": devices, "groups": groups}, lines)
+
+
+def _sign_in(found: Person, tries: Tries | None) -> str:
+    if tries is None:
+        return "open"
+    failed = f"{tries.failures} failures in a row"
+    if tries.is_locked:
+        return f"locked after {failed}: mellanrum person release {shlex.quote(found.login)}"
+    return f"waits until {moment(tries.waits_until)} after {failed}" if tries.waits_until else f"open, {failed}"
 
 
 def change(desk: Desk, options: argparse.Namespace) -> Answer:
@@ -155,6 +179,7 @@ def password(desk: Desk, options: argparse.Namespace) -> Answer:
     options.ask_password = options.ask_password or options.password_file is None
     chosen = given_password(options, command="mellanrum person password")
     desk.installation.directory.set_password(found.id, chosen or "", actor=desk.actor)
+    desk.installation.authenticator.release(found, actor=desk.actor)
     return Answer(document(desk, found) | {"password": True}, [f"{found.name} has a new password."])
 
 
@@ -180,6 +205,14 @@ def codes(desk: Desk, options: argparse.Namespace) -> Answer:
     made = desk.installation.directory.new_recovery_codes(found.id, actor=desk.actor)
     lines = [f"Recovery codes for {found.login}, each good once, not shown again:", *(f"  {code}" for code in made)]
     return Answer({"login": found.login, "recovery_codes": made}, lines)
+
+
+def release(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Let a person sign in again."""
+    found = find.person(desk, options.login)
+    had_failed = desk.installation.authenticator.release(found, actor=desk.actor)
+    said = "may sign in again." if had_failed else "was not locked. Nothing was changed."
+    return Answer({"login": found.login, "released": had_failed}, [f"{found.login} {said}"])
 
 
 def remove(desk: Desk, options: argparse.Namespace) -> Answer:

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from auth import tables
-from auth.errors import Throttled
-from auth.throttle import Throttle
+from auth.errors import AccountLocked, Throttled
+from auth.throttle import Throttle, Tries
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.settings.schema import ThrottleSettings
@@ -194,3 +194,32 @@ def test_no_login_and_no_address_is_kept_in_the_clear(house: House, throttle: Th
     assert rows
     assert all(len(row.subject) == 32 and row.last_at <= now_us() for row in rows)
     assert ANNA not in {row.subject for row in rows}
+
+
+def test_who_was_locked_for_good_was_told_to_wait(house: House, throttle: Throttle) -> None:
+    failures = 0
+    while failures < 80:
+        fail(throttle, ANNA, address(failures))
+        failures += 1
+        later(house.database, 901)
+    with pytest.raises(AccountLocked, match="Waiting does not help"):
+        throttle.begin(ANNA, ADDRESS)
+    assert throttle.tries([ANNA, BERIT]) == {ANNA: Tries(81, 0, True)}
+    throttle.release(ANNA)
+    assert throttle.tries([ANNA]) == {}
+    fail(throttle, ANNA, ADDRESS)
+    assert throttle.tries([ANNA]) == {ANNA: Tries(1, 0, False)}
+
+
+def test_who_waits_out_the_last_wait_in_vain_is_told_at_once(house: House, throttle: Throttle) -> None:
+    throttle.succeeded(throttle.begin(ANNA, ADDRESS))
+    for _ in range(19):
+        fail(throttle, ANNA, ADDRESS)
+        later(house.database, 901)
+    fail(throttle, ANNA, ADDRESS)
+    for _ in range(2):
+        with pytest.raises(AccountLocked):
+            throttle.begin(ANNA, ADDRESS)
+        later(house.database, 901)
+    assert throttle.tries([ANNA])[ANNA].is_locked
+    throttle.begin(ANNA, ELSEWHERE)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from auth import tables as auth_tables
 from auth.errors import Revoked, SignInRefused
 from auth.roles import Via
 from config.settings import load
@@ -79,6 +81,43 @@ def test_people_their_secrets_and_their_end(shop: Shop, tmp_path: Path) -> None:
     assert shop.ok("person", "show", "åsa")["administrator"]
     shop.ok("person", "remove", "åsa", "--yes")
     assert shop.run("person", "show", "åsa").code == 23
+
+
+def fail(shop: Shop, login: str, times: int) -> None:
+    """Let sign-ins fail, from one network after the other, with no wait between them."""
+    settings = load(data_folder=shop.data, environ={}, overrides={"throttle.wait_seconds_first": 1})
+    installation = Installation.open(shop.data, settings)
+    try:
+        throttle, account = installation.authenticator.throttle, installation.authenticator._account(login)
+        for number in range(times):
+            throttle.failed(throttle.begin(account, f"10.0.{number}.1"))
+            with installation.database.transient_write() as connection:
+                connection.execute(update(auth_tables.throttle).values(blocked_until=0))
+    finally:
+        installation.close()
+
+
+@pytest.mark.parametrize("how", ["release", "password"])
+def test_an_account_that_failed_too_often_was_locked_for_good(shop: Shop, tmp_path: Path, how: str) -> None:
+    shop.ok("person", "add", "li 3", "Li Xiaolong")
+    assert shop.ok("person", "show", "li 3")["sign_in"] == {"failures": 0, "waits_until": None, "locked": False}
+    assert not shop.ok("person", "release", "li 3")["released"]
+    fail(shop, "li 3", 80)
+    shown = shop.ok("person", "show", "li 3")
+    assert shown["sign_in"] == {"failures": 80, "waits_until": None, "locked": True}
+    for words in (("person", "show", "li 3"), ("doctor",)):
+        assert "mellanrum person release 'li 3'" in shop.run(*words).out
+    new = tmp_path / "new"
+    new.write_text("en helt annan trygg fras 9\n")
+    if how == "release":
+        assert shop.ok("person", "release", "li 3")["released"]
+    else:
+        shop.ok("person", "password", "li 3", "--password-file", new)
+    assert shop.ok("person", "show", "li 3")["sign_in"]["failures"] == 0
+    assert "no account is locked" in shop.run("doctor").out
+    fail(shop, "li 3", 1)
+    events = [each for each in shop.ok("audit", "list") if each["event"]["kind"] == "sign_in_released"]
+    assert [each["personal"]["actor.name"].partition(":")[0] for each in events] == ["operator"]
 
 
 def test_groups(shop: Shop) -> None:
