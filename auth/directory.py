@@ -9,11 +9,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from auth import credentials, tables
 from auth.devices import Devices
-from auth.errors import NameTaken, SupplierNeeded, UnknownName, UnusableText
+from auth.errors import NameTaken, SupplierNeeded, UnknownName
 from auth.events import Actor
 from auth.groups import Groups
 from auth.people import Organisation, Person
-from auth.records import LIVE_PEOPLE, SYSTEM, TEXT_CHARACTERS_MAX, bump, checked_text, grant_of, unique
+from auth.records import LIVE_PEOPLE, SYSTEM, bump, checked_login, checked_text, grant_of, unique
 from auth.rights import Grant
 from auth.roles import GranteeKind
 from config.clock import now_us
@@ -175,9 +175,7 @@ class Directory(Groups, Devices):
         Raises NameTaken, UnknownName (no such organisation), UnusableText, WeakPassword.
         """
         identity = new_id()
-        login, name = checked_text("login", login), checked_text("name of a person", name)
-        if "\\" in login or ":" in login:
-            raise UnusableText(kind="login (without colons and backslashes)", length=TEXT_CHARACTERS_MAX)
+        login, name = checked_login(login), checked_text("name of a person", name)
         mail = None if mail is None else checked_text("mail address", mail)
         if password is not None:
             credentials.check_strength(password, second_factor=False, names=(login, name))

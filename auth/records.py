@@ -57,6 +57,14 @@ def checked_text(kind: str, text: str) -> str:
     return bare
 
 
+def checked_login(text: str) -> str:
+    """Return what a person is to sign in with, without white space around it; raise UnusableText."""
+    bare = checked_text("login", text)
+    if "\\" in bare or ":" in bare:
+        raise UnusableText(kind="login (without colons and backslashes)", length=TEXT_CHARACTERS_MAX)
+    return bare
+
+
 @contextmanager
 def unique(kind: str, name: str) -> Iterator[None]:
     """Raise NameTaken where the database finds that somebody else was first."""

@@ -110,16 +110,26 @@ class Installation:
 
     # --- beginning
 
-    @classmethod
-    def create(cls, folder: Path, settings: Settings, *, supplier_name: str) -> Installation:
-        """Make an installation in `folder`: keys first, then tables, then the supplier's organisation."""
+    @staticmethod
+    def require_none(folder: Path) -> None:
+        """Raise AlreadyInitialised if there is an installation in `folder`."""
         if (folder / "keystore").exists() or (folder / "catalogue.db").exists():
             raise AlreadyInitialised(folder=folder)
+
+    @staticmethod
+    def make_folder(folder: Path) -> None:
+        """Let there be a data folder that only its owner may enter. Raises FolderUnusable."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.chmod(folder, 0o700)
         except OSError as error:
             raise FolderUnusable(folder=folder, why=(error.strerror or "it cannot be made").lower()) from None
+
+    @classmethod
+    def create(cls, folder: Path, settings: Settings, *, supplier_name: str) -> Installation:
+        """Make an installation in `folder`: keys first, then tables, then the supplier's organisation."""
+        cls.require_none(folder)
+        cls.make_folder(folder)
         if settings.key.source == "file" and not settings.key_file.exists():
             RootKey.create_file(settings.key_file, data_folder=folder)
         made = cls(folder, settings, root_key(settings))

@@ -103,6 +103,20 @@ class Interrupted(MellanrumError):
     exit_code = 9
 
 
+class Undone(MellanrumError):
+    """Interrupted. Nothing was made."""
+
+    exit_code = 9
+
+
+class HalfMade(MellanrumError):
+    """The installation could not be made: {error} Its files are gone again. Its database may hold a part of it: empty
+    that before you run init again.
+    """
+
+    exit_code = 8
+
+
 class Unexpected(MellanrumError):
     """Something unforeseen went wrong: {error} at {place}. Please report it; MELLANRUM_TRACE=1 shows where it was."""
 

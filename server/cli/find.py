@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as File
 
@@ -173,13 +175,29 @@ def read_text(file: File) -> str:
 
 def write_new(file: File, data: bytes) -> None:
     """Write a file that only its owner may read, and that was not there. Raises OutputTaken, OutputUnwritable."""
+    reserve(file)
+    fill(file, data)
+
+
+def reserve(file: File) -> None:
+    """Make an empty file that only its owner may read, and that was not there. Raises OutputTaken, OutputUnwritable."""
+    with _writing(file):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def fill(file: File, data: bytes) -> None:
+    """Write what a file that was reserved is to hold. Raises OutputUnwritable."""
+    with _writing(file), file.open("r+b") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def _writing(file: File) -> Iterator[None]:
     try:
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        yield
     except FileExistsError:
         raise OutputTaken(file=file) from None
     except OSError as error:
         raise OutputUnwritable(file=file, why=(error.strerror or "it cannot be made").lower()) from None
-    with os.fdopen(fd, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from auth.credentials import check_strength
 from config import logging as house_logging
 from config import schema
 from config.database import Database
@@ -18,12 +18,15 @@ from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
 from server import processes
 from server.cli import keys, people
-from server.cli.errors import DamageFound, Misused, OutputTaken
+from server.cli.errors import DamageFound, Misused
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.holding import Hold
+from server.cli.making import Names, whole_or_not_at_all
 from server.cli.sshkeys import fingerprints, host_keys
 from server.processes import ReadyInfo
 from server.ssh.hostkeys import HostKey
+
+_INIT = "mellanrum init"
 
 
 def add_to(nouns: Noun) -> None:
@@ -47,33 +50,43 @@ def add_to(nouns: Noun) -> None:
 
 
 def init(desk: Desk, options: argparse.Namespace) -> Answer:
-    """Make an installation."""
+    """Make an installation. All that can be wrong is looked at before anything is made."""
     settings = desk.settings
-    password = people.given_password(options, command="mellanrum init")
-    if options.recovery_kit is not None and options.recovery_kit.exists():
-        raise OutputTaken(file=options.recovery_kit)
+    Installation.require_none(settings.folder)
+    password = people.given_password(options, command=_INIT)
     supplier = options.supplier or _asked("The supplier's name: ", "--supplier")
     login = options.admin or _asked("Login of the first administrator: ", "--admin")
     name = options.admin_name or (login if options.admin else _asked("Their name: ", "--admin-name"))
-    if password is not None:
-        check_strength(password, second_factor=True, names=(login, name))
-    made = Installation.create(settings.folder, settings, supplier_name=supplier)
+    names = Names.checked(supplier, login, name, password)
+    kit = None if options.recovery_kit is None else keys.NewKit(options.recovery_kit, options, _INIT)
     try:
-        document, lines = _first_administrator(made, login, name, password)
-        document |= {"data": str(settings.folder), "supplier": supplier, "root_id": made.keyring.root_id}
+        with whole_or_not_at_all(settings):
+            return _made(desk, names, password, kit)
+    except BaseException:
+        if kit is not None:
+            kit.drop()
+        raise
+
+
+def _made(desk: Desk, names: Names, password: str | None, kit: keys.NewKit | None) -> Answer:
+    settings = desk.settings
+    made = Installation.create(settings.folder, settings, supplier_name=names.supplier)
+    try:
+        document, lines = _first_administrator(made, names.login, names.administrator, password)
+        document |= {"data": str(settings.folder), "supplier": names.supplier, "root_id": made.keyring.root_id}
         made_keys = host_keys(made).make_missing()
         document["host_keys"] = {key.name: key.fingerprint for key in made_keys}
     finally:
         made.close()
     if settings.key.source == "file":
         document["key_file"] = str(settings.key_file)
-    told = [f"Made the installation of {supplier} in {settings.folder}.", "", *lines, "", *_about_key(desk)]
+    told = [f"Made the installation of {names.supplier} in {settings.folder}.", "", *lines, "", *_about_key(desk)]
     told += ["", "Host keys for SFTP, for people to compare:", *(f"  {line}" for line in fingerprints(made_keys))]
-    if options.recovery_kit is not None:
-        kit_document, kit_lines = keys.write_kit(root_key(settings), options.recovery_kit, options)
+    if kit is not None:
+        kit_document, kit_lines = kit.write(root_key(settings))
         document |= kit_document
         told += kit_lines
-    told += ["", f"Now: mellanrum --data {settings.folder} serve"]
+    told += ["", f"Now: mellanrum --data {shlex.quote(str(settings.folder))} serve"]
     return Answer(document, told)
 
 
@@ -116,11 +129,11 @@ def _about_key(desk: Desk) -> list[str]:
 
 def _asked(question: str, option: str) -> str:
     if not sys.stdin.isatty():
-        raise Misused(problem=f"There is no terminal to ask on; give {option}.", command="mellanrum init")
+        raise Misused(problem=f"There is no terminal to ask on; give {option}.", command=_INIT)
     print(question, end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline().strip()
     if not answer:
-        raise Misused(problem=f"{option} is needed.", command="mellanrum init")
+        raise Misused(problem=f"{option} is needed.", command=_INIT)
     return answer
 
 

@@ -47,32 +47,43 @@ def add_passphrase(command: Parser) -> None:
     )
 
 
-def passphrase_for_new_kit(options: argparse.Namespace) -> tuple[str, bool]:
+class NewKit:
+    """A recovery kit that is to be written: its passphrase settled, its file made, so that only the key is missing."""
+
+    def __init__(self, file: Path, options: argparse.Namespace, command: str) -> None:
+        if file.exists():
+            raise OutputTaken(file=file)
+        self._file = file
+        self._passphrase, self._is_ours = _passphrase_for_new_kit(options, command)
+        find.reserve(file)
+
+    def write(self, root: RootKey) -> tuple[dict[str, Any], list[str]]:
+        """Write the kit; return what to tell of it."""
+        today = datetime.now(UTC).date().isoformat()
+        find.fill(self._file, kit.text_of(root, self._passphrase, today).encode("utf-8"))
+        document: dict[str, Any] = {"recovery_kit": str(self._file)}
+        lines = [f"Recovery kit: {self._file}. Print it, put it in a safe, delete the file."]
+        if self._is_ours:
+            document["passphrase"] = self._passphrase
+            lines.append(f"Its passphrase, to be kept elsewhere, not shown again: {self._passphrase}")
+        return document, lines
+
+    def drop(self) -> None:
+        """Remove the file: there will be no kit."""
+        self._file.unlink(missing_ok=True)
+
+
+def _passphrase_for_new_kit(options: argparse.Namespace, command: str) -> tuple[str, bool]:
     """Return the passphrase for a new kit, and whether we made it up ourselves and must show it."""
     if options.passphrase_file is not None:
-        return kit.check_passphrase(_first_line(options.passphrase_file)), False
+        return kit.check_passphrase(_first_line(options.passphrase_file), command), False
     if sys.stdin.isatty():
         given = getpass.getpass("Passphrase for the recovery kit (empty: have one made): ")
         if given:
             if getpass.getpass("Once more: ") != given:
-                raise Misused(problem="The two passphrases differ.", command="mellanrum key kit")
-            return kit.check_passphrase(given), False
+                raise Misused(problem="The two passphrases differ.", command=command)
+            return kit.check_passphrase(given, command), False
     return kit.new_passphrase(), True
-
-
-def write_kit(root: RootKey, file: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Write a recovery kit; return what to tell of it."""
-    if file.exists():
-        raise OutputTaken(file=file)
-    passphrase, is_ours = passphrase_for_new_kit(options)
-    today = datetime.now(UTC).date().isoformat()
-    find.write_new(file, kit.text_of(root, passphrase, today).encode("utf-8"))
-    document: dict[str, Any] = {"recovery_kit": str(file)}
-    lines = [f"Recovery kit: {file}. Print it, put it in a safe, delete the file."]
-    if is_ours:
-        document["passphrase"] = passphrase
-        lines.append(f"Its passphrase, to be kept elsewhere, not shown again: {passphrase}")
-    return document, lines
 
 
 def where(settings: Settings) -> str:
@@ -100,7 +111,12 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
 def make_kit(desk: Desk, options: argparse.Namespace) -> Answer:
     """Write a recovery kit for the root key in use."""
     root_id = desk.installation.keyring.root_id
-    document, lines = write_kit(root_key(desk.settings), options.file, options)
+    made = NewKit(options.file, options, "mellanrum key kit")
+    try:
+        document, lines = made.write(root_key(desk.settings))
+    except BaseException:
+        made.drop()
+        raise
     return Answer({"root_id": root_id} | document, lines)
 
 

@@ -37,12 +37,11 @@ def new_passphrase() -> str:
     return "-".join("".join(drawn[start : start + 4]) for start in range(0, 24, 4))
 
 
-def check_passphrase(passphrase: str) -> str:
+def check_passphrase(passphrase: str, command: str) -> str:
     """Return the passphrase if it is long enough. Raises Misused."""
     if len(passphrase) < PASSPHRASE_CHARACTERS_MIN:
-        raise Misused(
-            problem=f"A passphrase needs at least {PASSPHRASE_CHARACTERS_MIN} characters.", command="mellanrum key kit"
-        )
+        problem = f"A passphrase needs at least {PASSPHRASE_CHARACTERS_MIN} characters."
+        raise Misused(problem=problem, command=command)
     return passphrase
 
 
