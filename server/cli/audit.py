@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,18 @@ def _what(shown: dict[str, Any]) -> str:
 def export(desk: Desk, options: argparse.Namespace) -> Answer:
     """Write a bundle."""
     installation = desk.installation
+    find.require_writable(options.file)
     log = _log(desk, options)
     event = Event("exported", now_us(), desk.actor, space=log.space or None, facts={"log": log.uid.hex()})
     audience = {log.party: Projection.SUPPLIER} if log.party else {}
     installation.database.apply(lambda connection: installation.audit.record(connection, event, audience))
     log = _log(desk, options)
-    with installation.database.read() as connection:
+    with installation.database.read() as connection, find.writing(options.file):
         size = bundle.export(connection, installation.audit, log, options.file)
-    document = {"file": str(options.file), "events": size, "log": log.uid.hex()}
-    return Answer(document, [f"Wrote {size} events to {options.file}. Verify: mellanrum audit verify {options.file}"])
+    key = _public_key(desk)
+    command = f"mellanrum audit verify {shlex.quote(str(options.file))} --key {shlex.quote(key)}"
+    document = {"file": str(options.file), "events": size, "log": log.uid.hex(), "public_key": key}
+    return Answer(document, [f"Wrote {size} events to {options.file}. Verify:", f"  {command}"])
 
 
 def checkpoint(desk: Desk, options: argparse.Namespace) -> Answer:
@@ -116,12 +120,15 @@ def checkpoint(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def public_key(desk: Desk, options: argparse.Namespace) -> Answer:
     """Print the public key."""
+    shown = _public_key(desk)
+    return Answer({"public_key": shown, "hex": desk.installation.checkpoints.public_key.hex()}, [shown])
+
+
+def _public_key(desk: Desk) -> str:
     installation = desk.installation
-    raw = installation.checkpoints.public_key
     with installation.database.read() as connection:
         name = f"mellanrum/{id_text(installation_id(connection))}"
-    shown = note.verifier_key(name, raw)
-    return Answer({"public_key": shown, "hex": raw.hex()}, [shown])
+    return note.verifier_key(name, installation.checkpoints.public_key)
 
 
 def verify(desk: Desk, options: argparse.Namespace) -> Answer:

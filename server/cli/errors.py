@@ -117,6 +117,12 @@ class HalfMade(MellanrumError):
     exit_code = 8
 
 
+class NotAllowed(MellanrumError):
+    """{user} may not open {file}, so it went no further. "mellanrum doctor" names what belongs to another user."""
+
+    exit_code = 77
+
+
 class Unexpected(MellanrumError):
     """Something unforeseen went wrong: {error} at {place}. Please report it; MELLANRUM_TRACE=1 shows where it was."""
 

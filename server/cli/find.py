@@ -20,6 +20,7 @@ from providers.model import SpaceInfo
 from providers.paths import Path, fold, parse
 from server.cli.errors import InputUnreadable, Misused, NotUnique, OutputTaken, OutputUnwritable
 from server.cli.frame import Desk, Parser
+from server.cli.ownership import name_of
 from server.cli.text import parse_moment
 
 ROLES = {role.name.lower(): role for role in GRANTABLE}
@@ -179,22 +180,35 @@ def write_new(file: File, data: bytes) -> None:
     fill(file, data)
 
 
+def require_writable(file: File) -> None:
+    """Raise OutputUnwritable if no file can stand there: before anything is done that is to be told in it."""
+    with writing(file):
+        is_folder, has_folder = file.is_dir(), file.parent.is_dir()
+    if is_folder:
+        raise OutputUnwritable(file=file, why="it is a folder")
+    if not has_folder:
+        raise OutputUnwritable(file=file, why=f"there is no folder {file.parent}")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise OutputUnwritable(file=file, why=f"its folder may not be written to by {name_of(os.geteuid())}")
+
+
 def reserve(file: File) -> None:
     """Make an empty file that only its owner may read, and that was not there. Raises OutputTaken, OutputUnwritable."""
-    with _writing(file):
+    with writing(file):
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def fill(file: File, data: bytes) -> None:
     """Write what a file that was reserved is to hold. Raises OutputUnwritable."""
-    with _writing(file), file.open("r+b") as stream:
+    with writing(file), file.open("r+b") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
 
 
 @contextmanager
-def _writing(file: File) -> Iterator[None]:
+def writing(file: File) -> Iterator[None]:
+    """Raise OutputTaken, OutputUnwritable for what goes wrong while a file is written."""
     try:
         yield
     except FileExistsError:

@@ -20,9 +20,9 @@ from config.errors import MellanrumError
 from config.settings import Settings, load
 from providers.drive.transaction import actor_of
 from providers.installation import Installation
-from server.cli.errors import Interrupted, Misused, NotConfirmed, Unexpected
+from server.cli.errors import Interrupted, Misused, NotAllowed, NotConfirmed, Unexpected
 from server.cli.holding import Hold
-from server.cli.ownership import require_own
+from server.cli.ownership import name_of, require_own
 from server.cli.progress import Progress
 
 PROGRAM = "mellanrum"
@@ -168,6 +168,8 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # whoever read has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        return _fail(NotAllowed(user=name_of(os.geteuid()), file=error.filename or "something it needs"), wants_json)
     except Exception as error:
         if os.environ.get(TRACE_VARIABLE):
             traceback.print_exc()

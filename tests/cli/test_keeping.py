@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import signal
 import urllib.error
 import urllib.request
@@ -205,3 +206,20 @@ def test_a_party_gets_its_own_stream(shop: Shop, tmp_path: Path) -> None:
 
 def test_upgrade_has_nothing_to_do(shop: Shop) -> None:
     assert shop.ok("upgrade", "--yes") == {"ran": []}
+
+
+@pytest.mark.parametrize("place", ["nonexistent/bundle", ".", "file/bundle"])
+def test_a_bundle_that_can_be_written_nowhere_was_something_unforeseen(shop: Shop, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    ran = shop.run("audit", "export", tmp_path / place)
+    assert ran.code == 73, ran.err
+    assert str(tmp_path / place) in ran.err
+    assert ran.err.count("\n") == 1
+    assert "exported" not in [each["event"]["kind"] for each in shop.ok("audit", "list")]
+
+
+def test_the_command_that_an_export_suggested_never_found_it_whole(shop: Shop, tmp_path: Path) -> None:
+    said = shop.run("audit", "export", tmp_path / "my bundle").out
+    (command,) = [line.strip() for line in said.splitlines() if line.strip().startswith("mellanrum ")]
+    ran = shop.run(*shlex.split(command)[1:])
+    assert (ran.code, ran.out[:5]) == (0, "WHOLE")

@@ -9,6 +9,7 @@ import pytest
 
 from config.errors import FolderUnusable
 from server.cli import ownership
+from server.ssh.hostkeys import HostKeys
 from tests.cli.shop import Shop
 
 NOBODY = 65534
@@ -96,6 +97,16 @@ def test_a_folder_above_that_may_not_be_entered_is_named(tmp_path: Path, monkeyp
     monkeypatch.setattr(Path, "stat", refused)
     with pytest.raises(FolderUnusable, match=r"permission denied"):
         ownership.require_own(tmp_path / "data")
+
+
+def test_a_host_key_of_another_user_was_something_unforeseen(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(keys: HostKeys) -> None:
+        raise PermissionError(13, "Permission denied", str(shop.data / "ssh"))
+
+    monkeypatch.setattr(HostKeys, "make_missing", refused)
+    ran = shop.run("serve")
+    assert ran.code == 77
+    assert f"may not open {shop.data / 'ssh'}" in ran.err
 
 
 def test_doctor_names_what_is_closed_to_its_owner(shop: Shop) -> None:
