@@ -67,7 +67,9 @@ class UnusableText(AuthError):
 
 
 class ForeignMember(AuthError):
-    """That group belongs to one organisation, and the person to another. Add a group across organisations instead."""
+    """That group belongs to one organisation, and a person to another. Nothing was changed.
+    Add a group across organisations instead.
+    """
 
     exit_code = 27
 

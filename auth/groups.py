@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -30,8 +30,13 @@ class Groups(Records):
     #: Asked within the transaction once a group reaches somebody new, by the group's id; refuses by raising.
     membership_guard: Callable[[Connection, bytes], None] | None = None
 
-    def add_group(self, name: str, organisation: bytes | None = None, *, actor: Actor = SYSTEM) -> Group:
-        """Add a group of one organisation, or across several. Raises NameTaken, UnknownName, UnusableText."""
+    def add_group(
+        self, name: str, organisation: bytes | None = None, members: Collection[bytes] = (), *, actor: Actor = SYSTEM
+    ) -> Group:
+        """Add a group of one organisation, or across several, with its members or not at all.
+
+        Raises NameTaken, UnknownName, UnusableText, ForeignMember.
+        """
         name = checked_text("name of a group", name)
         made = Group(new_id(), organisation, name)
         row = {
@@ -49,6 +54,7 @@ class Groups(Records):
             connection.execute(insert(tables.group), row)
             facts = {"group": made.id.hex()}
             self._tell(connection, actor, "group_added", organisation, facts, {"group": name}, felt=False)
+            self._join(connection, made.id, members, actor)
             return made
 
         with unique("group", name):
@@ -89,23 +95,26 @@ class Groups(Records):
 
     def add_member(self, group: bytes, person: bytes, *, actor: Actor = SYSTEM) -> None:
         """Let a person be in a group; harmless if they are. Raises UnknownName, ForeignMember."""
-        row = {"group_id": group, "person": person, "since": now_us()}
+        self.add_members(group, [person], actor=actor)
 
-        def work(connection: Connection) -> None:
+    def add_members(self, group: bytes, people: Collection[bytes], *, actor: Actor = SYSTEM) -> None:
+        """Let people be in a group, all of them or none; harmless for who is. Raises UnknownName, ForeignMember."""
+        self._database.apply(lambda connection: self._join(connection, group, people, actor))
+
+    def _join(self, connection: Connection, group: bytes, people: Collection[bytes], actor: Actor) -> None:
+        for person in people:
             found = self._require(connection, tables.group, "group", group)
             member = self._require(connection, tables.person, "person", person)
             if found.organisation not in (None, member.organisation):
                 raise ForeignMember
             fresh = self._database.insert_ignore(tables.membership).returning(tables.membership.c.person)
+            row = {"group_id": group, "person": person, "since": now_us()}
             if connection.execute(fresh, row).first() is None:
-                return
+                continue
             if self.membership_guard is not None:
                 self.membership_guard(connection, group)
-            self._tell(
-                connection, actor, "member_added", found.organisation, {"group": group.hex(), "person": person.hex()}
-            )
-
-        self._database.apply(work)
+            facts = {"group": group.hex(), "person": person.hex()}
+            self._tell(connection, actor, "member_added", found.organisation, facts)
 
     def remove_member(self, group: bytes, person: bytes, *, actor: Actor = SYSTEM) -> None:
         """Let a person be in a group no longer."""

@@ -46,9 +46,8 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
     """Add a group."""
     members = [find.person(desk, login) for login in options.member]
     organisation = None if options.org is None else find.organisation(desk, options.org).id
-    made = desk.installation.directory.add_group(options.name, organisation, actor=desk.actor)
-    for member in members:
-        desk.installation.directory.add_member(made.id, member.id, actor=desk.actor)
+    directory = desk.installation.directory
+    made = directory.add_group(options.name, organisation, [member.id for member in members], actor=desk.actor)
     return Answer(document(desk, made), [f"Added the group {made.name}, with {len(members)} people."])
 
 
@@ -76,8 +75,8 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
 def join(desk: Desk, options: argparse.Namespace) -> Answer:
     """Let people in."""
     found = find.group(desk, options.name)
-    for member in [find.person(desk, login) for login in options.login]:
-        desk.installation.directory.add_member(found.id, member.id, actor=desk.actor)
+    people = [find.person(desk, login).id for login in options.login]
+    desk.installation.directory.add_members(found.id, people, actor=desk.actor)
     return Answer(document(desk, found), [f"{', '.join(options.login)} joined {found.name}."])
 
 

@@ -120,6 +120,18 @@ def test_an_account_that_failed_too_often_was_locked_for_good(shop: Shop, tmp_pa
     assert [each["personal"]["actor.name"].partition(":")[0] for each in events] == ["operator"]
 
 
+def test_a_group_stayed_behind_whose_member_was_another_organisations(shop: Shop) -> None:
+    for login, org in (("li", "Kund"), ("bo", "Annan")):
+        shop.ok("org", "add", org)
+        shop.ok("person", "add", login, "Li", "--org", org)
+    words = ("group", "add", "G", "--org", "Kund", "--member", "li", "--member")
+    assert shop.run(*words, "bo").code == 27
+    assert shop.ok("group", "list") == []
+    assert shop.ok("group", "add", "G", "--org", "Kund")["members"] == []
+    assert shop.run("group", "join", "G", "li", "bo").code == 27
+    assert shop.ok("group", "show", "G")["members"] == []
+
+
 def test_groups(shop: Shop) -> None:
     shop.ok("person", "add", "bo", "Bo Alm")
     assert shop.ok("group", "add", "Bokförare", "--member", ADMIN)["members"] == [ADMIN]
