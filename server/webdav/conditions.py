@@ -13,7 +13,8 @@ from server.webdav.refusals import BadRequest
 from server.webdav.urls import Origins
 
 _TAG = re.compile(r'\s*(?:((?:W/)?"[^"]*")|([^\s,"]+))\s*(?:,|\Z)')
-_TOKEN = re.compile(r"\s*(?:(\()|(\))|<([^<>\s]*)>|\[\s*((?:W/)?\"[^\"]*\"|[^\]\"]*?)\s*\]|(not)\b)\s*", re.IGNORECASE)
+#: No two neighbours in it may take the same character: what could be cut in many ways takes time to refuse.
+_TOKEN = re.compile(r"\s*(?:(\()|(\))|<([^<>\s]*)>|\[\s*((?:W/)?\"[^\"]*\"|[^\]\"\s]+)\s*\]|(not)\b)\s*", re.IGNORECASE)
 #: A state that nothing has (RFC 4918 10.4.8), for lists about what lies on other servers.
 NEVER = ConditionTerm(negated=False, is_token=True, value="DAV:no-lock")
 _HEADERS = ("HTTP_IF", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_LOCK_TOKEN")

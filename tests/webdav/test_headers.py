@@ -43,6 +43,9 @@ IF = {
     "(<DAV:no-lock>)": [(None, [token("DAV:no-lock")])],
     '(Not ["e"] [W/"w"])': [(None, [tag('"e"', True), tag('W/"w"')])],
     "([bare])": [(None, [tag('"bare"')])],
+    '([ W/"q" ][ bare ])': [(None, [tag('W/"q"'), tag('"bare"')])],
+    '(["a b"])': [(None, [tag('"a b"')])],
+    '([""])': [(None, [tag('""')])],
     '(["with ]) inside"])': [(None, [tag('"with ]) inside"')])],
     f"</dav/a> (<{A}>)": [(("a",), [token(A)])],
     f"<http://files.example:8080/dav/a%20b/c> (<{A}>) (<{B}>)": [
@@ -64,6 +67,7 @@ def test_if_header(text: str) -> None:
 BAD_IF = [
     "", "()", "(", "(<a>", "<a>)", "<a>", "(<a>) <a>", "(<a>) </dav/b> (<c>)", "(Not)", "(Not Not <a>)", "((<a>))",
     "(<a>) x", "(a)", "(<a b>)", "(<a>)]", '(["e")', "</dav/a> </dav/b> (<c>)", "(<a>),(<b>)", "Not (<a>)",
+    "([])", "([ ])", "([a b])",
 ]  # fmt: skip
 
 
