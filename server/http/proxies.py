@@ -7,13 +7,12 @@ client wrote them.
 from __future__ import annotations
 
 import ipaddress
-import re
+from collections.abc import Iterator
 from typing import Any
 
 from server.http.parser import HOST
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_PAIR = re.compile(r"\s*([A-Za-z]+)\s*=\s*(?:\"([^\"\\]*)\"|([^\s;,\"]*))\s*\Z")
 
 
 def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, standard: bool) -> None:
@@ -24,14 +23,13 @@ def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, st
     if not is_among(environ["REMOTE_ADDR"], proxies):
         return
     if standard:
-        hops = [_pairs(hop) for hop in environ.get("HTTP_FORWARDED", "").split(",")]
-        addresses = [_bare(hop["for"]) for hop in hops if "for" in hop]
-        scheme, host = hops[-1].get("proto"), hops[-1].get("host")
+        last = _pairs(environ.get("HTTP_FORWARDED", "").rpartition(",")[2])
+        scheme, host = last.get("proto"), last.get("host")
     else:
-        addresses = [_bare(hop) for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
         scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip() or None
         host = environ.get("HTTP_X_FORWARDED_HOST", "").rpartition(",")[2].strip() or None
-    for address in reversed(addresses):
+    for hop in _hops(environ, standard=standard):
+        address = _bare(hop)
         if not _is_address(address):
             break
         environ["REMOTE_ADDR"] = address
@@ -43,9 +41,31 @@ def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, st
         environ["HTTP_HOST"] = host
 
 
+def _hops(environ: dict[str, Any], *, standard: bool) -> Iterator[str]:
+    """Yield whom each hop names as its client, from the right, as it is written. The rest is read only if asked for."""
+    if not standard:
+        yield from filter(str.strip, reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")))
+        return
+    for pairs in map(_pairs, reversed(environ.get("HTTP_FORWARDED", "").split(","))):
+        if "for" in pairs:
+            yield pairs["for"]
+
+
 def _pairs(hop: str) -> dict[str, str]:
-    found = (_PAIR.match(pair) for pair in hop.split(";"))
-    return {pair[1].lower(): pair[2] if pair[2] is not None else pair[3] for pair in found if pair}
+    """Return what a hop says by lower-case name; what is malformed is left out."""
+    found: dict[str, str] = {}
+    for pair in hop.split(";"):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not (name.isascii() and name.isalpha()):
+            continue
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = value[1:-1]
+            fits = '"' not in value and "\\" not in value
+        else:
+            fits = '"' not in value and len(value.split()) <= 1
+        if fits:
+            found[name.lower()] = value
+    return found
 
 
 def _bare(text: str) -> str:

@@ -63,6 +63,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "Lock-Token": bare_token,
     "dates": http_date,
     "Range": lambda text: parse_ranges(text, 10**6, 8),
+    "Forwarded": lambda text: forwarded(text, standard=True),
     "X-Forwarded": lambda text: forwarded(text, standard=False),
     "Timeout": lambda text: locking._timeout(exchange(text, "HTTP_TIMEOUT")),
     "Overwrite": lambda text: trees._overwrite(exchange(text, "HTTP_OVERWRITE")),
