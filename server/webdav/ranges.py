@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 
 _SPEC = re.compile(r"\s*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))\s*\Z", re.ASCII)
 Range = tuple[int, int]
@@ -15,7 +16,8 @@ class Unsatisfiable(Exception):
 def parse_ranges(text: str, size: int, ranges_max: int) -> list[Range] | None:
     """Return the ranges as (start, stop) pairs, those that touch or overlap merged; None to serve the whole.
 
-    The whole is served where the header is malformed, in another unit, or asks for more than `ranges_max` ranges.
+    The whole is served where the header is malformed, in another unit, or asks for more than `ranges_max` ranges,
+    be they next to each other.
     Raises Unsatisfiable.
     """
     unit, equals, specs = text.partition("=")
@@ -23,6 +25,8 @@ def parse_ranges(text: str, size: int, ranges_max: int) -> list[Range] | None:
         return None
     found: list[Range] = []
     parts = [part for part in specs.split(",") if part.strip()]
+    if not 0 < len(parts) <= ranges_max:
+        return None
     for part in parts:
         spec = _SPEC.match(part)
         if spec is None or (spec[1] and spec[2] and int(spec[2]) < int(spec[1])):
@@ -33,27 +37,18 @@ def parse_ranges(text: str, size: int, ranges_max: int) -> list[Range] | None:
             start, stop = max(0, size - int(spec[3])), size
         if start < stop:
             found.append((start, stop))
-    if not parts:
-        return None
     if not found:
         raise Unsatisfiable
-    merged = _merged(found)
-    return merged if len(merged) <= ranges_max else None
+    return _merged(found)
 
 
 def _merged(ranges: list[Range]) -> list[Range]:
-    """Merge what touches or overlaps; ranges that do neither keep the order in which they were asked for."""
-    kept: list[Range] = []
-    for start, stop in ranges:
-        touching = [each for each in kept if each[0] <= stop and start <= each[1]]
-        if touching:
-            place = kept.index(touching[0])
-            whole = (min(start, *(each[0] for each in touching)), max(stop, *(each[1] for each in touching)))
-            kept = (
-                [each for each in kept[:place] if each not in touching]
-                + [whole]
-                + [each for each in kept[place:] if each not in touching]
-            )
+    """Merge what touches or overlaps; what remains keeps the order in which its first range was asked for."""
+    kept: list[tuple[int, int, int]] = []
+    for start, stop, place in sorted((start, stop, place) for place, (start, stop) in enumerate(ranges)):
+        if kept and start <= kept[-1][1]:
+            before = kept.pop()
+            kept.append((before[0], max(stop, before[1]), min(place, before[2])))
         else:
-            kept.append((start, stop))
-    return kept
+            kept.append((start, stop, place))
+    return [(start, stop) for start, stop, _ in sorted(kept, key=itemgetter(2))]

@@ -17,6 +17,7 @@ from server.webdav.ranges import Unsatisfiable, parse_ranges
 from server.webdav.refusals import BadRequest
 from server.webdav.signin import credentials
 from server.webdav.urls import Origins, href_of, path_of
+from tests.growth import growth
 
 HOME = {"HTTP_HOST": "files.example:8080", "REQUEST_METHOD": "PUT"}
 
@@ -204,13 +205,23 @@ RANGES: dict[str, list[tuple[int, int]] | None] = {
     "0-9": None,
     "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 16, 2)): [(n, n + 1) for n in range(0, 16, 2)],
     "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 18, 2)): None,
-    "bytes=" + ",".join("0-" for _ in range(5000)): [(0, 100)],
+    "bytes=" + ",".join("0-" for _ in range(5000)): None,
+    "bytes=30-39,80-89,0-9,35-49,85-99": [(30, 50), (80, 100), (0, 10)],
 }
 
 
 @pytest.mark.parametrize("text", RANGES)
 def test_ranges(text: str) -> None:
     assert parse_ranges(text, 100, 8) == RANGES[text]
+
+
+def test_thousands_of_ranges_take_time_by_their_number() -> None:
+    def ask(count: int) -> None:
+        text = "bytes=" + ",".join(f"{2 * n}-{2 * n}" for n in range(count))
+        assert parse_ranges(text, 10**6, 8) is None
+        assert len(parse_ranges(text, 10**6, count) or ()) == count
+
+    assert growth(ask, 250, 8000) < 3.2
 
 
 @pytest.mark.parametrize("text", ["bytes=100-", "bytes=-0", "bytes=100-200,300-"])
