@@ -189,7 +189,12 @@ class LimitSettings:
 
     header_bytes_max: int = setting(32 * 1024, "The headers of a request.", minimum=1024, maximum=1024**2)
     header_fields_max: int = setting(100, "How many headers a request may have.", minimum=10, maximum=10_000)
-    xml_bytes_max: int = setting(64 * 1024, "The XML body of a request.", minimum=1024, maximum=16 * 1024**2)
+    xml_bytes_max: int = setting(
+        64 * 1024,
+        "The XML body of a request, and all names in it together, each with its namespace.",
+        minimum=1024,
+        maximum=16 * 1024**2,
+    )
     xml_levels_max: int = setting(32, "How deep XML may be nested.", minimum=4, maximum=1000)
     xml_elements_max: int = setting(1000, "How many elements XML may have.", minimum=10, maximum=1_000_000)
     ranges_max: int = setting(8, "How many ranges one request may ask for.", minimum=1, maximum=1000)

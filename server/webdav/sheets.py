@@ -12,6 +12,8 @@ from server.webdav.xml import DECLARED, PROLOGUE, empty_element, shortened, tag
 
 OPENING = f"{PROLOGUE}<D:multistatus {DECLARED}>"
 CLOSING = "</D:multistatus>"
+#: How many sheets are remembered, and how long all the names that one is about may be: some megabytes in all.
+REMEMBERED_MAX, REMEMBERED_CHARS_MAX = 512, 2048
 _OK, _MISSING = "HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found"
 
 
@@ -78,8 +80,12 @@ def responses(items: Sequence[Item], href: Callable[[Item], str], wanted: Wanted
             yield from _filled(_sheet(wanted, is_folder=is_folder), chosen, href, wanted, beside)
 
 
-@lru_cache(maxsize=1024)
 def _sheet(wanted: Wanted, *, is_folder: bool) -> _Sheet:
+    is_small = sum(map(len, wanted.names)) <= REMEMBERED_CHARS_MAX
+    return _small_sheet(wanted, is_folder=is_folder) if is_small else _made_sheet(wanted, is_folder=is_folder)
+
+
+def _made_sheet(wanted: Wanted, *, is_folder: bool) -> _Sheet:
     known = live.FOLDER if is_folder else live.DOCUMENT
     found: list[str] = []
     missing: list[str] = []
@@ -107,6 +113,9 @@ def _sheet(wanted: Wanted, *, is_folder: bool) -> _Sheet:
         inner = lacking
     template = f"<D:response><D:href>%s</D:href>{inner}</D:response>"
     return _Sheet(template, tuple(columns), tuple(loose), "".join(missing), is_loose)
+
+
+_small_sheet = lru_cache(maxsize=REMEMBERED_MAX)(_made_sheet)
 
 
 def _asked(wanted: Wanted, *, is_folder: bool) -> tuple[str, ...]:

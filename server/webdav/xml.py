@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.parsers.expat import ExpatError, ParserCreate
 
 import wsgidav.xml_tools
 from defusedxml import DefusedXmlException
@@ -27,21 +29,27 @@ MICROSOFT = "{urn:schemas-microsoft-com:}"
 _PREFIXES = {"DAV:": "D", "urn:schemas-microsoft-com:": "Z"}
 DECLARED = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix in _PREFIXES.items())
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-#: How many bodies each kind of request remembers, and how long each may be.
-REMEMBERED_MAX, REMEMBERED_BYTES_MAX = 256, 4096
+#: How many bodies each kind of request remembers, how long each may be, and how long its names with their namespaces.
+REMEMBERED_MAX, REMEMBERED_BYTES_MAX, REMEMBERED_TEXT_MAX = 256, 4096, 16_384
+#: A namespace comes along with every name in it, here and in answers, so a long one would make much of a short body.
+NAMESPACE_CHARS_MAX = 1024
 T = TypeVar("T")
 
 
 class _Limited(TreeBuilder):
-    def __init__(self, levels_max: int, elements_max: int) -> None:
+    """Makes the tree within limits. Names count with their namespaces, as often as they stand there."""
+
+    def __init__(self, limits: LimitSettings, text_max: int) -> None:
         super().__init__()
-        self._levels_left = levels_max
-        self._elements_left = elements_max
+        self._levels_left = limits.xml_levels_max
+        self._elements_left = limits.xml_elements_max
+        self._text_left = text_max
 
     def start(self, tag: Any, attrs: Any, /) -> Any:
         self._levels_left -= 1
         self._elements_left -= 1
-        if self._levels_left < 0 or self._elements_left < 0:
+        self._text_left -= len(tag) + sum(len(name) + len(value) for name, value in attrs.items())
+        if self._levels_left < 0 or self._elements_left < 0 or self._text_left < 0:
             raise TooLarge
         return super().start(tag, attrs)
 
@@ -52,7 +60,8 @@ class _Limited(TreeBuilder):
 
 def read_xml(exchange: Exchange) -> Element | None:
     """Return the root of the request's body, None if there is none. Raises BadRequest, TooLarge."""
-    return _parsed(_body(exchange), exchange.settings.limits)
+    limits = exchange.settings.limits
+    return _parsed(_body(exchange), limits, limits.xml_bytes_max)
 
 
 def of_body(make: Callable[[Element | None], T]) -> Callable[[Exchange], T]:
@@ -64,13 +73,14 @@ def of_body(make: Callable[[Element | None], T]) -> Callable[[Exchange], T]:
 
     @lru_cache(maxsize=REMEMBERED_MAX)
     def remembered(raw: bytes, limits: LimitSettings) -> T:
-        return make(_parsed(raw, limits))
+        return make(_parsed(raw, limits, min(REMEMBERED_TEXT_MAX, limits.xml_bytes_max)))
 
     def made(exchange: Exchange) -> T:
-        raw = _body(exchange)
-        if len(raw) > REMEMBERED_BYTES_MAX:
-            return make(_parsed(raw, exchange.settings.limits))
-        return remembered(raw, exchange.settings.limits)
+        raw, limits = _body(exchange), exchange.settings.limits
+        if len(raw) <= REMEMBERED_BYTES_MAX:
+            with suppress(TooLarge):
+                return remembered(raw, limits)
+        return make(_parsed(raw, limits, limits.xml_bytes_max))
 
     return made
 
@@ -85,17 +95,35 @@ def _body(exchange: Exchange) -> bytes:
     return raw
 
 
-def _parsed(raw: bytes, limits: LimitSettings) -> Element | None:
+def _parsed(raw: bytes, limits: LimitSettings, text_max: int) -> Element | None:
     if not raw:
         return None
-    builder = _Limited(limits.xml_levels_max, limits.xml_elements_max)
+    builder = _Limited(limits, text_max)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True, forbid_entities=True, forbid_external=True)
     try:
+        _require_short_namespaces(raw)
         parser.feed(raw)
         root: Element = parser.close()
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+    except (ParseError, ExpatError, DefusedXmlException, ValueError, LookupError) as error:
         raise BadRequest(why="its body is no XML that is accepted here") from error
     return root
+
+
+def _require_short_namespaces(raw: bytes) -> None:
+    """Raise BadRequest if a namespace is long. The parser proper would have put it before each attribute by then."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError
+
+    def look(_: str, attributes: dict[str, str]) -> None:
+        for name, value in attributes.items():
+            if name.startswith("xmlns") and len(value) > NAMESPACE_CHARS_MAX:
+                raise BadRequest(why=f"a namespace in its body is longer than {NAMESPACE_CHARS_MAX} characters")
+
+    parser = ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = look
+    parser.Parse(raw, True)
 
 
 def escape(text: str) -> str:

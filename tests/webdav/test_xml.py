@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
+from collections.abc import Callable
 from typing import Any, cast
 from xml.etree import ElementTree
 
@@ -13,10 +15,10 @@ from providers.model import Item, Lock, Quota
 from providers.paths import Path
 from server.webdav import live
 from server.webdav.exchange import Exchange
-from server.webdav.refusals import BadRequest, TooLarge
-from server.webdav.sheets import CLOSING, OPENING, Beside, Wanted, responses
+from server.webdav.refusals import BadRequest, RequestError, TooLarge
+from server.webdav.sheets import CLOSING, OPENING, Beside, Wanted, _small_sheet, responses
 from server.webdav.urls import href_of
-from server.webdav.xml import fragment, read_xml
+from server.webdav.xml import fragment, of_body, read_xml
 
 
 def exchange_with(body: bytes, **headers: str) -> Exchange:
@@ -42,6 +44,60 @@ def test_limits_hold_and_no_further() -> None:
             read_xml(exchange_with(body))
     with pytest.raises(TooLarge):
         read_xml(exchange_with(b"<a>" + b"x" * 65_536 + b"</a>", HTTP_TRANSFER_ENCODING="chunked"))
+
+
+def named(count: int, namespace: str) -> bytes:
+    """Return a PROPFIND that asks for many names of one namespace."""
+    inner = "".join(f"<x:n{number}/>" for number in range(count))
+    return f'<D:propfind xmlns:D="DAV:" xmlns:x="{namespace}"><D:prop>{inner}</D:prop></D:propfind>'.encode()
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refused(body: bytes, kind: type[RequestError]) -> None:
+    with pytest.raises(kind):
+        read_xml(exchange_with(body))
+
+
+def test_a_long_namespace_made_much_of_a_short_body() -> None:
+    assert read_xml(exchange_with(named(30, "u" * 1024))) is not None
+    refused(named(1, "u" * 1025), BadRequest)
+    refused(named(1, "u" * 1025).decode().encode("utf-16"), BadRequest)
+    refused(b'<a><b xmlns="' + b"u" * 1025 + b'"/></a>', BadRequest)
+    refused(named(100, "u" * 1000), TooLarge)  # a body of two kilobytes, names of a hundred
+    attributes = "".join(f' x:n{number:x}=""' for number in range(3000)).encode()
+    body = b'<a xmlns:x="' + b"u" * 20_000 + b'"' + attributes + b"/>"
+    assert peak_bytes(lambda: refused(body, BadRequest)) < 4 << 20
+
+
+def test_what_long_names_come_to_is_not_remembered() -> None:
+    made = []
+
+    @of_body
+    def count(root: Any) -> int:
+        made.append(root)
+        return len(root)
+
+    for namespace, times in (("urn:x", 1), ("u" * 1000, 2)):
+        made.clear()
+        for _ in range(2):
+            assert count(exchange_with(named(20, namespace))) == 1
+        assert len(made) == times
+
+
+def test_sheets_of_many_names_are_not_remembered() -> None:
+    _small_sheet.cache_clear()
+    names = tuple(f"{{urn:x}}{'n' * 100}{number}" for number in range(100))
+    for wanted in (Wanted(names=names), Wanted(names=names[:10])):
+        list(responses([item("a")], lambda each: "/", wanted, Beside()))
+    assert _small_sheet.cache_info().currsize == 1
 
 
 HOSTILE = {
