@@ -123,6 +123,12 @@ class QuotaExceeded(DriveError):
     exit_code = 17
 
 
+class PropertiesTooLong(QuotaExceeded):
+    """At most {limit} bytes of properties are kept beside a document or folder. What stood here before is untouched.
+    Remove some first.
+    """
+
+
 class UploadIncomplete(DriveError):
     """The upload stopped before its end. Nothing of it was stored, and the earlier version is untouched."""
 

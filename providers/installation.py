@@ -93,7 +93,8 @@ class Installation:
             identity_window_us=settings.history.identity_window_seconds * SECOND_US,
             kept_us=settings.history.draft_seconds_max * SECOND_US,
             brake=Brake(self.database, settings.brake),
-            limits=Limits(settings.limits.name_bytes_max, settings.limits.depth_levels_max),
+            path_limits=Limits(settings.limits.name_bytes_max, settings.limits.depth_levels_max),
+            limits=settings.limits,
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)
         self.spaces = Spaces(self.storage)

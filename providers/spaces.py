@@ -301,7 +301,7 @@ def _plant(tx: Transaction, root: Node, folders: Iterable[Path]) -> int:
             if known:
                 standing[key] = known[0]
                 continue
-            tx.storage.limits.check(check_name(name), depth + 1)
+            tx.storage.path_limits.check(check_name(name), depth + 1)
             standing[key] = tx.change(root.space).add(parent, NOBODY, name, is_folder=True)
             made += 1
     return made

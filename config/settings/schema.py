@@ -210,6 +210,12 @@ class LimitSettings:
         minimum=2,
         maximum=100,
     )
+    properties_bytes_max: int = setting(
+        256 * 1024,
+        "All that programs leave as properties beside one document or folder, names included.",
+        minimum=4096,
+        maximum=16 * 1024**2,
+    )
     lock_seconds_max: int = setting(3600, "How long a lock lasts unless renewed.", minimum=60, maximum=3600)
 
 

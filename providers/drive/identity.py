@@ -26,7 +26,7 @@ from providers.catalogue.past import as_they_went
 from providers.catalogue.standing import Standing
 from providers.drive.granting import grant_alike
 from providers.drive.guards import chain_slots, covering
-from providers.drive.properties import properties_of
+from providers.drive.properties import differing, properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import Replan
 from providers.drive.storage import Storage
@@ -224,10 +224,10 @@ def carry_on(tx: Transaction, change: Change, found: Target, backup: Backup | No
 def fill_up(tx: Transaction, change: Change, node: Node, given: Mapping[str, str]) -> Node:
     """Give a document those properties that it lacks; a time of modification that a client set counts in any case."""
     own = properties_of(tx, node)
-    for name, value in given.items():
-        if name not in own and name != MODIFIED:
-            change.set_property(node, name, value)
-            node = node._replace(has_properties=True)
+    lacking = {name: value for name, value in given.items() if name not in own and name != MODIFIED}
+    for name, value in differing(tx, node, lacking).items():
+        change.set_property(node, name, value)
+        node = node._replace(has_properties=True)
     return change.set_modified(node, int(given[MODIFIED])) if MODIFIED in given else node
 
 

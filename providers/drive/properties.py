@@ -16,6 +16,7 @@ from providers.drive.guards import chain_slots, require_conditions, require_unlo
 from providers.drive.places import Container, Place
 from providers.drive.session import Session
 from providers.drive.transaction import Look, Transaction
+from providers.errors import PropertiesTooLong
 from providers.model import Conditions, Item
 from providers.paths import Path
 
@@ -83,6 +84,23 @@ def properties_below(look: Look, path: Path) -> dict[str, dict[str, str]]:
     return {bearing[node][0]: _dead(properties) for node, properties in held.items()}
 
 
+def differing(look: Look, node: Node, wanted: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return those of `wanted` that a node does not have yet; None is for those that it shall have no longer.
+
+    Raises PropertiesTooLong if it would have more than may be kept, unless it has more already and will have less.
+    """
+    standing = properties_of(look, node)
+    after = {name: value for name, value in {**standing, **wanted}.items() if value is not None}
+    limit = look.storage.limits.properties_bytes_max
+    if _bytes_of(after) > max(limit, _bytes_of(standing)):
+        raise PropertiesTooLong(limit=limit)
+    return {name: value for name, value in wanted.items() if standing.get(name) != value}
+
+
+def _bytes_of(properties: Mapping[str, str]) -> int:
+    return sum(len(name.encode("utf-8")) + len(value.encode("utf-8")) for name, value in properties.items())
+
+
 def change_properties(
     session: Session,
     path: Path,
@@ -98,9 +116,7 @@ def change_properties(
         tx.allow(Action.REPLACE, place)
         require_conditions(tx, path, conditions, may_lapse=True)
         require_unlocked(tx, chain_slots(place.chain), conditions, path)
-        standing = properties_of(tx, place.node)
-        wanted = {name: value for name, value in dict(changes).items() if standing.get(name) != value}
-        node = place.node
+        wanted, node = differing(tx, place.node, dict(changes)), place.node
         if not wanted and (modified is None or modified == node.modified):
             return tx.item(place)
         change = tx.change(place.space.id)

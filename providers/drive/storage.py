@@ -12,6 +12,7 @@ from auth.authenticator import Authenticator
 from auth.directory import Directory
 from auth.keyring import Keyring
 from config.database import Database
+from config.settings.schema import LimitSettings
 from config.stamps import Answers
 from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
@@ -53,7 +54,8 @@ class Storage:
     kept_us: int
     brake: Brake
     #: What names and depth of what is new may be.
-    limits: Limits
+    path_limits: Limits
+    limits: LimitSettings
     known: Known = field(default_factory=Known)
 
     @cached_property

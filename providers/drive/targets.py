@@ -97,7 +97,7 @@ def target(look: Look, path: Path, action: Action) -> Target:
     lane = _free_lane(look, parent, {node.lane for node in standing})
     found = Target(path, parent, lane, None, None, look.as_of(parent.space.id))
     try:
-        look.storage.limits.check(path.name, found.levels)
+        look.storage.path_limits.check(path.name, found.levels)
     except BadName:
         if not _stood(look, found):
             raise
@@ -150,7 +150,7 @@ def require_depth(look: Look, node: Node, levels: int, before: int) -> None:
     What comes to lie no deeper than it did may, whatever is set since.
     """
     if node.is_folder and levels > before:
-        look.storage.limits.check_depth(levels + look.storage.tree.levels_below(look.connection, node.id))
+        look.storage.path_limits.check_depth(levels + look.storage.tree.levels_below(look.connection, node.id))
 
 
 def give_way(look: Look, found: Target) -> None:

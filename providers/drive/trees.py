@@ -26,7 +26,7 @@ from providers.drive.guards import (
 )
 from providers.drive.identity import carry_on, fill_up
 from providers.drive.places import Container, Place
-from providers.drive.properties import dead_properties, properties_of
+from providers.drive.properties import dead_properties, differing, properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, has_inner_rights, require_depth, require_room
@@ -206,7 +206,7 @@ def _copy_below(
     if deep:
         for below in readable_below(tx, place):
             inner = _Name(fresh, NOBODY, below.path.name, name.levels + 1)
-            tx.storage.limits.check(inner.name, inner.levels)
+            tx.storage.path_limits.check(inner.name, inner.levels)
             _copy_below(tx, change, below, found, inner, ready, deep=True)
     return fresh
 
@@ -231,7 +231,7 @@ def _take_over(tx: Transaction, change: Change, place: Place, standing: Node, re
 
 
 def _copy_properties(tx: Transaction, change: Change, place: Place, goal: Node) -> None:
-    for name, value in dead_properties(tx, place).items():
+    for name, value in differing(tx, goal, dead_properties(tx, place)).items():
         change.set_property(goal, name, value)
 
 

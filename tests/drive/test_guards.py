@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from auth.roles import GranteeKind, Role, Via
 from config.errors import MellanrumError
 from providers.drive import Drive
-from providers.errors import Forbidden, Frozen, NotFound, QuotaExceeded, SameResource
+from providers.errors import Forbidden, Frozen, NotFound, PropertiesTooLong, QuotaExceeded, SameResource
 from providers.model import ARCHIVED, FROZEN, Conditions
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
@@ -200,6 +201,37 @@ def test_a_quota_holds_for_what_is_written_in_any_order(world: World) -> None:
     edit.write(1_000, b"x")
     made = edit.commit()
     assert made is not None and made[0].size == 1_001
+
+
+def test_properties_pile_up_only_so_far(world: World) -> None:
+    eva, limit = world.drive("eva"), world.installation.settings.limits.properties_bytes_max
+    half, other = "ö" * (limit // 4), FOLDER.joined("other")
+    store(eva, other, b"x")
+    eva.change_properties(DOCUMENT, [("{urn:x}a", half)])
+    eva.change_properties(other, [("{urn:x}b", half[:-100])])
+    acts = [
+        lambda: eva.change_properties(DOCUMENT, [("{urn:x}b", half)]),
+        lambda: eva.change_properties(DOCUMENT, [("n" * (limit // 2 + 200), "")]),
+    ]
+    for act in acts:
+        with pytest.raises(PropertiesTooLong):
+            act()
+    assert set(eva.properties(DOCUMENT)) == {"{urn:x}a"}
+    eva.copy(other, DOCUMENT, overwrite=True)  # both together still fit
+    eva.change_properties(other, [("{urn:x}b", None), ("{urn:x}c", half)])
+    with pytest.raises(PropertiesTooLong):
+        eva.copy(other, DOCUMENT, overwrite=True)
+    eva.change_properties(DOCUMENT, [("{urn:x}a", None), ("{urn:x}d", half)])
+    assert set(eva.properties(DOCUMENT)) == {"{urn:x}b", "{urn:x}d"}
+
+
+def test_more_properties_than_may_be_kept_can_be_made_fewer(world: World) -> None:
+    eva, storage = world.drive("eva"), world.installation.storage
+    eva.change_properties(DOCUMENT, [("{urn:x}a", "a" * 20_000), ("{urn:x}b", "b" * 20_000)])
+    storage.limits = replace(storage.limits, properties_bytes_max=4096)
+    eva.change_properties(DOCUMENT, [("{urn:x}a", "a" * 10_000)])
+    with pytest.raises(PropertiesTooLong):
+        eva.change_properties(DOCUMENT, [("{urn:x}a", "a" * 11_000)])
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def world(data_folder: FilePath, engine: dict[str, str]) -> Iterator[World]:
 
 def set_limits(world: World, name_bytes: int = NAME_BYTES_MAX, levels: int = DEPTH_MAX) -> None:
     """Let other limits hold, as after a restart."""
-    world.installation.storage.limits = Limits(name_bytes, levels)
+    world.installation.storage.path_limits = Limits(name_bytes, levels)
 
 
 def lock(drive: Drive, path: Path) -> None:
@@ -190,6 +190,6 @@ def test_the_settings_are_heeded_and_go_no_further_than_paths_do(tmp_path: FileP
     set_to = {"limits.name_bytes_max": 32, "limits.depth_levels_max": 3}
     made = World.create(tmp_path / "data", **engine, **set_to)
     try:
-        assert made.installation.storage.limits == Limits(32, 3)
+        assert made.installation.storage.path_limits == Limits(32, 3)
     finally:
         made.installation.close()

@@ -82,11 +82,11 @@ def test_what_is_beyond_a_limit_is_told_as_what_can_never_be(world: World, name:
         for request, ask in requests.items():
             path, _ = prepare(world, "Rum", request, "manager")
             world.drive("manager").make_folder(parse(f"{path}/Bort/Djupt"))
-            storage.limits = LIMITS
+            storage.path_limits = LIMITS
             told, told_never = ask(doors[via], path, name), ask(doors[via], path, never)
             assert told.word not in (DONE, "404", "NO_SUCH_FILE"), request
             assert without_number(told) == without_number(told_never), request
-            storage.limits = Limits()
+            storage.path_limits = Limits()
             assert ask(doors[via], path, name).word == DONE, request
 
 
