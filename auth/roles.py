@@ -90,7 +90,7 @@ ACTIONS: Mapping[Role, frozenset[Action]] = MappingProxyType(
         Role.CONTRIBUTOR: _CONTRIBUTOR,
         Role.EDITOR: _EDITOR,
         Role.MANAGER: _MANAGER,
-        Role.OPERATOR: frozenset({Action.LIST, Action.RESTORE, Action.PUT_BACK}),
+        Role.OPERATOR: frozenset({Action.LIST, Action.RESTORE, Action.PUT_BACK, Action.BREAK_LOCK}),
     }
 )
 

@@ -41,6 +41,10 @@ class Locked(DriveError):
     exit_code = 13
 
 
+class LockStands(Locked):
+    """{holder} holds {path} until {until} at least. Nothing was changed. Try again once it is let go of."""
+
+
 class LockNotFound(DriveError):
     """That lock does not stand, here or any longer. Nothing was changed."""
 

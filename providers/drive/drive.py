@@ -8,6 +8,7 @@ from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
 from providers.catalogue.change import ChangeKind
 from providers.drive import (
+    breaking,
     comparing,
     granting,
     kept,
@@ -23,24 +24,24 @@ from providers.drive import (
     trees,
     unchanged,
 )
+from providers.drive.above import contained
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.guards import require_conditions, require_unlocked
-from providers.drive.history import HISTORY_PAGE, days_seen, page_of, versions_of
+from providers.drive.history import HISTORY_PAGE, page_of, versions_of
 from providers.drive.noise import NoiseUpload
 from providers.drive.noise_edits import NoiseEdit
 from providers.drive.operations import Effect, operation
-from providers.drive.places import ARCHIVE, Container
+from providers.drive.places import Container
 from providers.drive.quotas import quota_above, quota_of
 from providers.drive.reading import Reader, open_content
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import target
-from providers.drive.transaction import Look, Transaction
+from providers.drive.transaction import Transaction
 from providers.drive.uploads import Upload, upload
-from providers.errors import DriveError, TargetExists
+from providers.errors import TargetExists
 from providers.model import (
-    ARCHIVED,
     NO_CONDITIONS,
     Checksums,
     Conditions,
@@ -96,7 +97,7 @@ class Drive:
         with self._session.look() as look:
             found = look.find(path)
             if isinstance(found, Container):
-                return look.item(found), _contained(look, found)
+                return look.item(found), contained(look, found)
             return look.item(found), noise.beside(look, found, look.items_in(found)) if found.node.is_folder else []
 
     @operation(Action.LIST, Effect.NONE)
@@ -180,6 +181,17 @@ class Drive:
     def unlock(self, path: Path, token: str) -> None:
         """Let a lock go. Raises LockNotFound for a token that is unknown here, or another's, alike."""
         locking.unlock(self._session, path, token)
+
+    @operation(Action.LIST, Effect.NONE)
+    def locks_inside(self, path: Path) -> list[Lock]:
+        """Return the locks on what stands at `path` and on all that is seen below it, however deep."""
+        with self._session.look() as look:
+            return breaking.locks_inside(look, path)
+
+    @operation(Action.BREAK_LOCK, Effect.CHANGE)
+    def break_locks(self, path: Path, *, below: bool = False) -> list[Lock]:
+        """Free the locks on what stands at `path`, with `below` on all in it too; return them. Raises LockNotFound."""
+        return breaking.break_locks(self._session, path, below=below)
 
     # --- reading
 
@@ -276,8 +288,8 @@ class Drive:
 
         What came since goes to the trash, or home if it stood elsewhere then; what went or moved away returns as
         itself; documents get the content of then as a new version; times and properties are shown as then. Rights are
-        not put back. Where nothing differs, nothing changes. With `dry_run` it only tells. Raises Locked while somebody
-        else holds anything in it, NotFound for moments as `compare` does.
+        not put back. Where nothing differs, nothing changes. With `dry_run` it only tells. Raises LockStands while
+        somebody else holds anything that it touches, NotFound for moments as `compare` does.
         """
         return putting_back.put_back(self._session, path, moment_us, dry_run=dry_run)
 
@@ -477,22 +489,3 @@ class Drive:
     def break_inheritance(self, path: Path) -> Grant:
         """Let what stands at `path` inherit no rights; `revoke` what is returned to undo it."""
         return granting.break_inheritance(self._session, path)
-
-
-def _contained(look: Look, container: Container) -> list[Item]:
-    """Return what is seen in a folder above spaces."""
-    if container.kind == "days":
-        return [look.item(look.find(container.path.joined(day))) for day in days_seen(look, container.space)]
-    archived = container.kind == "archive"
-    shown = sorted(look.sight.shown.items(), key=lambda pair: pair[1].casefold())
-    items = []
-    for space, name in shown:
-        if (look.sight.spaces[space].state == ARCHIVED) != archived:
-            continue
-        try:
-            items.append(look.item(look.find(container.path.joined(name))))
-        except DriveError:
-            continue  # it did not stand at that moment
-    if container.kind == "root" and container.moment is None and look.resolver.archive_seen():
-        items.append(look.container(container.path.joined(ARCHIVE)))
-    return items

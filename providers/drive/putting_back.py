@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auth.roles import Action
@@ -12,8 +12,8 @@ from config.ids import new_id
 from providers.catalogue import contents, noise
 from providers.catalogue.change import Change, ChangeKind, NewVersion
 from providers.catalogue.nodes import Node
+from providers.drive.breaking import told
 from providers.drive.comparing import folder_at, sides
-from providers.drive.guards import chain_slots, locks_below
 from providers.drive.places import Place
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
@@ -21,7 +21,7 @@ from providers.drive.targets import has_inner_rights, require_room
 from providers.drive.transaction import Look, Transaction
 from providers.drive.undoing import Step, Undoing, undoing
 from providers.drive.uploads import writer_for
-from providers.errors import Locked, PreconditionFailed
+from providers.errors import LockStands, PreconditionFailed
 from providers.locks import HeldLock, Slot
 from providers.model import PutBack
 from providers.noise import is_noise_name
@@ -114,7 +114,7 @@ def _done(tx: Transaction, path: Path, moment_us: int, ready: _Ready) -> tuple[U
             return plan, []
     closing = [step.now for step in plan.steps if step.moves and step.stands]
     closing += [*plan.going, *(now for now, _ in plan.homing)]
-    gone = _unlocked(tx, place, closing, path)
+    gone = _unlocked(tx, place, plan, closing)
     inner = has_inner_rights(tx, place.space.id)
     change = tx.change(place.space.id)
     _write(tx, change, place, plan, ready, closing, moment_us)
@@ -160,13 +160,55 @@ def _placed(now: Node, then: Node) -> Node:
     return now._replace(parent=then.parent, lane=then.lane, folded=then.folded, name=then.name)
 
 
-def _unlocked(tx: Transaction, place: Place, closing: Iterable[Node], path: Path) -> list[HeldLock]:
-    """Raise Locked if somebody else holds anything that this touches; return one's own locks on what goes."""
-    slots = chain_slots(place.chain)
-    held = [lock for lock in tx.storage.locks.on(slots) if lock.is_deep or lock.slot == slots[-1]]
+def _unlocked(tx: Transaction, place: Place, plan: Undoing, closing: Iterable[Node]) -> list[HeldLock]:
+    """Raise LockStands if somebody else holds anything that this touches; return one's own locks on what goes.
+
+    A lock counts on what gets another content, time or name; on all in a folder that leaves its name; on a folder in
+    which names come or go; and, if it is deep, anywhere above what is touched.
+    """
+    held = tx.storage.locks.inside(place.space.id)
     leaving = {Slot.of(node) for node in closing}
-    inside = {lock.token for lock in locks_below(tx, place)}
-    held += [lock for lock in tx.storage.locks.inside(place.space.id) if lock.token in inside or lock.slot in leaving]
-    if any(lock.principal != tx.principal.id for lock in held):
-        raise Locked(href=str(path))
-    return [lock for lock in held if lock.slot in leaving]
+    others = [lock for lock in held if lock.principal != tx.principal.id]
+    if others:
+        hinders = _hindering(tx, plan, closing)
+        standing = next((lock for lock in others if hinders(lock)), None)
+        if standing is not None:
+            lock = told(tx, place, standing)
+            until = f"{iso_utc(lock.expires_at)[:19]}Z"
+            raise LockStands(href=str(lock.root), path=lock.root, holder=lock.holder or "Somebody", until=until)
+    return [lock for lock in held if lock.principal == tx.principal.id and lock.slot in leaving]
+
+
+def _hindering(tx: Transaction, plan: Undoing, closing: Iterable[Node]) -> Callable[[HeldLock], bool]:
+    """Return a test for locks that stand in the way of a plan."""
+    above: dict[bytes, Node | None] = {}
+
+    def chain_of(identity: bytes) -> Iterator[Node]:
+        while identity:
+            if identity not in above:
+                above[identity] = tx.storage.tree.by_id(tx.connection, identity)
+            node = above[identity]
+            if node is None:
+                return
+            yield node
+            identity = node.parent
+
+    moving = [node for step in plan.steps if step.moves for node in (step.then, step.now)[: 1 + step.stands]]
+    moving += [*plan.going, *(node for pair in plan.homing for node in pair)]
+    staying = [step.now for step in plan.steps if not step.moves]
+    changing = {node.parent for node in moving}
+    touched = {Slot.of(node) for node in (*moving, *staying)}
+    deep: set[Slot] = set()
+    for identity in {node.parent for node in (*moving, *staying)}:
+        chain = list(chain_of(identity))
+        deep.update(Slot.of(node) for node in chain)
+        if identity in changing and chain:
+            touched.add(Slot.of(chain[0]))
+    leaves = {node.id for node in closing}
+
+    def hinders(lock: HeldLock) -> bool:
+        if lock.slot in touched or (lock.is_deep and lock.slot in deep):
+            return True
+        return any(node.id in leaves for node in chain_of(lock.slot.parent))
+
+    return hinders

@@ -8,10 +8,12 @@ from typing import Any
 
 from auth.errors import UnknownName
 from config.clock import iso_utc
+from config.errors import MellanrumError
 from config.ids import id_from_text, id_text
 from providers.alerts import Alert
 from providers.drive import braking
 from server.cli import find
+from server.cli.errors import NotAllPutBack
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.history import put_spot_back
 from server.cli.text import facts, moment, table
@@ -84,14 +86,28 @@ def put_back(desk: Desk, options: argparse.Namespace) -> Answer:
         desk.confirm(f"Put {names} back to the moment before? What anybody did since is undone, and kept as history.")
     found: list[dict[str, Any]] = []
     lines: list[str] = []
+    failed: list[MellanrumError] = []
     for each, shown in zip(alert.spaces, document(desk, alert)["spaces"], strict=True):
-        spot = find.spot(desk, f"~{id_text(each.space)}")
-        told = put_spot_back(desk, spot, each.before, dry_run=options.dry_run)
+        lines.append(f"{shown['space']}:")
+        if each.put_back_at is not None:
+            again = f"mellanrum put-back ~{id_text(each.space)} {shown['before']}"
+            found.append({"space": shown["space"], "put_back": shown["put_back"]})
+            lines.append(f"Was put back {shown['put_back']}, and left as it is now. Once more: {again}")
+            continue
+        try:
+            told = put_spot_back(desk, find.spot(desk, f"~{id_text(each.space)}"), each.before, dry_run=options.dry_run)
+        except MellanrumError as error:
+            failed.append(error)
+            found.append({"space": shown["space"], "changed": False, "error": str(error)})
+            lines.append(f"Not put back. {error}")
+            continue
         if not options.dry_run:
             desk.installation.alerts.note_put_back(alert.id, each.space)
         found.append({"space": shown["space"], **told.document})
-        lines += [f"{shown['space']}:", *told.lines]
-    return Answer(found, lines)
+        lines += told.lines
+    if 0 < len(failed) < len(found):
+        return Answer(found, lines, NotAllPutBack(done=len(found) - len(failed), count=len(found)))
+    return Answer(found, lines, failed[0] if failed else None)
 
 
 def document(desk: Desk, alert: Alert) -> dict[str, Any]:

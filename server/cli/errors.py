@@ -23,6 +23,26 @@ class DeletedThere(MellanrumError):
     exit_code = 11
 
 
+class LockInTheWay(MellanrumError):
+    """{holder} holds {path} until {until} at least. {space} was left as it is. Wait, or break the lock: {command}"""
+
+    exit_code = 13
+
+
+class NoLockThere(MellanrumError):
+    """There is no lock on {path}. Nothing was changed. "mellanrum lock list {space}" shows which there are."""
+
+    exit_code = 13
+
+
+class NotAllPutBack(MellanrumError):
+    """{done} of {count} spaces were put back. What keeps the others as they are is told above. Mend it and run this
+    again: it leaves those alone that were put back.
+    """
+
+    exit_code = 8
+
+
 class InputUnreadable(MellanrumError):
     """{file} cannot be read: {why}. Nothing was changed. Name another file, or mend this one."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from config.clock import iso_utc
 from config.ids import id_from_text, id_text
 from providers.drive import Drive
-from providers.errors import DriveError, NotFound
+from providers.errors import DriveError, LockStands, NotFound
 from providers.model import Came, Deleted, Difference, Differs, Version
 from providers.paths import Path
 from server.cli import find
-from server.cli.errors import DeletedThere, Misused
+from server.cli.errors import DeletedThere, LockInTheWay, Misused
 from server.cli.find import Spot
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import moment, size, table
@@ -224,7 +225,10 @@ def put_back(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def put_spot_back(desk: Desk, spot: find.Spot, at: int, *, dry_run: bool) -> Answer:
     """Put a space or a folder back to a moment, in microseconds, and say what that undid."""
-    done = spot.drive(desk, looks=dry_run).put_back(spot.path, at, dry_run=dry_run)
+    try:
+        done = spot.drive(desk, looks=dry_run).put_back(spot.path, at, dry_run=dry_run)
+    except LockStands as stands:
+        raise _in_the_way(desk, spot, stands) from None
     counts = {what.value: done.counts[what] for what in Differs if done.counts.get(what)}
     document = {
         "moment": iso_utc(at),
@@ -239,6 +243,14 @@ def put_spot_back(desk: Desk, spot: find.Spot, at: int, *, dry_run: bool) -> Ans
     if done.left:
         lines.append(f"{done.left} stay where they are now.")
     return Answer(document, lines)
+
+
+def _in_the_way(desk: Desk, spot: Spot, stands: LockStands) -> LockInTheWay:
+    path = stands.facts["path"]
+    assert isinstance(path, Path)
+    space, inner = find.full_name(desk, spot.info), str(Path(path.segments[1:]))
+    command = f"mellanrum lock break {shlex.quote(f'~{id_text(spot.info.id)}{inner}'.rstrip('/'))}"
+    return LockInTheWay(**stands.facts | {"path": f"{space}{inner}".rstrip("/"), "space": space, "command": command})
 
 
 def _difference(found: Difference) -> dict[str, Any]:

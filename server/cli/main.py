@@ -25,6 +25,7 @@ from server.cli import (
     history,
     installation,
     keys,
+    locks,
     orgs,
     people,
     spaces,
@@ -42,7 +43,7 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
     nouns_of = (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, sshkeys, keys, audit)
-    for module in (*nouns_of, history, erasing, alerts):
+    for module in (*nouns_of, history, erasing, alerts, locks):
         module.add_to(nouns)
     return made
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
+from sqlalchemy import insert
 
 from auth.roles import GranteeKind, Role, Via
+from config.clock import now_us
+from config.ids import new_id
+from providers import tables
 from providers.drive import Drive
 from providers.installation import Installation
 from providers.paths import parse
@@ -104,6 +110,77 @@ def test_compare_and_put_back(shop: Shop, drive: Drive) -> None:
     assert not shop.ok("put-back", "Kund AB/Rum", at)["changed"]
     assert shop.run("put-back", "Kund AB/Rum", "nonsense").code == 64
     assert shop.run("put-back", "Kund AB/Rum", "1999-01-01").code == 11
+
+
+@pytest.fixture
+def alert(shop: Shop, drive: Drive) -> tuple[str, list[str]]:
+    """An alert about both spaces, in which a document was rewritten each; its id, and their names in its order."""
+    installation = Installation.open(shop.data, settings_for(shop.data))
+    name_of = installation.directory.organisation_name
+    names = {info.id: name_of(info.customer) for info in installation.spaces.all() if info.customer is not None}
+    mine, made = sorted(names), new_id()
+    for space in mine:
+        store(drive, f"/{names[space]} – Rum/a.txt", b"one")
+        store(drive, f"/{names[space]} – Rum/b.txt", b"beside")
+    at = now_us()
+    for space in mine:
+        store(drive, f"/{names[space]} – Rum/a.txt", b"encrypted")
+    row = {
+        "id": made, "at": at, "subject": drive.principal.device, "is_device": True, "person": drive.principal.id,
+        "organisation": drive.principal.organisation, "rewritten": 2, "deleted": 0, "moved": 0, "limit": 1,
+        "mail_tries": 0, "mail_due_at": 0,
+    }  # fmt: skip
+    rows = [{"alert": made, "space": space, "before": at, "documents": 1} for space in mine]
+    installation.database.apply(lambda connection: connection.execute(insert(tables.alert), row))
+    installation.database.apply(lambda connection: connection.execute(insert(tables.alert_space), rows))
+    installation.close()
+    return made.hex(), [names[space] for space in mine]
+
+
+def _lock(drive: Drive, customer: str, name: str) -> None:
+    drive.lock(parse(f"/{customer} – Rum/{name}"), is_deep=False, is_shared=False, owner="", seconds=600)
+
+
+def test_a_lock_beside_what_was_encrypted_does_not_keep_it_encrypted(
+    shop: Shop, drive: Drive, alert: tuple[str, list[str]]
+) -> None:
+    identity, names = alert
+    for name in names:
+        _lock(drive, name, "b.txt")
+    found = shop.ok("alerts", "put-back", identity, "--yes")
+    assert [each["counts"] for each in found] == [{"changed": 1}] * 2
+    assert [fetch(drive, f"/{name} – Rum/a.txt") for name in names] == [b"one"] * 2
+
+
+def test_one_space_that_cannot_be_put_back_hides_nothing_of_the_other(
+    shop: Shop, drive: Drive, alert: tuple[str, list[str]]
+) -> None:
+    identity, (first, second) = alert
+    _lock(drive, second, "a.txt")
+    ran = shop.run("alerts", "put-back", identity, "--yes")
+    assert ran.code == 8
+    assert "1 of 2 spaces" in ran.err and "Nothing was changed" not in ran.err
+    assert "Undone, of what came about since" in ran.out
+    assert f"Mia Lund holds {second}/Rum/a.txt until" in ran.out
+    assert fetch(drive, f"/{first} – Rum/a.txt") == b"one"
+    store(drive, f"/{first} – Rum/a.txt", b"work of after")
+    command = shlex.split(ran.out.split("break the lock: mellanrum ")[1].splitlines()[0])
+    assert [each["holder"] for each in shop.ok("lock", "list", f"{second}/Rum")] == ["Mia Lund"]
+    assert shop.ok(*command, "--yes")[0]["path"] == "/a.txt"
+    assert shop.run(*command, "--yes").code == 13
+    shop.ok("alerts", "put-back", identity, "--yes")
+    assert fetch(drive, f"/{second} – Rum/a.txt") == b"one"
+    assert fetch(drive, f"/{first} – Rum/a.txt") == b"work of after", "what was put back is not put back twice"
+
+
+def test_a_space_that_cannot_be_put_back_says_what_holds_it(shop: Shop, drive: Drive) -> None:
+    store(drive, PLACE, b"one")
+    at = shop.ok("history", "Kund AB/Rum/a.txt")["versions"][0]["at"]
+    store(drive, PLACE, b"two")
+    _lock(drive, "Kund AB", "a.txt")
+    ran = shop.run("put-back", "Kund AB/Rum", at)
+    assert ran.code == 13
+    assert "Mia Lund holds Kund AB/Rum/a.txt until" in ran.err and "Kund AB/Rum was left as it is" in ran.err
 
 
 def test_what_was_joined_is_split(shop: Shop, drive: Drive) -> None:

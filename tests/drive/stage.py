@@ -88,6 +88,8 @@ def prepare(world: World, space: str, name: str, role: str, **grant: Any) -> tup
         store(keeper, f"{seen}/{DOCUMENT}", b"text, longer")
         standing = f"{seen}/{DOCUMENT}"
     made = keeper.grant(parse(standing), world.people["colleague"].id, GranteeKind.PERSON, Role.VIEWER, history=False)
+    if name == "break_locks":
+        keeper.lock(parse(standing), is_deep=False, is_shared=False, owner="", seconds=600)
     if grant.pop("granted", True):
         world.grant(role, space, Role[role.upper()], f"/{name}", history=role != "uploader", **grant)
     return f"/{space}/{name}", made.id

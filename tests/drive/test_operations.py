@@ -63,6 +63,8 @@ ACTS: dict[str, Callable[[Subject], object]] = {
     "lock_new": lambda s: _lock(s, s.folder.joined("Ny.txt")),
     "refresh_lock": lambda s: s.drive.refresh_lock(s.document, [TOKEN], 60),
     "unlock": lambda s: s.drive.unlock(s.document, TOKEN),
+    "locks_inside": lambda s: s.drive.locks_inside(s.folder),
+    "break_locks": lambda s: s.drive.break_locks(s.document),
     "read": lambda s: fetch(s.drive, s.document),
     "read_version": lambda s: s.drive.read_version(s.document, 1).close(),
     "versions": lambda s: s.drive.versions(s.document),

@@ -10,7 +10,7 @@ import pytest
 
 from auth.roles import Role
 from providers.drive import Drive
-from providers.errors import DriveError, Forbidden, Locked, NotFound, QuotaExceeded
+from providers.errors import DriveError, Forbidden, Locked, LockNotFound, LockStands, NotFound, QuotaExceeded
 from providers.model import Differs
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, managed_room, store
@@ -207,6 +207,66 @@ def test_locks_of_others_keep_it_as_it_is(world: World) -> None:
     mia.lock(FOLDER.joined("a"), is_deep=False, is_shared=False, owner="", seconds=60)
     mia.put_back(FOLDER, moment)
     store(max_, FOLDER.joined("a"), b"free for all")
+
+
+def test_a_lock_on_what_is_not_touched_stands_in_the_way_of_nothing(world: World) -> None:
+    mia, max_, inner = world.drive("mia"), world.drive("max"), FOLDER.joined("Inre")
+    store(mia, FOLDER.joined("b"), b"b")
+    store(mia, FOLDER.joined("a"), b"one")
+    moment = now(world)
+    store(mia, FOLDER.joined("a"), b"two")
+    for path in (FOLDER.joined("b"), inner):
+        max_.lock(path, is_deep=True, is_shared=False, owner="", seconds=60)
+    mia.put_back(FOLDER, moment)
+    assert fetch(mia, FOLDER.joined("a")) == b"one"
+    assert [lock.root for lock in mia.locks_inside(FOLDER)] == [inner, FOLDER.joined("b")]
+    assert [lock.holder for lock in mia.locks_inside(FOLDER)] == ["Max Lund"] * 2
+
+
+@pytest.mark.parametrize("kind", ["content", "below", "above", "names", "home"])
+def test_a_lock_on_what_is_touched_is_named_with_its_holder(world: World, kind: str) -> None:
+    """On a document itself, in a folder that goes, deep above, on the folder of what goes, and where something goes."""
+    mia, annan, new = world.drive("mia"), ROOM.joined("Annan"), FOLDER.joined("Ny")
+    store(mia, FOLDER.joined("Inre").joined("a"), b"one")
+    store(mia, annan.joined("b"), b"b")
+    moment = now(world)
+    if kind == "content" or kind == "above":
+        store(mia, FOLDER.joined("Inre").joined("a"), b"two")
+    elif kind == "home":
+        mia.move(annan.joined("b"), FOLDER.joined("b"), overwrite=False)
+    else:
+        mia.make_folder(new)
+        store(mia, new.joined("c"), b"c")
+    held = {
+        "content": FOLDER.joined("Inre").joined("a"), "below": new.joined("c"), "above": FOLDER, "names": FOLDER,
+        "home": annan,
+    }[kind]  # fmt: skip
+    world.drive("max").lock(held, is_deep=kind == "above", is_shared=False, owner="", seconds=60)
+    before = snapshot(mia, ROOM)
+    with pytest.raises(LockStands) as stands:
+        mia.put_back(FOLDER, moment)
+    assert (stands.value.facts["path"], stands.value.facts["holder"]) == (held, "Max Lund")
+    assert snapshot(mia, ROOM) == before
+    assert [lock.root for lock in mia.break_locks(ROOM, below=True)] == [held]
+    mia.put_back(FOLDER, moment)
+    whole(world)
+
+
+def test_locks_are_broken_one_by_one_each_with_an_event(world: World) -> None:
+    mia, max_ = world.drive("mia"), world.drive("max")
+    for name in "ab":
+        store(mia, FOLDER.joined(name), b"one")
+        max_.lock(FOLDER.joined(name), is_deep=False, is_shared=False, owner="", seconds=60)
+    installation = world.installation
+    operator = installation.drive(installation.operator([world.spaces["Rum"].id]))
+    before = len(world.kinds("Rum"))
+    with pytest.raises(LockNotFound):
+        operator.break_locks(FOLDER)
+    assert [lock.root.name for lock in operator.break_locks(FOLDER.joined("a"))] == ["a"]
+    assert world.kinds("Rum", before) == ["break_lock"]
+    store(mia, FOLDER.joined("a"), b"two")
+    with pytest.raises(Locked):
+        store(mia, FOLDER.joined("b"), b"two")
 
 
 def test_a_space_that_is_full_is_left_as_it_is(world: World) -> None:

@@ -15,7 +15,7 @@ from tests.same.tables import reached, refusals
 from tests.same.ways import SFTP, WEBDAV
 
 #: Refusals of operations that neither protocol has words for; and of what no client meets.
-UNMET = {"NotJoined", "CommentTooLong", "NameTaken", "FolderGone"}
+UNMET = {"NotJoined", "CommentTooLong", "NameTaken", "FolderGone", "LockStands"}
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK")
 
 
