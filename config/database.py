@@ -9,10 +9,12 @@ Here, in `config.snapshots` and in `config.writers` alone SQL stands as text.
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
@@ -181,6 +183,12 @@ class Database:
         names = changed or [column.name for column in table.columns if column.name not in keys]
         fresh = {name: statement.excluded[name] for name in names}
         return statement.on_conflict_do_update(index_elements=keys, set_=fresh)
+
+    def copy_to(self, file: Path) -> None:
+        """Copy the durable tables of SQLite, as of one moment, into a new file, while others write on."""
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(self.folder / "catalogue.db")) as source, closing(sqlite3.connect(file)) as goal:
+            source.backup(goal)  # in one step: taken in several, it would begin anew with each commit
 
     def create_all_for_tests(self) -> None:
         """Create every table without migrations."""

@@ -54,6 +54,24 @@ class _Elsewhere(Exception):
     """Another process came further with this journal."""
 
 
+@contextmanager
+def held_off(folder: Path) -> Iterator[None]:
+    """Let nobody number reads, nor remove a journal, meanwhile. What is read goes on to be written down."""
+    if not folder.is_dir():
+        yield
+        return
+    fd = _lock_file(folder)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock_file(folder: Path) -> int:
+    return os.open(folder / "drain.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 class Drain:
     """The journals of a folder, on their way into the logs. For one thread at a time."""
 
@@ -85,7 +103,7 @@ class Drain:
         if not self._folder.is_dir():
             yield False
             return
-        fd = os.open(self._folder / "drain.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _lock_file(self._folder)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,6 +93,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "key_rewrapped": "The keys were wrapped with a new root key.",
         "key_destroyed": "A key was destroyed, and with it all that it sealed.",
         "exported": "The audit log was exported.",
+        "backed_up": "A backup was begun: a copy of all that is stored, without the root key.",
     }
 )
 

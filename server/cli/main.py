@@ -16,6 +16,7 @@ from server.cli import (
     alerts,
     apply,
     audit,
+    backup,
     demo,
     devices,
     doctor,
@@ -42,7 +43,22 @@ def parser() -> Parser:
     add_everywhere(made)
     made.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     nouns = Noun(made.add_subparsers(metavar="COMMAND", required=True, dest="command"))
-    nouns_of = (installation, doctor, demo, apply, orgs, people, groups, spaces, grants, devices, sshkeys, keys, audit)
+    nouns_of = (
+        installation,
+        backup,
+        doctor,
+        demo,
+        apply,
+        orgs,
+        people,
+        groups,
+        spaces,
+        grants,
+        devices,
+        sshkeys,
+        keys,
+        audit,
+    )
     for module in (*nouns_of, history, erasing, alerts, locks):
         module.add_to(nouns)
     return made
