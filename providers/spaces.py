@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from auth.rights import Grant, Kind, Principal
 from auth.roles import GranteeKind, Role
@@ -25,9 +25,9 @@ from providers.drive.places import Place
 from providers.drive.sight import space_info
 from providers.drive.storage import Storage
 from providers.drive.transaction import Transaction
-from providers.errors import Forbidden, NotFound, TargetExists
+from providers.errors import BadName, Forbidden, NotFound, TargetExists
 from providers.holding.usage import usage_of
-from providers.model import ACTIVE, SpaceInfo, Thinning, Usage
+from providers.model import ACTIVE, ARCHIVE, SpaceInfo, Thinning, Usage
 from providers.paths import ROOT, Path, check_name, fold
 
 T = TypeVar("T")
@@ -70,17 +70,13 @@ class Spaces:
     ) -> SpaceInfo:
         """Make a space with the folders of `template`, its key first. Raises TargetExists, BadName."""
         _require_keeper(actor)
-        check_name(name)
+        check_space_name(name)
         info = SpaceInfo(new_id(), name, customer, is_open, ACTIVE, quota_bytes, now_us())
         self._storage.keyring.create(info.id)
 
         def work(connection: Connection) -> SpaceInfo:
             epoch = self._storage.authenticator.epoch(connection)
-            for other in self._storage.sights.space_infos(connection, epoch).values():
-                if other.is_lost and other.customer == customer:
-                    self._storage.keyring.space(other.id)  # raises why its name cannot be compared
-                if other.customer == customer and fold(other.name) == fold(name):
-                    raise TargetExists
+            self._require_free(connection, epoch, info)
             row = self._row(info)
             connection.execute(insert(tables.space), row)
             connection.execute(insert(tables.head), {"space": info.id, "number": 0, "at": 0, "sealed_bytes": 0})
@@ -93,6 +89,30 @@ class Spaces:
             return info
 
         return self._storage.database.apply(work, order=info.id)
+
+    def rename(self, actor: Principal, space: bytes, name: str) -> SpaceInfo:
+        """Give a space another name, under which everybody finds it at once. Raises TargetExists, BadName."""
+        check_space_name(name)
+
+        def work(tx: Transaction, place: Place) -> SpaceInfo:
+            info = replace(place.space, name=name)
+            self._require_free(tx.connection, tx.principal.epoch, info)
+            suffixes = tables.space_suffix
+            tx.connection.execute(delete(suffixes).where(suffixes.c.space == space))
+            told = {"space": name, "was": place.space.name}
+            return self._change_row(tx, place, "space_renamed", {"name": self._sealed_name(info)}, told)
+
+        return self._on(actor, space, ROOT, work)
+
+    def _require_free(self, connection: Connection, epoch: int, info: SpaceInfo) -> None:
+        """Raise TargetExists if the customer has another space of that name, KeyringError if that cannot be told."""
+        for other in self._storage.sights.space_infos(connection, epoch).values():
+            if other.customer != info.customer or other.id == info.id:
+                continue
+            if other.is_lost:
+                self._storage.keyring.space(other.id)  # raises why its name cannot be compared
+            if fold(other.name) == fold(info.name):
+                raise TargetExists
 
     def set_state(self, actor: Principal, space: bytes, state: int) -> SpaceInfo:
         """Let a space be active, frozen (nothing in it changes) or archived (frozen, and shown under `Archive`)."""
@@ -117,14 +137,26 @@ class Spaces:
 
     def _change_settings(self, actor: Principal, space: bytes, told: str = "space_changed", **values: Any) -> SpaceInfo:
         def work(tx: Transaction, place: Place) -> SpaceInfo:
-            standing = tx.connection.execute(select(tables.space).where(tables.space.c.id == space)).mappings().one()
-            tx.connection.execute(update(tables.space).where(tables.space.c.id == space).values(**values))
-            row = {**standing, **values}
-            info = space_info(self._storage.keyring, row)
-            self._settle(tx, replace(place, space=info), row, told, standing)
-            return info
+            return self._change_row(tx, place, told, values)
 
         return self._on(actor, space, ROOT, work)
+
+    def _change_row(
+        self,
+        tx: Transaction,
+        place: Place,
+        told: str,
+        values: Mapping[str, Any],
+        personal: Mapping[str, str] | None = None,
+    ) -> SpaceInfo:
+        """Change what stands of a space, as a change of its own."""
+        here = tables.space.c.id == place.space.id
+        standing = tx.connection.execute(select(tables.space).where(here)).mappings().one()
+        tx.connection.execute(update(tables.space).where(here).values(**values))
+        row = {**standing, **values}
+        info = space_info(self._storage.keyring, row)
+        self._settle(tx, replace(place, space=info), row, told, standing, personal)
+        return info
 
     def _settle(
         self,
@@ -133,19 +165,23 @@ class Spaces:
         row: Mapping[Any, Any],
         told: str = "space_changed",
         before: Mapping[Any, Any] | None = None,
+        personal: Mapping[str, str] | None = None,
     ) -> None:
         """End a change that holds nothing but the row of the space itself, so that `verify` can compare it."""
         tx.change(place.space.id).note_space(row)
         tx.bump()
-        tx.finish(ChangeKind.SPACE, place, told, facts=_settled(row, before), audience=_told(place.space))
+        audience = _told(place.space)
+        tx.finish(ChangeKind.SPACE, place, told, facts=_settled(row, before), personal=personal, audience=audience)
 
     def _row(self, info: SpaceInfo) -> dict[str, Any]:
-        sealed = self._storage.keyring.space(info.id).names.seal(b"space" + info.id, info.name.encode("utf-8"))
         return {
-            "id": info.id, "customer": info.customer, "name": sealed, "is_open": info.is_open, "state": info.state,
-            "quota_bytes": info.quota_bytes, "created_at": info.created_at, "ended_at": None,
+            "id": info.id, "customer": info.customer, "name": self._sealed_name(info), "is_open": info.is_open,
+            "state": info.state, "quota_bytes": info.quota_bytes, "created_at": info.created_at, "ended_at": None,
             "retention_seconds": None, "is_held": False, "thin_all_days": None, "thin_daily_days": None,
         }  # fmt: skip
+
+    def _sealed_name(self, info: SpaceInfo) -> bytes:
+        return self._storage.keyring.space(info.id).names.seal(b"space" + info.id, info.name.encode("utf-8"))
 
     def usage(self, space: bytes) -> Usage:
         """Return what a space takes, and when it would be full. Walks its tree. Raises NotFound."""
@@ -263,6 +299,13 @@ class Spaces:
             return work(tx, Place(path, info, chain, self._storage.tree, None))
 
         return self._storage.database.apply(operation, order=space)
+
+
+def check_space_name(name: str) -> None:
+    """Raise BadName or NameTooLong for a name that no space may have."""
+    check_name(name)
+    if fold(name.strip()) == fold(ARCHIVE):
+        raise BadName(why="under it spaces are shown that were put aside.")
 
 
 def _require_keeper(actor: Principal) -> None:

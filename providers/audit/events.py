@@ -46,6 +46,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "break_inheritance": "A folder ceased to inherit rights from above.",
         "space_created": "A space was made.",
         "space_changed": "What is settled about a space changed.",
+        "space_renamed": "A space was given another name.",
         "retention_set": "How long no version of a space may be erased was settled.",
         "hold_set": "A space was held: nothing of it is erased or thinned.",
         "hold_lifted": "The hold on a space was lifted.",
@@ -98,7 +99,9 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 
 #: Kinds whose change holds nothing but the row of the space as it was settled.
-SETTLING = frozenset({"space_changed", "retention_set", "hold_set", "hold_lifted", "thinning_set", "space_erased"})
+SETTLING = frozenset(
+    {"space_changed", "space_renamed", "retention_set", "hold_set", "hold_lifted", "thinning_set", "space_erased"}
+)
 #: Kinds whose change takes the content of versions away.
 ERASING = frozenset({"erased", "thinned"})
 #: Facts that stand in the supplier's log alone: in a stream they would move by what other parties do.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from providers.drive.history import days_seen
-from providers.drive.places import ARCHIVE, Container
+from providers.drive.places import Container
 from providers.drive.transaction import Look
 from providers.errors import DriveError
-from providers.model import ARCHIVED, Item
+from providers.model import ARCHIVE, ARCHIVED, Item
 
 
 def contained(look: Look, container: Container) -> list[Item]:

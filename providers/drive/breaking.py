@@ -73,5 +73,5 @@ def _place_of(look: Look, place: Place, held: HeldLock) -> Place:
     chain = () if node is None else tree.ancestry(connection, node)
     if not chain:
         return Place(place.space_path, place.space, place.chain[:1], place.tree, None)
-    names = tuple(look.resolver.shown_name(each) for each in chain[1:])
+    names = tuple(look.resolver.shown_name(tree, chain[: last + 1], None) for last in range(1, len(chain)))
     return Place(Path((*place.space_path.segments, *names)), place.space, chain, place.tree, None)

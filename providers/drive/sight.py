@@ -26,7 +26,7 @@ from config.logging import get_log
 from config.snapshots import writes
 from providers import tables
 from providers.catalogue.nodes import Node, Tree
-from providers.model import ARCHIVED, SpaceInfo, Thinning
+from providers.model import ARCHIVE, ARCHIVED, SpaceInfo, Thinning
 from providers.paths import fold, presentable
 
 SIGHTS_MAX = 4096
@@ -47,7 +47,8 @@ class Sight:
     waypoints: frozenset[bytes]
     spaces: dict[bytes, SpaceInfo]
     shown: dict[bytes, str]
-    by_name: dict[str, bytes]
+    #: By whether it is archived, and its folded name.
+    by_name: dict[tuple[bool, str], bytes]
     until: int | None
     #: Tells sights apart: what one permits, it permits until it is made anew.
     serial: int = field(default_factory=count().__next__)
@@ -220,7 +221,7 @@ class Sights:
             waypoints=waypoints,
             spaces=spaces,
             shown=shown,
-            by_name={fold(name): space for space, name in shown.items()},
+            by_name={(spaces[space].state == ARCHIVED, fold(name)): space for space, name in shown.items()},
             until=min(ends, default=None),
         )
 
@@ -230,7 +231,7 @@ class Sights:
         rows = connection.execute(chosen.where(tables.space_suffix.c.party == principal.party))
         suffixes: dict[bytes, int] = {row.space: row.suffix for row in rows}
         names: dict[bytes, str] = {}
-        taken: set[tuple[bool, str]] = set()
+        taken = {(False, fold(ARCHIVE))}
         for info in sorted(spaces.values(), key=lambda info: (info.id not in suffixes, info.created_at, info.id)):
             plain = self._plain_name(principal, info)
             number = suffixes.get(info.id, 1)

@@ -17,9 +17,9 @@ from providers import tables
 from providers.audit.leaf import Body
 from providers.catalogue import contents, replay, rows
 from providers.catalogue.change import Change
-from providers.drive.places import ARCHIVE
 from providers.drive.storage import Storage
 from providers.holding.errors import HistoryDamaged
+from providers.model import ARCHIVE
 from providers.vault.errors import DamagedContent
 
 _V = tables.version.c

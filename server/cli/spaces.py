@@ -52,6 +52,9 @@ def add_to(nouns: Noun) -> None:
         metavar="ALL,DAILY",
         help="30d,1y keeps all for 30 days, the last of each day for a year, then of each month; off keeps all",
     )
+    command = noun.command("rename", rename, "Give a space another name, under which everybody finds it at once.")
+    command.add_argument("name", metavar="SPACE", help=_HELP)
+    command.add_argument("to", metavar="NAME")
     command = noun.command("folders", folders, "Make folders in a space, with those they lie in.")
     command.add_argument("name", metavar="SPACE", help=_HELP)
     command.add_argument("path", metavar="PATH", nargs="*", default=[])
@@ -178,6 +181,13 @@ def change(desk: Desk, options: argparse.Namespace) -> Answer:
     policy += f"retention {span(info.retention_seconds)}, thinning {thinning(info.thinning)}"
     said = f"{find.full_name(desk, info)}: {STATE_NAMES[info.state]}, {size(info.quota_bytes)}, {policy}."
     return Answer(document(desk, info), [said])
+
+
+def rename(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Give a space another name."""
+    info = find.space(desk, options.name)
+    renamed = desk.installation.spaces.rename(desk.operator, info.id, options.to)
+    return Answer(document(desk, renamed), [f"{find.full_name(desk, info)} is called {renamed.name} now."])
 
 
 def usage(desk: Desk, options: argparse.Namespace) -> Answer:

@@ -178,6 +178,9 @@ def test_a_name_that_several_customers_have_needs_the_customer(shop: Shop) -> No
     assert "Ett/Akten" in ran.err and "Två/Akten" in ran.err
     assert shop.ok("space", "show", "Två/Akten")["customer"] == "Två"
     assert len(shop.ok("space", "list", "--customer", "Ett")) == 1
+    assert shop.ok("space", "rename", "Ett/Akten", "Ärendet")["name"] == "Ärendet"
+    assert shop.ok("space", "show", "Akten")["customer"] == "Två"
+    assert shop.run("space", "rename", "Akten", "archive").code == 16
 
 
 def test_rivals_are_kept_apart_at_the_command_line_too(shop: Shop) -> None:
