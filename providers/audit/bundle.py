@@ -61,6 +61,7 @@ def export(connection: Connection, audit: AuditLog, log: LogInfo, target: Path |
                 size = _write(connection, audit, log, file)
                 file.flush()
                 os.fsync(file.fileno())
+            target.open("xb").close()  # what stands there already is nobody's to overwrite
             os.replace(aside, target)
         finally:
             aside.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from providers.audit.errors import NotSignedYet
 from providers.audit.events import Event, Projection
 from providers.audit.log import Entry, LogInfo
 from server.cli import find
-from server.cli.errors import InputUnreadable, Misused
+from server.cli.errors import InputUnreadable, Misused, OutputTaken
 from server.cli.frame import Answer, Desk, Noun, Parser
 from server.cli.text import moment, one_line, table
 
@@ -94,6 +94,8 @@ def _what(shown: dict[str, Any]) -> str:
 def export(desk: Desk, options: argparse.Namespace) -> Answer:
     """Write a bundle."""
     installation = desk.installation
+    if options.file.exists() or options.file.is_symlink():
+        raise OutputTaken(file=options.file)
     find.require_writable(options.file)
     log = _log(desk, options)
     event = Event("exported", now_us(), desk.actor, space=log.space or None, facts={"log": log.uid.hex()})

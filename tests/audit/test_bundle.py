@@ -23,6 +23,7 @@ from tests.audit.helpers import CUSTOMER, RIVAL, World, actor
 
 def exported(world: World, folder: Path, party: bytes = b"") -> Path:
     path = folder / "bundle.jsonl"
+    path.unlink(missing_ok=True)  # what stands is not overwritten
     with world.database.read() as connection:
         export(connection, world.audit, world.audit.find(connection, world.space, party), path)
     return path

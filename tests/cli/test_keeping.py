@@ -189,6 +189,10 @@ def test_a_bundle_is_verified_without_the_installation(shop: Shop, tmp_path: Pat
     # An older bundle brings both: the key, and the checkpoint to go on from.
     newer = tmp_path / "newer"
     shop.ok("audit", "export", newer, "--space", "Ett")
+    kept = newer.read_bytes()
+    ran = shop.run("audit", "export", newer, "--space", "Ett")
+    assert (ran.code, newer.read_bytes()) == (73, kept)
+    assert shop.run("audit", "export", newer.parent / "none" / "b", "--space", "Ett").code == 73
     assert process("audit", "verify", newer, "--since", bundle).code == 0
 
 
