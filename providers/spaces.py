@@ -230,15 +230,25 @@ class Spaces:
         history: bool,
         expires_at: int | None = None,
     ) -> Grant:
-        """Give a role on what stands at `path` of a space."""
+        """Give a role on what stands at `path` of a space; return the grant, which may stand already.
+
+        One of that role that shows history otherwise, or holds for another time, is taken back: the new one counts.
+        """
         identity = new_id()
 
-        def work(tx: Transaction, place: Place) -> Grant:
+        def work(tx: Transaction, place: Place) -> tuple[Grant, list[Grant]]:
             made = Grant(identity, space, place.node.id, grantee, kind, role, history, expires_at)
-            record_grant(tx, place, made)
-            return made
+            of_space = self._storage.directory.grants_of_space(tx.connection, space)
+            alike = [each for each in of_space if (each.node, each.grantee, each.role) == (made.node, grantee, role)]
+            equal = next((each for each in alike if replace(each, id=identity) == made), None)
+            if equal is None:
+                record_grant(tx, place, made)
+            return equal or made, [each for each in alike if each is not equal]
 
-        return self._on(actor, space, path, work)
+        made, others = self._on(actor, space, path, work)
+        for each in others:
+            self.revoke(actor, space, each.id)
+        return made
 
     def break_inheritance(self, actor: Principal, space: bytes, path: Path) -> Grant:
         """Let what stands at `path` of a space inherit no rights."""

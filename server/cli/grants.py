@@ -88,11 +88,16 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
     if options.expires is not None:
         expires = parse_moment(options.expires, desk.settings.zone, "mellanrum grant add")
     history = history_by_default(role) if options.history is None else options.history
+    before = {grant.id: grant for _, grant in desk.installation.spaces.grants(info.id)}
     made = desk.installation.spaces.grant(
         desk.operator, info.id, path, grantee, kind, role, history=history, expires_at=expires
     )
-    said = f"{name} is {role.name.lower()} of {find.full_name(desk, info)}{'' if path.is_root else path}."
-    return Answer(document(desk, str(path), made, name), [said])
+    said = f"{name} is {role.name.lower()} of {find.full_name(desk, info)}{'' if path.is_root else path}"
+    if made.id in before:
+        said += " already. Nothing was changed"
+    elif any((old.node, old.grantee, old.role) == (made.node, grantee, role) for old in before.values()):
+        said += ". That takes the place of the grant that stood"
+    return Answer(document(desk, str(path), made, name) | {"changed": made.id not in before}, [f"{said}."])
 
 
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:

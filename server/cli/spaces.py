@@ -151,7 +151,8 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
         ),
         "",
         *table(
-            ("path", "role", "for", "history"), ((g["path"], g["role"], g["for"], yes(g["history"])) for g in granted)
+            ("path", "role", "for", "history", "expires"),
+            ((g["path"], g["role"], g["for"], yes(g["history"]), g["expires"] or "never") for g in granted),
         ),
     ]
     return Answer(shown | {"grants": granted}, lines)

@@ -169,6 +169,21 @@ def test_spaces_from_a_template_and_who_is_let_in(shop: Shop, tmp_path: Path, in
     assert shop.ok("space", "remove", "Bygget", "--yes")["state"] == "archived"
 
 
+def test_a_grant_given_twice_stands_once_and_is_gone_once_taken_back(shop: Shop) -> None:
+    shop.ok("person", "add", "bo", "Bo Alm")
+    shop.ok("space", "create", "Ett")
+    words = ("grant", "add", "Ett", "editor", "--person", "bo")
+    first = shop.ok(*words)
+    again = shop.run(*words)
+    assert (again.code, "already. Nothing was changed." in again.out) == (0, True)
+    assert shop.ok(*words)["id"] == first["id"]
+    other = shop.ok(*words, "--expires", "2030-12-31")
+    assert (other["changed"], [each["id"] for each in shop.ok("grant", "list", "Ett")]) == (True, [other["id"]])
+    shop.ok("grant", "add", "Ett", "viewer", "--person", "bo")
+    shop.ok("grant", "remove", "Ett", other["id"])
+    assert [each["role"] for each in shop.ok("grant", "list", "Ett")] == ["viewer"]
+
+
 def test_a_name_that_several_customers_have_needs_the_customer(shop: Shop) -> None:
     for customer in ("Ett", "Två"):
         shop.ok("org", "add", customer)
