@@ -118,6 +118,11 @@ def parse_posix(raw: bytes) -> Path:
     return _within_depth(tuple(segments))
 
 
+def means_folder(raw: bytes) -> bool:
+    """Return whether a path is a folder's to POSIX, whatever stands there: it ends in `/`, `.` or `..`."""
+    return raw.rpartition(b"/")[2] in (b"", b".", b"..")
+
+
 def _within_depth(segments: tuple[str, ...]) -> Path:
     _ANY.check_depth(len(segments))
     return Path(segments)

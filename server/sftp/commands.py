@@ -20,6 +20,7 @@ from server.sftp.pipe import CutOff, Gone, Pipe
 
 if TYPE_CHECKING:
     from providers.drive import Drive
+    from providers.paths import Path
 
 NO_SHELL = "Mellanrum: there is no shell here. Use sftp or scp."
 _CUT_OFF = "Mellanrum: this ended in the middle. What had not come whole is not stored."
@@ -98,22 +99,23 @@ def run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], N
 
 
 def _hash(command: Hash, drive: Drive, pipe: Pipe) -> None:
-    known = None if command.path is None else drive.checksums(scp.place(command.path))
+    path = None if command.path is None else scp.found(drive, command.path)
+    known = None if path is None else drive.checksums(path)
     if known is not None:
         told = (known.md5 if command.algorithm == "md5" else known.sha1).hex()
     else:
-        told = _summed(command, drive, pipe)
+        told = _summed(command.algorithm, path, drive, pipe)
     pipe.write(f"{told}  {command.path or '-'}\n".encode())
 
 
-def _summed(command: Hash, drive: Drive, pipe: Pipe) -> str:
+def _summed(algorithm: str, path: Path | None, drive: Drive, pipe: Pipe) -> str:
     """Return the hash of what the client sends, or of what is read: the past has none that are kept."""
-    made = hashlib.new(command.algorithm, usedforsecurity=False)
-    if command.path is None:
+    made = hashlib.new(algorithm, usedforsecurity=False)
+    if path is None:
         while data := pipe.read(_READ_BYTES):
             made.update(data)
     else:
-        with drive.read(scp.place(command.path)) as reader:
+        with drive.read(path) as reader:
             for piece in reader.chunks():
                 made.update(piece)
     return made.hexdigest()

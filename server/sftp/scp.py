@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
 from config.errors import MellanrumError
-from providers.errors import BadName, IsAFolder, NotAFolder, NotFound, UploadIncomplete
+from providers.errors import BadName, IsAFolder, NotAFolder, NotFound, ParentMissing, UploadIncomplete
 from providers.model import Item
-from providers.paths import Path, check_name, parse_posix
+from providers.paths import Path, check_name, means_folder, parse_posix
 from server.sftp.pipe import CutOff, Pipe
 
 if TYPE_CHECKING:
@@ -69,7 +69,25 @@ def run(request: Request, drive: Drive, pipe: Pipe) -> int:
 
 def place(text: str) -> Path:
     """Return the path that an argument spells; an empty one is where one begins. Raises BadName, NameTooLong."""
-    return parse_posix(text.encode("utf-8", "surrogateescape"))
+    return parse_posix(_raw(text))
+
+
+def found(drive: Drive, text: str) -> Path:
+    """Return the path that an argument spells. With a slash at its end it is a folder's, or NotFound or NotAFolder is
+    raised.
+    """
+    path = place(text)
+    if _is_slashed(text) and not drive.stat(path).is_folder:
+        raise NotAFolder
+    return path
+
+
+def _is_slashed(text: str) -> bool:
+    return means_folder(_raw(text))
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 class _Half:
@@ -95,11 +113,13 @@ class _Sink(_Half):
     """Takes what the client sends."""
 
     def run(self) -> int:
-        target = place(self._request.paths[0])
+        text = self._request.paths[0]
+        target = place(text)
         item = self._item(target)
         is_folder = item is not None and item.is_folder
-        if self._request.wants_folder and not is_folder:
-            self._complain(self._request.paths[0], NotAFolder() if item else NotFound())
+        may_be_made = item is None and self._request.is_recursive and not self._request.wants_folder
+        if (self._request.wants_folder or _is_slashed(text)) and not is_folder and not may_be_made:
+            self._complain(text, NotAFolder() if item else ParentMissing())
             return 1
         self._pipe.write(b"\0")
         self._take(target, is_folder, 0)
@@ -136,6 +156,8 @@ class _Sink(_Half):
                 raise BadName(why="it is not valid UTF-8.")
             path = target.joined(check_name(name)) if is_folder else target
             if record[1] == b"C":
+                if not is_folder and _is_slashed(self._request.paths[0]):
+                    raise ParentMissing
                 self._document(path, int(record[3]), modified)
                 return
             if not self._request.is_recursive or depth >= _DEPTH_MAX:
@@ -203,10 +225,11 @@ class _Source(_Half):
         """Yield what an argument means: one path, or, as a shell would have it, what a pattern in its name fits."""
         path = place(text)
         if not any(letter in path.name for letter in "*?[") or self._item(path) is not None:
-            yield path
+            yield found(self._drive, text)
             return
         _, items = self._drive.listing(path.parent)
-        fitting = [item.path for item in items if fnmatch.fnmatchcase(item.name, path.name)]
+        named = [item for item in items if fnmatch.fnmatchcase(item.name, path.name)]
+        fitting = [item.path for item in named if item.is_folder or not _is_slashed(text)]
         if not fitting:
             raise NotFound
         yield from fitting

@@ -77,3 +77,37 @@ def test_a_client_that_stands_still_is_cut_off_and_one_that_is_gone_is_told_noth
         pipe.lost()
     with pytest.raises(Gone if is_lost else CutOff):
         pipe.read(1)
+
+
+@pytest.mark.parametrize("end", ["/", "/."])
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("scp -t /Rum/absent", "The folder this should go into does not exist."),
+        ("scp -r -t /Rum/absent", "The folder this should go into does not exist."),
+        ("scp -t /Rum/doc", "A document stands where a folder is needed."),
+        ("scp -r -t /Rum/doc", "A document stands where a folder is needed."),
+        ("scp -f /Rum/doc", "A document stands where a folder is needed."),
+        ("scp -f '/Rum/d*c'", ""),
+        ("md5sum /Rum/doc", "A document stands where a folder is needed."),
+    ],
+)
+def test_an_argument_with_a_slash_at_its_end_is_a_folders(world: World, line: str, why: str, end: str) -> None:
+    drive = world.drive("anna")
+    store(drive, "/Rum/doc", b"as it was")
+    line = f"{line[:-1]}{end}'" if line.endswith("'") else line + end
+    ran = run_exec(drive, line, b"\0" * 9 if " -f " in line else b"", [b"C0644 3 a\n", b"abc\0"])
+    assert ran.status == 1 and why in ran.out.decode() + ran.err
+    assert b"C0644" not in ran.out
+    assert sorted(names(drive)) == ["Avtal", "doc"] and fetch(drive, "/Rum/doc") == b"as it was"
+
+
+def test_folders_are_taken_and_given_with_a_slash_at_their_end(world: World) -> None:
+    drive = world.drive("anna")
+    assert run_exec(drive, "scp -t /Rum/Avtal/", given=[b"C0644 3 a\n", b"abc\0"]).status == 0
+    sent = [b"D0755 0 from\n", b"C0644 3 b\n", b"abc\0", b"E\n"]
+    assert run_exec(drive, "scp -r -t /Rum/new/", given=sent).status == 0
+    assert fetch(drive, "/Rum/Avtal/a") == fetch(drive, "/Rum/new/b") == b"abc"
+    store(drive, "/Rum/new.txt", b"no folder")
+    given = run_exec(drive, "scp -r -f '/Rum/n*/'", b"\0" * 9)
+    assert given.status == 0 and given.out.count(b"D0755 0 new\n") == 1 and b"new.txt" not in given.out

@@ -35,6 +35,13 @@ class Both:
         chance = self.chance
         return "/".join(chance.choice(NAMES) for _ in range(chance.choice((1, 1, 1, 2, 2, 3))))
 
+    def spelled(self) -> str:
+        """Return a path, at times spelled as a folder's."""
+        return self.path() + self.chance.choice(("", "", "", "/"))
+
+    def local(self, path: str) -> str:
+        return f"{self.folder}/{path}"
+
     def step(self) -> None:
         acts = (
             (self.open_one, 4), (self.write, 8), (self.read, 6), (self.truncate, 1), (self.close_one, 3),
@@ -67,9 +74,9 @@ class Both:
     def open_one(self) -> None:
         if len(self.open) >= OPEN_MAX:
             return
-        path, flags = self.path(), self.chance.choice(OPENINGS)
-        local = self.folder / path
-        if local.is_dir():
+        path, flags = self.spelled(), self.chance.choice(OPENINGS)
+        local = self.local(path)
+        if os.path.isdir(local):
             return
         both = flags & (READ | WRITE)
         theirs = os.O_RDWR if both == READ | WRITE else os.O_WRONLY if both == WRITE else os.O_RDONLY
@@ -134,61 +141,61 @@ class Both:
     # --- names
 
     def rename(self) -> None:
-        source, goal = self.path(), self.path()
+        source, goal = self.spelled(), self.spelled()
 
         def ours() -> None:
-            if (self.folder / goal).exists() and (self.folder / source).exists():
+            if os.path.exists(self.local(goal)) and os.path.exists(self.local(source)):
                 raise FileExistsError
-            (self.folder / source).rename(self.folder / goal)
+            os.rename(self.local(source), self.local(goal))
 
         self.same(lambda: self.client.path_request(Type.RENAME, "/Rum/" + source, "/Rum/" + goal), ours, source, goal)
 
     def posix_rename(self) -> None:
-        source, goal = self.path(), self.path()
+        source, goal = self.spelled(), self.spelled()
         body = string(f"/Rum/{source}".encode()) + string(f"/Rum/{goal}".encode())
         self.same(
             lambda: self.client.extended("posix-rename@openssh.com", body),
-            lambda: (self.folder / source).rename(self.folder / goal),
+            lambda: os.rename(self.local(source), self.local(goal)),
             source,
             goal,
         )
 
     def remove(self) -> None:
-        path = self.path()
+        path = self.spelled()
         self.same(
-            lambda: self.client.path_request(Type.REMOVE, "/Rum/" + path), lambda: (self.folder / path).unlink(), path
+            lambda: self.client.path_request(Type.REMOVE, "/Rum/" + path), lambda: os.unlink(self.local(path)), path
         )
 
     def make_folder(self) -> None:
-        path = self.path()
+        path = self.spelled()
         self.same(
             lambda: self.client.path_request(Type.MKDIR, "/Rum/" + path, tail=bytes(4)),
-            lambda: (self.folder / path).mkdir(),
+            lambda: os.mkdir(self.local(path)),
             path,
         )
 
     def remove_folder(self) -> None:
-        path = self.path()
+        path = self.spelled()
         self.same(
-            lambda: self.client.path_request(Type.RMDIR, "/Rum/" + path), lambda: (self.folder / path).rmdir(), path
+            lambda: self.client.path_request(Type.RMDIR, "/Rum/" + path), lambda: os.rmdir(self.local(path)), path
         )
 
     def truncate_path(self) -> None:
-        path, size = self.path(), self.chance.randrange(SIZE_MAX // 4)
-        if not (self.folder / path).is_dir():
+        path, size = self.spelled(), self.chance.randrange(SIZE_MAX // 4)
+        if not os.path.isdir(self.local(path)):
             self.same(
                 lambda: self.client.setstat("/Rum/" + path, sized(size)),
-                lambda: os.truncate(self.folder / path, size),
+                lambda: os.truncate(self.local(path), size),
                 path,
                 size,
             )
 
     def look(self) -> None:
-        path = self.path()
-        found, expected = self.same(lambda: self.client.stat("/Rum/" + path), lambda: (self.folder / path).stat(), path)
+        path = self.spelled()
+        found, expected = self.same(lambda: self.client.stat("/Rum/" + path), lambda: os.stat(self.local(path)), path)
         if isinstance(expected, os.stat_result):
             is_folder = found.mode == 0o040755  # type: ignore[attr-defined]
-            assert is_folder == (self.folder / path).is_dir(), self.log[-40:]
+            assert is_folder == os.path.isdir(self.local(path)), self.log[-40:]
             assert is_folder or found.size == expected.st_size, (found, expected, self.log[-40:])  # type: ignore[attr-defined]
 
     def list(self) -> None:

@@ -266,6 +266,59 @@ def test_posix_rename_takes_no_folder_away_that_holds_something(connect: Connect
     assert code_of(lambda: posix_rename(client, "/Rum/gone", "/Rum/x")) == Code.NO_SUCH_FILE
 
 
+@pytest.mark.parametrize("end", ["/", "//", "/.", "/./"])
+def test_a_path_with_a_slash_at_its_end_is_a_folders(connect: Connect, end: str) -> None:
+    client = connect()
+    client.put("/Rum/doc", b"x")
+    document, absent, folder = f"/Rum/doc{end}", f"/Rum/absent{end}", f"/Rum/Avtal{end}"
+    other = "/Rum/other"
+    acts: list[Callable[[str], object]] = [
+        client.stat,
+        lambda path: client.stat(path, Type.LSTAT),
+        lambda path: client.setstat(path, timed(1)),
+        lambda path: client.path_request(Type.REMOVE, path),
+        lambda path: client.path_request(Type.RENAME, path, other),
+        lambda path: posix_rename(client, path, other),
+        client.open,
+        lambda path: client.open(path, WRITE | CREAT | TRUNC),
+    ]
+    for act in acts:
+        for path, words in ((document, "A document stands where a folder is needed"), (absent, None)):
+            with pytest.raises(Refused, match=words) as refused:
+                act(path)
+            assert refused.value.code == Code.NO_SUCH_FILE
+    with pytest.raises(Refused, match="A document stands where a folder is needed"):
+        client.path_request(Type.RENAME, "/Rum/doc", absent)
+    with pytest.raises(Refused, match="The folder this should go into does not exist"):
+        client.open(absent, WRITE | CREAT)
+    for flags in (READ, WRITE | CREAT):
+        with pytest.raises(Refused, match="A folder stands where a document is needed"):
+            client.open(folder, flags)
+    assert client.stat(folder).mode == 0o040755
+    assert set(client.names("/Rum")) == {".", "..", "Avtal", "doc"} and client.get("/Rum/doc") == b"x"
+
+
+def test_a_folder_may_be_named_with_a_slash_at_its_end(connect: Connect) -> None:
+    client = connect()
+    client.path_request(Type.MKDIR, "/Rum/a/", tail=bytes(4))
+    client.setstat("/Rum/a/", bytes(4))
+    client.path_request(Type.RENAME, "/Rum/a/", "/Rum/b/")
+    posix_rename(client, "/Rum/b", "/Rum/c/")
+    assert set(client.names("/Rum/c/")) == {".", ".."}
+    client.path_request(Type.RMDIR, "/Rum/c/")
+    assert set(client.names("/Rum")) == {".", "..", "Avtal"}
+
+
+def test_a_slash_at_the_end_of_what_is_being_written(connect: Connect) -> None:
+    client = connect()
+    handle = client.open("/Rum/new", WRITE | CREAT)
+    assert client.stat("/Rum/new").size == 0
+    for act in (client.stat, lambda path: client.setstat(path, sized(5)), client.open):
+        assert code_of(lambda act=act: act("/Rum/new/")) == Code.NO_SUCH_FILE  # type: ignore[misc]
+    client.close(handle)
+    assert client.stat("/Rum/new").size == 0
+
+
 def test_links_are_refused_in_words(connect: Connect) -> None:
     client = connect()
     client.put("/Rum/a.txt", b"a")

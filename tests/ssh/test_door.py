@@ -295,6 +295,22 @@ def test_scp_of_what_may_not_be(door: Door, local: Path, home: str) -> None:
     assert code == 1  # a folder without -r
 
 
+@pytest.mark.parametrize("old", [True, False])
+def test_scp_into_a_folder_that_is_not_there(door: Door, local: Path, home: str, old: bool) -> None:
+    """A slash at the end says that a folder is meant, and no document is made in its stead."""
+    command = [need("scp"), *(["-O"] if old else []), *door.options("anna")]
+
+    def at(path: str) -> str:
+        return f"anna@{door.host}:" + (f"'{path}'" if old else path)
+
+    target = at(f"{home}/sub/")
+    assert door.run(*command, local, target).returncode == 1
+    assert door.sftp("anna", f'ls "{home}"', f'mkdir "{home}/sub/"').stdout.count("\n") == 2
+    assert door.run(*command, local, target).returncode == 0
+    assert door.run(*command, at(f"{home}/sub/in.bin/"), local.parent / "back").returncode == 1
+    assert f"{home}/sub/in.bin" in door.sftp("anna", f'ls -1 "{home}/sub/"').stdout
+
+
 def test_scp_by_a_pattern(door: Door, tmp_path: Path, home: str) -> None:
     for name in ("a.txt", "b.txt", "c.pdf"):
         (tmp_path / name).write_text(name)

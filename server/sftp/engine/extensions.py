@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from providers.drive.edits import COPY_BYTES_MAX
 from providers.model import Quota
-from providers.paths import ROOT, Path, parse_posix
+from providers.paths import ROOT, Path
 from server.sftp.engine import wire
 from server.sftp.engine.errors import NoLinks, OverItself, TooManyOpen, Unsupported, WrongHandle
 from server.sftp.engine.files import existing
@@ -47,7 +47,7 @@ def extended(engine: Engine, request: int, fields: Fields) -> None:
 
 
 def _posix_rename(engine: Engine, request: int, fields: Fields) -> None:
-    moved(engine, request, existing(fields.text()), parse_posix(fields.text()), replaces=True)
+    moved(engine, request, fields.text(), fields.text(), replaces=True)
 
 
 def _statvfs(engine: Engine, request: int, fields: Fields) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from config.clock import SECOND_US
 from providers.drive import Drive
-from providers.errors import BadName, DriveError, IsAFolder, NotFound, TargetExists
+from providers.errors import BadName, DriveError, IsAFolder, NotAFolder, NotFound, ParentMissing, TargetExists
 from providers.model import NO_CONDITIONS, Conditions, Item
-from providers.paths import Path, fold, parse_posix
+from providers.paths import Path, fold, means_folder, parse_posix
 from server.sftp.engine import wire
 from server.sftp.engine.blocks import Block, Blocks
 from server.sftp.engine.documents import Document, Step, data_answer
+from server.sftp.engine.door import Job
 from server.sftp.engine.errors import NoSuchHandle, TooManyOpen, WrongHandle
 from server.sftp.engine.handles import FileHandle, FolderHandle
 from server.sftp.engine.listing import attributes_of
@@ -66,6 +67,9 @@ def open_file(engine: Engine, request: int, fields: Fields) -> None:
     path = parse_posix(raw) if mode.creates else existing(raw)
     if path.is_root:
         raise IsAFolder
+    if means_folder(raw):
+        engine.hop(request, partial(_refuse_folder, engine.drive, path, creates=mode.creates), _nothing)
+        return
     standing, then = engine.documents.at(path), partial(_handed_out, engine, request, mode, attributes)
     job = partial(_opened, engine.drive, path, mode, standing, may_edit=engine.may_begin_draft(standing))
     if mode.edits or standing is not None:
@@ -87,6 +91,34 @@ def existing(raw: bytes) -> Path:
         return parse_posix(raw)
     except BadName:
         raise NotFound from None
+
+
+def as_meant(drive: Drive, raw: bytes, path: Path, job: Job) -> Job:
+    """Return a job that does nothing to a document whose path a client spelled as a folder's, with a slash at its end.
+
+    It raises NotFound or NotAFolder then.
+    """
+    return partial(_if_folder, drive, path, job) if means_folder(raw) else job
+
+
+def _if_folder(drive: Drive, path: Path, job: Job) -> Any:
+    if not drive.stat(path).is_folder:
+        raise NotAFolder
+    return job()
+
+
+def _refuse_folder(drive: Drive, path: Path, *, creates: bool) -> None:
+    """Say why a path that was spelled as a folder's cannot be opened. Run elsewhere."""
+    try:
+        raise IsAFolder if drive.stat(path).is_folder else NotAFolder
+    except NotFound:
+        if creates:
+            raise ParentMissing from None
+        raise
+
+
+def _nothing(_: Any) -> None:
+    """What is always refused has no answer."""
 
 
 def draft_at(drive: Drive, path: Path) -> Item | None:

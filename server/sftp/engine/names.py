@@ -10,11 +10,11 @@ from config.clock import SECOND_US, now_us
 from providers.drive import Drive
 from providers.errors import FolderNotEmpty, NotAFolder, NotFound, SameResource, TargetExists
 from providers.model import Expected, Item
-from providers.paths import Path, fold, parse_posix
+from providers.paths import Path, fold, means_folder, parse_posix
 from server.sftp.engine import wire
 from server.sftp.engine.documents import Document
 from server.sftp.engine.errors import NoLinks
-from server.sftp.engine.files import draft_at, existing, set_open
+from server.sftp.engine.files import as_meant, draft_at, existing, set_open
 from server.sftp.engine.handles import FolderHandle
 from server.sftp.engine.listing import Page, attributes_of, pages
 from server.sftp.engine.wire import Attributes, Code, Fields, Type
@@ -36,28 +36,31 @@ def found(drive: Drive, path: Path) -> Item:
 
 def stat(engine: Engine, request: int, fields: Fields) -> None:
     """STAT and LSTAT, which are one where there are no links."""
-    path = existing(fields.text())
+    raw = fields.text()
+    path, drive = existing(raw), engine.drive
+    then = partial(_attributes, request, is_folder=means_folder(raw))
     document = engine.documents.at(path)
     if document is not None and document.edit is not None:
-        engine.send(_attributes(request, document.shown()))
+        engine.send(then(document.shown()))
         return
-    drive = engine.drive
-    at_hand, job = partial(drive.stat, path, at_hand=True), partial(found, drive, path)
-    engine.look(request, at_hand, job, partial(_attributes, request))
+    engine.look(request, partial(drive.stat, path, at_hand=True), partial(found, drive, path), then)
 
 
-def _attributes(request: int, item: Item) -> bytes:
+def _attributes(request: int, item: Item, *, is_folder: bool) -> bytes:
+    if is_folder and not item.is_folder:
+        raise NotAFolder
     return wire.answer(Type.ATTRS, request, attributes_of(item))
 
 
 def setstat(engine: Engine, request: int, fields: Fields) -> None:
     """SETSTAT: size and time. Owners and permissions are taken note of, and ignored."""
-    path, attributes = existing(fields.text()), fields.attributes()
+    raw, attributes = fields.text(), fields.attributes()
+    path = existing(raw)
     document = engine.documents.at(path)
-    if document is not None and document.edit is not None:
+    if document is not None and document.edit is not None and not means_folder(raw):
         set_open(engine, request, document, attributes)
         return
-    job = partial(_set, engine.drive, path, attributes)
+    job = as_meant(engine.drive, raw, path, partial(_set, engine.drive, path, attributes))
     engine.hop(request, job, lambda _: wire.ok(request), anyway=partial(_reread, document))
 
 
@@ -151,7 +154,8 @@ def _pack_on(engine: Engine, handle: FolderHandle) -> None:
 
 def remove(engine: Engine, request: int, fields: Fields) -> None:
     """REMOVE: a document. Whoever has it open goes on without a name."""
-    path = existing(fields.text())
+    raw = fields.text()
+    path = existing(raw)
     document = engine.documents.at(path)
 
     def job() -> None:
@@ -164,7 +168,7 @@ def remove(engine: Engine, request: int, fields: Fields) -> None:
         engine.documents.unlink(path)
         return wire.ok(request)
 
-    engine.hop(request, job, then)
+    engine.hop(request, as_meant(engine.drive, raw, path, job), then)
 
 
 def _removed(drive: Drive, path: Path) -> None:
@@ -195,11 +199,15 @@ def remove_folder(engine: Engine, request: int, fields: Fields) -> None:
 
 def rename(engine: Engine, request: int, fields: Fields) -> None:
     """RENAME: never onto what stands there."""
-    moved(engine, request, existing(fields.text()), parse_posix(fields.text()), replaces=False)
+    moved(engine, request, fields.text(), fields.text(), replaces=False)
 
 
-def moved(engine: Engine, request: int, source: Path, goal: Path, *, replaces: bool) -> None:
-    """Move what stands at `source`; what this client has written to it, and has not closed yet, goes first."""
+def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: bool) -> None:
+    """Move what stands at `old`; what this client has written to it, and has not closed yet, goes first.
+
+    Only a folder, if either is spelled as a folder's.
+    """
+    source, goal = existing(old), parse_posix(new)
     documents = engine.documents.below(source)
     # What stands for others the drive knows; this client alone sees what it has not closed yet.
     replaced = [] if source == goal else engine.documents.below(goal)
@@ -227,7 +235,8 @@ def moved(engine: Engine, request: int, source: Path, goal: Path, *, replaces: b
             engine.documents.move(source, goal)
         return wire.ok(request)
 
-    engine.hop(request, job, then)
+    spelled = new if means_folder(new) else old
+    engine.hop(request, as_meant(engine.drive, spelled, source, job), then)
 
 
 def real_path(engine: Engine, request: int, fields: Fields) -> None:
