@@ -188,8 +188,6 @@ class Usage:
 
 
 ACTIVE, FROZEN, ARCHIVED = 0, 1, 2
-#: The folder above spaces in which those are shown that are archived.
-ARCHIVE = "Archive"
 
 
 class Differs(StrEnum):

@@ -15,6 +15,12 @@ from providers.errors import BadName, NameTooLong
 NAME_BYTES_MAX = 255
 DEPTH_MAX = 100
 
+#: What stands beside the spaces, and in each: the past; and where archived spaces stand.
+HISTORY = ".history"
+ARCHIVE = "Archive"
+#: What begins so is a space by its id.
+BY_ID = "~"
+
 #: Unicode categories no name may hold: control characters, surrogates, unassigned code points.
 _REFUSED = frozenset({"Cc", "Cs", "Cn"})
 

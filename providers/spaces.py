@@ -27,8 +27,8 @@ from providers.drive.storage import Storage
 from providers.drive.transaction import Transaction
 from providers.errors import BadName, Forbidden, NotFound, TargetExists
 from providers.holding.usage import usage_of
-from providers.model import ACTIVE, ARCHIVE, SpaceInfo, Thinning, Usage
-from providers.paths import ROOT, Path, check_name, fold
+from providers.model import ACTIVE, SpaceInfo, Thinning, Usage
+from providers.paths import ARCHIVE, BY_ID, HISTORY, ROOT, Path, check_name, fold
 
 T = TypeVar("T")
 Template = tuple[Path, ...]
@@ -312,10 +312,10 @@ class Spaces:
 
 
 def check_space_name(name: str) -> None:
-    """Raise BadName or NameTooLong for a name that no space may have."""
+    """Raise BadName or NameTooLong for a name that no space may have: something else is found by it."""
     check_name(name)
-    if fold(name.strip()) == fold(ARCHIVE):
-        raise BadName(why="under it spaces are shown that were put aside.")
+    if fold(name.strip()) in ("", HISTORY, fold(ARCHIVE)) or name.strip().startswith(BY_ID):
+        raise BadName(why=f"no space may be called {HISTORY} or {ARCHIVE}, nor begin with {BY_ID}.")
 
 
 def _require_keeper(actor: Principal) -> None:

@@ -6,7 +6,8 @@ from providers.drive.history import days_seen
 from providers.drive.places import Container
 from providers.drive.transaction import Look
 from providers.errors import DriveError
-from providers.model import ARCHIVE, ARCHIVED, Item
+from providers.model import ARCHIVED, Item
+from providers.paths import ARCHIVE
 
 
 def contained(look: Look, container: Container) -> list[Item]:

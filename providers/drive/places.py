@@ -25,11 +25,10 @@ from providers.drive import labels
 from providers.drive.known import Found, Known
 from providers.drive.sight import Sight
 from providers.errors import NotAFolder, NotFound, ParentMissing
-from providers.model import ARCHIVE, ARCHIVED, SpaceInfo
+from providers.model import ARCHIVED, SpaceInfo
 from providers.noise import is_noise_name
-from providers.paths import Path, fold
+from providers.paths import ARCHIVE, BY_ID, HISTORY, Path, fold
 
-HISTORY = ".history"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[tT](\d{6})(\.\d{1,6})?[zZ]\Z")
 
@@ -207,12 +206,12 @@ class Resolver:
 
     def _space(self, name: str, *, archived: bool) -> SpaceInfo:
         wanted: bytes | None
-        if name.startswith("~"):
+        if name.startswith(BY_ID):
             wanted = id_from_text(fold(name[1:]))
         else:
             wanted = self.sight.by_name.get((archived, fold(name)))
         info = self.sight.spaces.get(wanted) if wanted is not None else None
-        if info is None or ((info.state == ARCHIVED) != archived and not name.startswith("~")):
+        if info is None or ((info.state == ARCHIVED) != archived and not name.startswith(BY_ID)):
             raise NotFound
         return info
 

@@ -26,8 +26,8 @@ from config.logging import get_log
 from config.snapshots import writes
 from providers import tables
 from providers.catalogue.nodes import Node, Tree
-from providers.model import ARCHIVE, ARCHIVED, SpaceInfo, Thinning
-from providers.paths import fold, presentable
+from providers.model import ARCHIVED, SpaceInfo, Thinning
+from providers.paths import ARCHIVE, BY_ID, HISTORY, NAME_BYTES_MAX, cut, fold, presentable
 
 SIGHTS_MAX = 4096
 #: How long a space whose key cannot be used is left alone, before it is tried again.
@@ -226,19 +226,22 @@ class Sights:
         )
 
     def _shown(self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo]) -> dict[bytes, str]:
-        """Name the spaces as this principal's party sees them. A suffix is given once, and kept."""
+        """Name the spaces as this principal's party sees them, each by a name that opens it.
+
+        A suffix is given once, and kept.
+        """
         chosen = select(tables.space_suffix.c.space, tables.space_suffix.c.suffix)
         rows = connection.execute(chosen.where(tables.space_suffix.c.party == principal.party))
         suffixes: dict[bytes, int] = {row.space: row.suffix for row in rows}
         names: dict[bytes, str] = {}
-        taken = {(False, fold(ARCHIVE))}
+        taken = {(False, HISTORY), (False, fold(ARCHIVE))}
         for info in sorted(spaces.values(), key=lambda info: (info.id not in suffixes, info.created_at, info.id)):
             plain = self._plain_name(principal, info)
             number = suffixes.get(info.id, 1)
-            name = plain if number == 1 else f"{plain} ({number})"
+            name = _numbered(plain, number)
             while (info.state == ARCHIVED, fold(name)) in taken:
                 number += 1
-                name = f"{plain} ({number})"
+                name = _numbered(plain, number)
             if number != suffixes.get(info.id, 1):
                 row = {"party": principal.party, "space": info.id, "suffix": number}
                 self._keep_suffix(connection, row)
@@ -255,7 +258,10 @@ class Sights:
         name = info.name
         if principal.is_supplier and info.customer is not None:
             name = f"{self._directory.organisation_name(info.customer)} – {info.name}"
-        return presentable(name).strip()
+        name = presentable(name).strip() or "∕"
+        if name.startswith(BY_ID):
+            name = "\N{TILDE OPERATOR}" + name.removeprefix(BY_ID)
+        return name
 
     def _keep_suffix(self, connection: Connection, row: dict[str, object]) -> None:
         statement = self._database.insert_ignore(tables.space_suffix)
@@ -263,6 +269,11 @@ class Sights:
             connection.execute(statement, row)
         else:
             self._database.apply(lambda writer: writer.execute(statement, row))
+
+
+def _numbered(plain: str, number: int) -> str:
+    suffix = "" if number == 1 else f" ({number})"
+    return cut(plain, NAME_BYTES_MAX - len(suffix)) + suffix
 
 
 def _key(principal: Principal) -> object:

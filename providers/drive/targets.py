@@ -11,13 +11,13 @@ from config.ids import NOBODY
 from providers.catalogue import noise
 from providers.catalogue.nodes import Node
 from providers.drive.guards import chain_slots
-from providers.drive.places import HISTORY, Container, Place
+from providers.drive.places import Container, Place
 from providers.drive.transaction import AsOf, Look, Refusal
 from providers.errors import BadName, Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
 from providers.locks import Slot
 from providers.model import SpaceInfo
 from providers.noise import is_noise_name
-from providers.paths import Path, fold
+from providers.paths import HISTORY, Path, fold
 
 
 @dataclass(frozen=True, slots=True)

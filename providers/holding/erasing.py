@@ -19,7 +19,7 @@ from providers.catalogue import contents, replay, rows
 from providers.catalogue.change import Change
 from providers.drive.storage import Storage
 from providers.holding.errors import HistoryDamaged
-from providers.model import ARCHIVE
+from providers.paths import ARCHIVE
 from providers.vault.errors import DamagedContent
 
 _V = tables.version.c

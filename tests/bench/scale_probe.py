@@ -22,9 +22,8 @@ from sqlalchemy import Engine, event
 
 from auth.roles import Via
 from providers.drive import Drive
-from providers.drive.places import HISTORY
 from providers.installation import Installation
-from providers.paths import Path, parse
+from providers.paths import HISTORY, Path, parse
 from tests.bench import bulk
 from tests.worlds import ADDRESS, settings_for, store
 
