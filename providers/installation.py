@@ -244,17 +244,18 @@ class Installation:
             self._tidying.start()
 
     def tidy(self) -> None:
-        """Thin the spaces for which that is settled, let what was erased leave the packs once its grace is over, and
-        remove the drafts that processes left which were killed.
+        """Remove the drafts that processes left which were killed, thin the spaces for which that is settled, and let
+        what was erased leave the packs once its grace is over.
         """
         lease = Lease(self.database, b"tidy", seconds=int(TIDY_SECONDS))
         if not lease.held():
             return
         try:
             self._attempt(
+                # First: a sweep ends where it cannot tell what a draft relies on, and the power may have torn one.
+                abandoned_drafts=partial(drop_abandoned, self.storage),
                 thinning=lambda: self.erasures.thin_all(self.operator(), self.settings.zone),
                 packs=self.erasures.sweep,
-                abandoned_drafts=partial(drop_abandoned, self.storage),
             )
         finally:
             lease.release()

@@ -304,3 +304,18 @@ def test_tidying_sweeps_once_the_grace_is_over(tmp_path: FilePath) -> None:
     assert record not in packed(world)
     assert world.installation.erasures.get(done.id).swept_at is not None
     world.installation.close()
+
+
+def test_a_draft_that_the_power_tore_before_it_was_ever_synced_held_up_every_sweep(tmp_path: FilePath) -> None:
+    world = make(tmp_path / "data", **{"history.condemned_seconds": 0})
+    done = erased(world, versions(world.drive("mia"), DOCUMENT, b"ett", b"tu"), 1)
+    folder, settings = world.installation.folder, world.installation.settings
+    world.installation.close()
+    torn = folder / "vault" / world.spaces[SPACE].id.hex() / "drafts" / f"{new_id().hex()}.draft"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_bytes(bytes(100_000))
+    world.installation = Installation.open(folder, settings)
+    world.installation.tidy()
+    assert not torn.exists()
+    assert world.installation.erasures.get(done.id).swept_at is not None
+    world.installation.close()
