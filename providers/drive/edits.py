@@ -246,13 +246,15 @@ class Edit:
         self.discard()
         return made
 
-    def keep(self) -> None:
-        """Let go without a version: what was written is its maker's to resume, for 7 days.
+    def keep(self, *, is_cut_off: bool = False) -> None:
+        """Let go without a version: what was written is its maker's, for 7 days, wherever nothing else has its name.
 
-        Whoever resumes a document that is new goes on at its end. So what lies behind a gap is let go.
+        Whoever resumes a document that is new goes on at its end. So what lies behind a gap is let go, and so is what
+        was cut off of a document that stands, unless it was made durable: nobody would look for half of it.
         """
         size = min(self.size, self._written.whole) if self.is_new else self.size
-        if not self.is_changed or self._is_torn or not size:
+        is_half = is_cut_off and not self.is_new and self._kept is None
+        if not self.is_changed or self._is_torn or not size or is_half:
             self.discard()
             return
         try:

@@ -136,16 +136,18 @@ class NoiseEdit:
         assert self._document is not None
         return self._document.commit(modified=modified, written=written)
 
-    def keep(self) -> None:
-        """Let go without a close: noise is noise, anything else is its maker's to resume, for 7 days."""
+    def keep(self, *, is_cut_off: bool = False) -> None:
+        """Let go without a close: noise is noise, anything else is its maker's, for 7 days, as with `Edit`."""
         if self._document is not None:
-            self._document.keep()
+            self._document.keep(is_cut_off=is_cut_off)
         elif not self._is_changed or not self._held:
             self.discard()
         elif is_noise(self._path.name, bytes(self._held)):
             # What may not be kept as noise is nobody's loss.
             with suppress(MellanrumError):
                 self._keep_noise(None)
+        elif is_cut_off and self.item is not None and self._kept is None:
+            self.discard()
         else:
             self._put_aside()
 

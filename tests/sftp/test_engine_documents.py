@@ -426,6 +426,29 @@ def test_a_lost_connection_is_no_close(world: World, connect: Connect) -> None:
     assert [item.name for item in world.drive("anna").listing(parse("/Rum"))[1]] == ["a.bin", "Avtal"]
 
 
+def test_half_of_a_save_of_what_stands_takes_up_no_room(world: World, connect: Connect) -> None:
+    """No client can resume it: what stands there has the name."""
+    store(world.drive("bo"), "/Rum/a.bin", b"whole")
+    for flags in (NEW, WRITE, WRITE | APPEND):
+        cut(connect(), "/Rum/a.bin", 500_000, flags)
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+    assert fetch(world.drive("anna"), "/Rum/a.bin") == b"whole"
+
+
+def test_what_was_made_durable_of_a_save_is_there_once_the_name_is_free(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/a.bin", b"whole")
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW)
+    settle(client, writes(client, handle, pieces_of(BIG[:500_000])))
+    client.extended("fsync@openssh.com", string(handle))
+    client.lose()
+    client = connect()
+    assert client.get("/Rum/a.bin") == b"whole"
+    client.path_request(Type.RENAME, "/Rum/a.bin", "/Rum/old.bin")
+    assert client.get("/Rum/a.bin") == BIG[:500_000]
+    assert "a.bin" not in connect("bo").names("/Rum")
+
+
 @pytest.mark.parametrize("count", [1, 65_536, 700_001, 2_999_999])
 def test_an_interrupted_upload_is_resumed_where_it_stopped(world: World, connect: Connect, count: int) -> None:
     """S8, S9: reput asks for the size, opens with WRITE, APPEND and CREAT, and writes what is missing."""
@@ -729,6 +752,24 @@ def test_a_name_that_another_locks_meanwhile_is_refused_at_the_close_and_the_dra
     world.drive("bo").unlock(parse("/Rum/new.txt"), token)
     world.drive("bo").delete(parse("/Rum/new.txt"))
     assert client.get("/Rum/new.txt") == b"my work"
+
+
+def test_a_save_that_is_refused_at_the_close_is_there_once_the_name_is_free(world: World, connect: Connect) -> None:
+    bo = world.drive("bo")
+    store(bo, "/Rum/a.txt", b"theirs")
+    client = connect()
+    handle = client.open("/Rum/a.txt", NEW)
+    client.write(handle, 0, b"my work")
+    token = bo.lock(parse("/Rum/a.txt"), is_deep=False, is_shared=False, owner="", seconds=600)[0].token
+    with pytest.raises(Refused, match="Somebody else is working on this"):
+        client.close(handle)
+    assert client.get("/Rum/a.txt") == b"theirs"
+    bo.unlock(parse("/Rum/a.txt"), token)
+    client.path_request(Type.RENAME, "/Rum/a.txt", "/Rum/theirs.txt")
+    assert client.names("/Rum")["a.txt"][1].size == len(b"my work")
+    assert client.get("/Rum/a.txt") == b"my work"
+    client.put("/Rum/a.txt", b"", WRITE | APPEND | CREAT)
+    assert connect("bo").get("/Rum/theirs.txt") == b"theirs"
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,15 @@ def test_a_connection_that_drops(world: World, connect: Connect, name: str, writ
     assert world.drive("anna").drafts(parse(PLACE)) == [] and again.get(path) == DOUBLE
 
 
+def test_half_of_what_is_no_noise_over_noise_takes_up_no_room(world: World, connect: Connect) -> None:
+    client, path = connect(), f"{PLACE}/.DS_Store"
+    client.put(path, DS_STORE)
+    client.write(client.open(path, WRITE | TRUNC), 0, b"hello")
+    client.lose()
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+    assert connect().get(path) == DS_STORE
+
+
 def test_noise_that_was_cut_off_is_resumed_as_noise(world: World, connect: Connect) -> None:
     client, before = connect(), rows(world)
     client.write(client.open(f"{PLACE}/._a", WRITE | CREAT), 0, DOUBLE[:30])

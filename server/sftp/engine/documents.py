@@ -188,7 +188,7 @@ class Document:
         if drop or self.is_unlinked:
             edit.discard()
         else:
-            edit.keep()
+            edit.keep(is_cut_off=True)
 
 
 class Documents:
