@@ -30,7 +30,7 @@ ACTS = {
     "make": "list read add make_folder",
     "edit": "list read add make_folder replace rename move delete lock restore",
     "all": "list read add make_folder replace rename move delete lock restore grant link audit break_lock put_back",
-    "mend": "list restore put_back",
+    "mend": "list restore put_back break_lock",
     "list": "list",
     "add+": "add replace rename move delete lock",
     "drop+": "list read add replace rename move delete lock",
