@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, null, select, update
+from sqlalchemy import Connection, bindparam, exists, null, select, tuple_, update
 
 from auth.keyring import Keyring
 from config.database import Database
@@ -75,6 +75,11 @@ _ERASED = Query(
         _VERSION.c.number == 1,
         ~exists().where(_KEPT.node == _VERSION.c.node, _KEPT.erased_in.is_(None)),
     )
+)
+_OF_VERSIONS = Query(
+    select(_VERSION.c.id, _VERSION.c.erased_in)
+    .where(tuple_(_VERSION.c.node, _VERSION.c.number).in_(bindparam("versions", expanding=True)))
+    .with_for_update(read=True)
 )
 _BY_OTHERS = Query(
     select(_VERSION.c.number)
@@ -192,6 +197,15 @@ def require_whole(keyring: Keyring, space: bytes, found: Iterable[Mapping[str, A
 def erased_among(connection: Connection, nodes: Sequence[bytes]) -> set[bytes]:
     """Return those of some documents that were erased, with every version they had."""
     return {node for (node,) in _ERASED.rows(connection, nodes=list(nodes))}
+
+
+def erased_of(connection: Connection, versions: Iterable[tuple[bytes, int]]) -> set[bytes]:
+    """Return the ids of those versions that were erased, of some that are named by document and number.
+
+    None of the others is erased until the transaction ends.
+    """
+    rows = (row for part in parts_of(list(versions)) for row in _OF_VERSIONS.rows(connection, versions=part))
+    return {bytes(version) for version, erased_in in rows if erased_in is not None}
 
 
 def is_written_by_others(connection: Connection, node: bytes, principal: bytes) -> bool:

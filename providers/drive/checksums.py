@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from auth.roles import Action
 from providers.catalogue import checksums, contents
 from providers.catalogue.nodes import Node
@@ -80,7 +82,11 @@ def _made(session: Session, nodes: list[Node]) -> dict[bytes, Checksums]:
             summing.update(piece)
         made[node.version_id] = summing.sums
     space = nodes[0].space
-    storage.database.apply(
-        lambda writer: checksums.keep(storage.database, writer, storage.keyring, space, made.items()), order=space
-    )
+
+    def keep(writer: Connection) -> None:
+        erased = contents.erased_of(writer, [(node.id, node.version) for node in nodes])  # while they were read
+        kept = [(version, sums) for version, sums in made.items() if version not in erased]
+        checksums.keep(storage.database, writer, storage.keyring, space, kept)
+
+    storage.database.apply(keep, order=space)
     return made

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from providers import tables
 from providers.errors import DriveError, NotFound, VersionErased
 from providers.paths import parse
+from providers.vault.reader import ContentReader
 from tests.hold.worlds import OURS, erased, findings, make, versions
 from tests.worlds import World, fetch, store
 
@@ -68,3 +72,30 @@ def test_an_erased_document_comes_back_by_no_way(world: World) -> None:
 
 def _stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H%M%S")
+
+
+@pytest.mark.parametrize("asked", ["one", "all of a folder"])
+def test_no_checksum_is_kept_of_what_is_erased_while_it_is_made(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    mia, beside = world.drive("mia"), DOCUMENT.parent.joined("Annat.txt")
+    node = versions(mia, str(DOCUMENT), b"secret")
+    store(mia, beside, b"harmless")
+    chunks = ContentReader.chunks
+
+    def late(self: ContentReader, *given: Any) -> Iterator[Any]:
+        monkeypatch.undo()
+        yield from chunks(self, *given)
+        erased(world, node)
+
+    monkeypatch.setattr(ContentReader, "chunks", late)
+    if asked == "one":
+        mia.checksums(DOCUMENT)
+    else:
+        mia.checksums_below(DOCUMENT.parent)
+    with world.installation.database.read() as connection:
+        kept = set(connection.execute(select(tables.checksum.c.version)).scalars())
+        gone = set(connection.execute(select(tables.version.c.id).where(tables.version.c.node == node)).scalars())
+    assert not kept & gone
+    assert len(kept) == (0 if asked == "one" else 1)
+    assert findings(world) == []
