@@ -36,6 +36,7 @@ class Prepared:
     `lands_on` is the document that takes the content of the one that is copied, as a version of its own; `backup`
     what is made of bytes that stay where it comes from. `started` is when all this began, in microseconds. `is_fresh`
     tells of what moves that it has no past of its own, `is_same` that the document holds this very content already.
+    `origins` names by document and number the versions whose content they have, which may be erased meanwhile.
     `pasts` has, by their ids in the space that they leave, the documents whose history comes along.
     """
 
@@ -47,6 +48,7 @@ class Prepared:
     is_same: bool = False
     versions: dict[bytes, NewVersion] = field(default_factory=dict)
     nodes: dict[bytes, bytes] = field(default_factory=dict)
+    origins: list[tuple[bytes, int]] = field(default_factory=list)
     pasts: dict[bytes, Past] = field(default_factory=dict)
     resealing: Resealing | None = None
     sealed_bytes: int = 0
@@ -130,6 +132,7 @@ def _prepare_one(
         content, sha256, origin = nothing.content, nothing.sha256, None
     else:
         content, sha256, origin = row["content"], contents.sha256_of(storage.keyring, row), node.version_id
+        ready.origins.append((node.id, node.version))
     if row is not None and ready.resealing is not None:
         content = ready.resealing.content(row, sha256, None)
     new = NewVersion(new_id(), content, node.size, sha256, origin)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from auth.roles import Action
 from config.ids import NOBODY
 from providers.audit.events import Projection
+from providers.catalogue import contents
 from providers.catalogue.change import Change, ChangeKind, Lineage
 from providers.catalogue.lineage import is_linked
 from providers.catalogue.nodes import Node
@@ -177,6 +178,8 @@ class _Name(NamedTuple):
 def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready: Prepared, *, deep: bool) -> Node:
     replaced = lands_on(place, found)
     if ready.lands_on != (replaced.id if replaced else None):
+        raise Replan
+    if contents.erased_of(tx.connection, ready.origins):
         raise Replan
     if ready.resealing is not None:
         change.sealed_bytes -= ready.resealing.publish(tx.connection)

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from auth.roles import Role
 from providers import tables
+from providers.drive import trees
 from providers.errors import DriveError, NotFound, VersionErased
 from providers.paths import parse
 from providers.vault.reader import ContentReader
 from tests.hold.worlds import OURS, erased, findings, make, versions
-from tests.worlds import World, fetch, store
+from tests.worlds import World, fetch, moment, store
 
 DOCUMENT = parse(f"{OURS}/Avtal/Köp.txt")
 
@@ -98,4 +100,32 @@ def test_no_checksum_is_kept_of_what_is_erased_while_it_is_made(
         gone = set(connection.execute(select(tables.version.c.id).where(tables.version.c.node == node)).scalars())
     assert not kept & gone
     assert len(kept) == (0 if asked == "one" else 1)
+    assert findings(world) == []
+
+
+@pytest.mark.parametrize("goal", [f"{OURS}/Avtal", "/Kund AB – Annat"])
+@pytest.mark.parametrize("what", ["a document", "a folder"])
+def test_a_copy_brings_back_nothing_that_is_erased_while_it_is_made(
+    world: World, monkeypatch: pytest.MonkeyPatch, goal: str, what: str
+) -> None:
+    mia = world.drive("mia")
+    world.space("Annat", "Kund AB")
+    world.grant("mia", "Annat", Role.MANAGER, history=True)
+    node, secret = versions(mia, str(DOCUMENT), b"secret"), moment(mia.stat(DOCUMENT).modified + 1)
+    store(mia, DOCUMENT, b"harmless")
+    prepare = trees.prepare
+
+    def late(*given: Any, **options: Any) -> Any:
+        ready = prepare(*given, **options)
+        monkeypatch.undo()
+        erased(world, node, 1)
+        return ready
+
+    monkeypatch.setattr(trees, "prepare", late)
+    then = parse(f"{OURS}/.history/{secret}/Avtal")
+    source, copied = (then, "Kopia") if what == "a folder" else (then.joined(DOCUMENT.name), "Kopia.txt")
+    with pytest.raises(VersionErased):
+        mia.copy(source, parse(f"{goal}/{copied}"), overwrite=False)
+    with pytest.raises(NotFound):
+        mia.stat(parse(f"{goal}/{copied}"))
     assert findings(world) == []
