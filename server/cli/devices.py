@@ -11,7 +11,7 @@ from auth.roles import Via
 from config.ids import id_from_text, id_text
 from server.cli import find
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import moment, parse_moment, table, yes
+from server.cli.text import is_over, moment, parse_end, table, yes
 
 PROTOCOLS = {"webdav": Via.WEBDAV, "sftp": Via.SFTP, "web": Via.WEB}
 
@@ -45,6 +45,7 @@ def document(desk: Desk, device: Device, person: Person) -> dict[str, Any]:
         "protocols": None if device.protocols is None else sorted(via.name.lower() for via in device.protocols),
         "created": moment(device.created_at),
         "expires": moment(device.expires_at) or None,
+        "expired": is_over(device.expires_at),
         "revoked": moment(device.revoked_at) or None,
         "paused": moment(device.paused_at) or None,
         "last_used": moment(desk.installation.authenticator.last_used(device.id)) or None,
@@ -54,9 +55,7 @@ def document(desk: Desk, device: Device, person: Person) -> dict[str, Any]:
 def add(desk: Desk, options: argparse.Namespace) -> Answer:
     """Make a device password."""
     person = find.person(desk, options.login)
-    expires = None
-    if options.expires is not None:
-        expires = parse_moment(options.expires, desk.settings.zone, "mellanrum device add")
+    expires = parse_end(options.expires, desk.settings.zone, "mellanrum device add")
     made, password = desk.installation.directory.add_device(
         person.id,
         options.label,
@@ -93,6 +92,8 @@ def state(shown: dict[str, Any]) -> str:
     """Return whether a device, as `document` shows it, is good."""
     if shown["revoked"]:
         return "revoked"
+    if shown["expired"]:
+        return "expired"
     if shown["paused"]:
         return "paused"
     return f"until {shown['expires']}" if shown["expires"] else "good"

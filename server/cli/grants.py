@@ -13,7 +13,7 @@ from providers.model import SpaceInfo
 from server.cli import find
 from server.cli.errors import Misused
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import moment, parse_moment, table, yes
+from server.cli.text import is_over, moment, parse_end, table, yes
 
 _SPACE = "the space's name; CUSTOMER/NAME where several have it"
 
@@ -57,6 +57,7 @@ def document(desk: Desk, path: str, grant: Grant, name: str) -> dict[str, Any]:
         "for": name,
         "history": grant.history,
         "expires": moment(grant.expires_at) or None,
+        "expired": is_over(grant.expires_at),
     }
 
 
@@ -84,9 +85,7 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
     role = find.role(options.role, "mellanrum grant add")
     grantee, kind, name = find.grantee(desk, options)
     path = find.path(options.path)
-    expires = None
-    if options.expires is not None:
-        expires = parse_moment(options.expires, desk.settings.zone, "mellanrum grant add")
+    expires = parse_end(options.expires, desk.settings.zone, "mellanrum grant add")
     history = history_by_default(role) if options.history is None else options.history
     before = {grant.id: grant for _, grant in desk.installation.spaces.grants(info.id)}
     made = desk.installation.spaces.grant(
@@ -103,10 +102,12 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List grants."""
     found = listed(desk, find.space(desk, options.space))
-    rows = (
-        (g["path"], g["role"], g["kind"], g["for"], yes(g["history"]), g["expires"] or "never", g["id"]) for g in found
-    )
+    rows = ((g["path"], g["role"], g["kind"], g["for"], yes(g["history"]), _until(g), g["id"]) for g in found)
     return Answer(found, table(("path", "role", "kind", "for", "history", "expires", "id"), rows))
+
+
+def _until(shown: dict[str, Any]) -> str:
+    return "expired" if shown["expired"] else shown["expires"] or "never"
 
 
 def cut(desk: Desk, options: argparse.Namespace) -> Answer:

@@ -18,7 +18,7 @@ from providers.installation import Installation
 from server.cli import devices, find
 from server.cli.errors import Misused, UnusableKey
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import parse_moment, table, yes
+from server.cli.text import parse_end, table, yes
 from server.ssh.algorithms import RSA_BITS_MIN, SIGNATURES
 from server.ssh.hostkeys import HostKey, HostKeys
 
@@ -78,9 +78,7 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
     person = find.person(desk, options.login)
     text = sys.stdin.read() if str(options.file) == "-" else find.read_text(options.file)
     blob, comment = public_key(text)
-    expires = None
-    if options.expires is not None:
-        expires = parse_moment(options.expires, desk.settings.zone, "mellanrum sshkey add")
+    expires = parse_end(options.expires, desk.settings.zone, "mellanrum sshkey add")
     label = options.label or comment.strip()
     if not label:
         raise Misused(problem="That key has no comment; give a --label.", command="mellanrum sshkey add")

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from config.clock import SECOND_US, iso_utc
+from config.clock import SECOND_US, iso_utc, now_us
 from server.cli.errors import Misused
 
 DAY_SECONDS = 24 * 3600
@@ -60,6 +60,11 @@ def moment(at_us: int | None) -> str:
     return "" if at_us is None else iso_utc(at_us)[:19].replace("T", " ") + "Z"
 
 
+def is_over(end_us: int | None) -> bool:
+    """Return whether what ends at a time has ended; None: it never does."""
+    return end_us is not None and end_us <= now_us()
+
+
 def size(count: int | None) -> str:
     """Return a number of bytes for people; None: no limit."""
     if count is None:
@@ -100,6 +105,16 @@ def parse_span(text: str, command: str) -> int | None:
     if len(given) > 7 or not given[:-1].isdecimal() or given[-1] not in SPANS or not int(given[:-1]):
         raise Misused(problem=f"{text} is no length of time: write 10y, 6m, 30d, 12h or none.", command=command)
     return int(given[:-1]) * SPANS[given[-1]]
+
+
+def parse_end(text: str | None, zone: tzinfo, command: str) -> int | None:
+    """Return when something is to end that begins now, as `parse_moment` reads it. Raises Misused for what is past."""
+    if text is None:
+        return None
+    found = parse_moment(text, zone, command)
+    if found <= now_us():
+        raise Misused(problem=f"{text} is past: it would hold for nobody. Give a date to come.", command=command)
+    return found
 
 
 def parse_moment(text: str, zone: tzinfo, command: str) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 from sqlalchemy import update
 
@@ -14,6 +16,7 @@ from auth.roles import Via
 from config.settings import load
 from providers.installation import Installation
 from providers.paths import ROOT
+from server.cli import text
 from tests.cli.shop import ADMIN, SUPPLIER, Shop
 
 
@@ -130,6 +133,28 @@ def test_a_group_stayed_behind_whose_member_was_another_organisations(shop: Shop
     assert shop.ok("group", "add", "G", "--org", "Kund")["members"] == []
     assert shop.run("group", "join", "G", "li", "bo").code == 27
     assert shop.ok("group", "show", "G")["members"] == []
+
+
+def test_a_date_that_is_past_was_taken_as_if_it_held(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.ok("person", "add", "li", "Li")
+    shop.ok("space", "create", "Ett")
+    key = tmp_path / "k.pub"
+    key.write_text(asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode())
+    commands = (
+        ("grant", "add", "Ett", "viewer", "--person", "li"),
+        ("device", "add", "li", "laptop"),
+        ("sshkey", "add", "li", key, "--label", "k"),
+    )
+    for words in commands:
+        ran = shop.run(*words, "--expires", "2020-01-01")
+        assert (ran.code, "2020-01-01 is past" in ran.err) == (64, True), ran.err
+        assert not shop.ok(*words, "--expires", "2090-01-01")["expired"]
+    monkeypatch.setattr(text, "now_us", lambda: text.parse_moment("2090-02-01", UTC, ""))
+    for listed in (("grant", "list", "Ett"), ("device", "list", "li"), ("sshkey", "list", "li")):
+        assert [each["expired"] for each in shop.ok(*listed)] == [True]
+        assert " expired " in shop.run(*listed).out
 
 
 def test_groups(shop: Shop) -> None:
