@@ -50,6 +50,10 @@ def add_to(nouns: Noun) -> None:
 
 def public_key(text: str) -> tuple[bytes, str]:
     """Return the blob of a public key as OpenSSH (or RFC 4716) writes it, and its comment. Raises UnusableKey."""
+    if "PRIVATE KEY" in text:  # one without a passphrase would be read as its public half
+        raise UnusableKey(
+            why="it is a private key, which stays with whoever it is of: give the file that ends in .pub."
+        )
     try:
         key = asyncssh.import_public_key(text)
     except (asyncssh.KeyImportError, ValueError):

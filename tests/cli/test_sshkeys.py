@@ -17,6 +17,17 @@ def public(folder: Path, algorithm: str = "ssh-ed25519", comment: str = "agnes@l
     return file
 
 
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem", "pkcs1-pem"])
+def test_a_private_key_was_said_to_lack_a_comment(shop: Shop, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "id"
+    file.write_bytes(asyncssh.generate_private_key("ssh-rsa").export_private_key(form))
+    ran = shop.run("sshkey", "add", ADMIN, file)
+    assert ran.code == 65
+    assert "private key" in ran.err
+    assert ".pub" in ran.err
+    assert shop.ok("sshkey", "list") == []
+
+
 def test_a_key_comes_and_goes(shop: Shop, tmp_path: Path) -> None:
     file = public(tmp_path)
     made = shop.ok("sshkey", "add", ADMIN, file, "--read-only", "--with-code")
