@@ -6,6 +6,7 @@ Every layer derives its own errors from `MellanrumError`; adapters translate the
 from __future__ import annotations
 
 import inspect
+import shlex
 
 
 class MellanrumError(Exception):
@@ -34,9 +35,12 @@ class WrongSettings(MellanrumError):
 
 
 class NotInitialised(MellanrumError):
-    """There is no installation in {folder}. Run "mellanrum --data {folder} init" first, or name another folder."""
+    """There is no installation in {folder}. Run "mellanrum --data {quoted} init" first, or name another folder."""
 
     exit_code = 3
+
+    def __init__(self, folder: object) -> None:
+        super().__init__(folder=folder, quoted=shlex.quote(str(folder)))
 
 
 class FolderUnusable(MellanrumError):

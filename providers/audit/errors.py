@@ -24,7 +24,7 @@ class UnknownLog(AuditError):
 
 
 class EntryDamaged(AuditError):
-    """Event {number} of audit log {log} cannot be opened. Run "mellanrum audit verify" to see what was changed."""
+    """Event {number} of audit log {log} cannot be opened. Run "mellanrum verify" to see what was changed."""
 
     exit_code = 52
 

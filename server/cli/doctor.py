@@ -73,7 +73,7 @@ Found = Iterator[tuple[State, str]]
 def _folder(desk: Desk, settings: Settings) -> Found:
     folder = settings.folder
     if not folder.is_dir():
-        yield "bad", f'{folder} is not there: run "mellanrum --data {folder} init"'
+        yield "bad", f'{folder} is not there: run "mellanrum --data {shlex.quote(str(folder))} init"'
         return
     loose = folder.stat().st_mode & 0o077
     yield ("look", f"others may enter {folder}: chmod 700 {folder}") if loose else ("good", f"{folder} is ours alone")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auth.errors import UnknownName
 from auth.rights import Principal, Standing
 from auth.roles import Via
 from config.ids import id_from_text, id_text
@@ -18,7 +17,7 @@ from providers.errors import NotFound
 from providers.holding.model import Erasure, Kind, State
 from providers.holding.report import Report, report_of
 from server.cli import find
-from server.cli.errors import Misused, StillInUse
+from server.cli.errors import Misused, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
 from server.cli.text import facts, moment, size, table
 
@@ -141,11 +140,11 @@ def _in_space(desk: Desk, options: argparse.Namespace) -> Erasure:
 
 
 def _node(desk: Desk, options: argparse.Namespace, spot: find.Spot) -> bytes | None:
-    """Return the document that the options name, None for the space as a whole. Raises NotFound, UnknownName."""
+    """Return the document that the options name, None for the space as a whole. Raises NotFound, Misused."""
     if options.document is not None:
         found = id_from_text(options.document)
         if found is None:
-            raise UnknownName(kind="document", name=options.document)
+            raise Misused(problem=f"{options.document} is no id of a document.", command=_REQUEST)
         return found
     if spot.inner.is_root:
         return None
@@ -172,7 +171,7 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
 def _identity(text: str) -> bytes:
     found = id_from_text(text)
     if found is None:
-        raise UnknownName(kind="erasure", name=text)
+        raise UnknownErasure(name=text)
     return found
 
 
@@ -180,7 +179,7 @@ def _found(desk: Desk, text: str) -> Erasure:
     try:
         return desk.installation.erasures.get(_identity(text))
     except NotFound:
-        raise UnknownName(kind="erasure", name=text) from None
+        raise UnknownErasure(name=text) from None
 
 
 def approve(desk: Desk, options: argparse.Namespace) -> Answer:

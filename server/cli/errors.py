@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+
+from auth.errors import UnknownName
 from config.errors import MellanrumError
 
 
@@ -103,6 +106,17 @@ class StillInUse(MellanrumError):
     """{count} packs that hold something erased are in use, or damaged, and were left as they are. Sweep again later."""
 
     exit_code = 75
+
+
+class UnknownGrant(UnknownName):
+    """There is no grant {name} in that space. "mellanrum grant list {space}" shows all."""
+
+    def __init__(self, name: str, space: str) -> None:
+        super().__init__(name=name, space=shlex.quote(space))
+
+
+class UnknownErasure(UnknownName):
+    """There is no erasure {name}. "mellanrum erase list" shows all."""
 
 
 class WrongPassphrase(MellanrumError):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from auth.errors import UnknownName
 from auth.rights import Grant
 from auth.roles import GranteeKind, Role
 from config.ids import id_from_text, id_text
 from providers.model import SpaceInfo
 from server.cli import find
-from server.cli.errors import Misused
+from server.cli.errors import Misused, UnknownGrant
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import is_over, moment, parse_end, table, yes
 
@@ -126,6 +125,6 @@ def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     identity = id_from_text(options.id)
     known = {grant.id for _, grant in desk.installation.spaces.grants(info.id)}
     if identity is None or identity not in known:
-        raise UnknownName(kind="grant", name=options.id)
+        raise UnknownGrant(options.id, options.space)
     desk.installation.spaces.revoke(desk.operator, info.id, identity)
     return Answer({"id": options.id, "removed": True}, ["Taken back. It holds no longer, from this moment on."])

@@ -28,7 +28,9 @@ def add_to(nouns: Noun) -> None:
     """Add these commands."""
     command = nouns.command("history", show, "Show the versions of a document; or undo that two were joined by a name.")
     command.add_argument("path", metavar="SPACE/PATH", help=f"{_WHERE}; or the word split, and then SPACE/PATH NUMBER")
-    command.add_argument("cut", metavar="SPACE/PATH NUMBER", nargs="*", help="set apart what was joined from NUMBER on")
+    command.add_argument(
+        "cut", metavar="SPACE/PATH NUMBER", nargs="*", default=[], help="set apart what was joined from NUMBER on"
+    )
     command.add_argument("--to", metavar="NAME", help="with split: where the document of before shall stand beside it")
     command = nouns.command("restore", restore, "Let an earlier version of a document be its newest again.")
     command.add_argument("path", metavar="SPACE/PATH", help=_WHERE)

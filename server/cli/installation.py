@@ -108,7 +108,7 @@ def _first_administrator(
     }
     lines = [
         f"Administrator:   {login}"
-        + ("" if password is not None else "  (no password yet: mellanrum person password)"),
+        + ("" if password is not None else f"  (no password yet: mellanrum person password {shlex.quote(login)})"),
         f"Second factor:   {secret}  (type it into an authenticator)",
         f"Recovery codes:  {'  '.join(codes[:5])}",
         f"                 {'  '.join(codes[5:])}",

@@ -104,7 +104,7 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
         actor=desk.actor,
     )
     organisation = directory.organisation_name(home)
-    hint = f'Let them in with: mellanrum device add {made.login} "their computer"'
+    hint = f"Let them in with: mellanrum device add {shlex.quote(made.login)} 'their computer'"
     return Answer(document(desk, made), [f"Added {made.name} ({made.login}) to {organisation}.", hint])
 
 
