@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from config import logging as house_logging
+from config.files import write_whole
 from server.cli.doctor import taken
 from server.cli.errors import Misused
 from server.cli.frame import Answer, Desk, Noun
@@ -58,6 +59,8 @@ def demo(desk: Desk, options: argparse.Namespace) -> Answer:
     house_logging.set_up(settings.process.log_level)
 
     def ready(info: ReadyInfo) -> None:
+        if info.sftp_url:
+            write_whole(folder / show.KNOWN_HOSTS, show.known_hosts(info).encode("ascii"), 0o644)
         if options.json:
             print(show.as_json(info, folder, people), flush=True)
         else:

@@ -12,6 +12,8 @@ from server.demo import world
 from server.demo.plant import Access
 from server.processes import ReadyInfo
 
+#: Beside the demo's data, for clients that ask nobody.
+KNOWN_HOSTS = "demo.known_hosts"
 _PARAMETERS = r"HKLM\SYSTEM\CurrentControlSet\Services\WebClient\Parameters"
 
 
@@ -48,7 +50,7 @@ def as_text(info: ReadyInfo, folder: Path, people: Sequence[Access]) -> Iterator
         yield f"  own password     {each.password}" + (
             f"  and second factor {each.totp_secret}" if each.totp_secret else ""
         )
-        for client, command in (*mounts(info.dav_url, each), *over_sftp(info, each)):
+        for client, command in (*mounts(info.dav_url, each), *over_sftp(info, folder, each)):
             yield f"  {client:<16} {command}"
     yield ""
     if info.sftp_url:
@@ -69,10 +71,11 @@ def mounts(dav: str, person: Access) -> Iterator[tuple[str, str]]:
     user = shlex.quote(person.user)
     script = f'mount volume "{dav}" as user name "{person.user}" with password "{person.device_password}"'
     gio = f"dav{'s' if parts.scheme == 'https' else ''}://{quote(person.user)}@{parts.netloc}{parts.path}"
+    typed = r"%s\ny\n" if parts.scheme == "https" else r"%s\n"  # it asks whether the certificate is right
     insecure = " --no-check-certificate" if parts.scheme == "https" else ""
     yield "macOS", f"osascript -e {shlex.quote(script)}"
     yield "GNOME", f"gio mount {gio}   (it asks for the device password)"
-    yield "davfs2", f"printf '%s\\n' {secret} | sudo mount -t davfs -o username={user},uid=$(id -u) {dav} /mnt"
+    yield "davfs2", f"printf '{typed}' {secret} | sudo mount -t davfs -o username={user},uid=$(id -u) {dav} /mnt"
     yield (
         "rclone",
         f"mkdir -p ~/mellanrum && rclone mount{insecure} --vfs-cache-mode writes "
@@ -83,18 +86,30 @@ def mounts(dav: str, person: Access) -> Iterator[tuple[str, str]]:
     yield "Windows", f"net use M: {dav} /user:{person.user} {person.device_password}"
 
 
-def over_sftp(info: ReadyInfo, person: Access) -> Iterator[tuple[str, str]]:
-    """Yield how clients of SFTP reach the drive as a person, by its device password."""
+def known_hosts(info: ReadyInfo) -> str:
+    """Return the host keys as OpenSSH's clients keep those that they know."""
+    host, port = split_address(info.sftp_url)
+    bare = host.strip("[]")
+    named = bare if port == "22" else f"[{bare}]:{port}"
+    return "".join(f"{named} {key.public}\n" for key in info.host_keys)
+
+
+def over_sftp(info: ReadyInfo, folder: Path, person: Access) -> Iterator[tuple[str, str]]:
+    """Yield how clients of SFTP reach the drive as a person, by its device password.
+
+    sshfs asks nobody whether the host key is right while it reads a password: it finds the key in a file of ours.
+    """
     if not info.sftp_url:
         return
     host, port = split_address(info.sftp_url)
     user, secret = shlex.quote(person.user), shlex.quote(person.device_password)
     bare = host.strip("[]")
     yield "sftp", f"sftp -P {port} {user}@{host}   (it asks for the device password)"
+    known = shlex.quote(f'UserKnownHostsFile="{folder / KNOWN_HOSTS}"')
     yield (
         "sshfs",
-        f"mkdir -p ~/mellanrum && printf '%s\n' {secret} | "
-        f"sshfs -p {port} -o password_stdin {user}@{host}:/ ~/mellanrum",
+        rf"mkdir -p ~/mellanrum && printf '%s\n' {secret} | "
+        f"sshfs -p {port} -o password_stdin -o {known} {user}@{host}:/ ~/mellanrum",
     )
     yield (
         "WinSCP",
@@ -125,6 +140,10 @@ def on_windows(info: ReadyInfo) -> Iterator[str]:
         yield f"  {info.fingerprint}"
         yield "Windows: Explorer mounts nothing behind a certificate that it distrusts. Copy tls/self-signed.pem out of"
         yield "the data folder, and as administrator: certutil -addstore -f Root self-signed.pem"
-        yield "macOS: open the file in Keychain Access and trust it. davfs2: name it as trust_server_cert in"
+        yield "macOS: open the file in Keychain Access and trust it. GNOME: gio takes what the system trusts:"
+        yield "copy it to /usr/local/share/ca-certificates/mellanrum.crt, run sudo update-ca-certificates."
+        yield "davfs2: the line above says yes to it; to be asked no more, name it as trust_server_cert in"
         yield "/etc/davfs2/davfs2.conf."
-    yield "Documents over 47 MiB in Explorer: set FileSizeLimitInBytes, where BasicAuthLevel is, to 4294967295."
+    yield "Documents over 47 MiB in Explorer, as administrator:"
+    yield rf'  reg add "{_PARAMETERS}" /v FileSizeLimitInBytes /t REG_DWORD /d 4294967295 /f'
+    yield "  net stop WebClient & net start WebClient"
