@@ -15,7 +15,7 @@ from providers.catalogue.contents import version
 from providers.catalogue.nodes import Node
 from providers.drive.places import Container, Place
 from providers.drive.transaction import Look
-from providers.errors import Locked, NotAFolder, NotFound, ParentMissing, PreconditionFailed
+from providers.errors import Locked, NotAFolder, NotFound, ParentMissing, PreconditionFailed, TargetExists
 from providers.locks import HeldLock, Slot, token_of
 from providers.model import ConditionList, Conditions
 from providers.paths import Path
@@ -125,7 +125,7 @@ def require_conditions(look: Look, path: Path, conditions: Conditions, *, may_la
     if conditions.if_match is not None and not _matches(etag, conditions.if_match):
         raise PreconditionFailed
     if conditions.if_none_match is not None and _matches(etag, conditions.if_none_match):
-        raise PreconditionFailed
+        raise TargetExists if "*" in conditions.if_none_match else PreconditionFailed
     since = conditions.unmodified_since
     if since is not None and (modified is None or modified // SECOND_US > since // SECOND_US):
         raise PreconditionFailed

@@ -123,7 +123,7 @@ def test_what_the_client_demands_of_it_must_hold(world: World, name: str) -> Non
     eva, act = world.drive("eva"), {**ON_DOCUMENT, **ON_DOCUMENT_READ}[name]
     etag = eva.stat(DOCUMENT).etag
     assert outcome(act, eva, Conditions(if_match=('"other"',))) == "PreconditionFailed"
-    assert outcome(act, eva, Conditions(if_none_match=("*",))) == "PreconditionFailed"
+    assert outcome(act, eva, Conditions(if_none_match=("*",))) == "TargetExists"
     assert outcome(act, eva, Conditions(if_match=(etag,))) == "ok"
 
 
