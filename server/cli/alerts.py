@@ -37,7 +37,8 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List alerts."""
     found = [document(desk, alert) for alert in desk.installation.alerts.all(resumed=options.all)]
     rows = (
-        (d["at"][:19], d["login"], d["device"] or "(own password)", d["documents"], d["state"], d["id"]) for d in found
+        (f"{d['at'][:19]}Z", d["login"], d["device"] or "(own password)", d["documents"], d["state"], d["id"])
+        for d in found
     )
     return Answer(found, table(("at", "login", "device", "documents", "state", "id"), rows))
 

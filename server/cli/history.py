@@ -181,6 +181,9 @@ def show_trash(desk: Desk, options: argparse.Namespace) -> Answer:
     ]
     rows = ((moment(each.at), each.by, _size(each), _went(each), id_text(each.id)) for each in found)
     lines = [*table(("deleted", "by", "size", "path", "id"), rows)]
+    if not found and not options.all:
+        left, _ = spot.drive(desk).trash(spot.path, limit=limit, everything=True)
+        lines = [f"(none; {len(left)} leftovers of programs: --all)"] if left else lines
     return Answer(shown, [*lines, f"There may be more: --last {10 * limit}"] if more else lines)
 
 

@@ -88,9 +88,13 @@ def parse_size(text: str, command: str) -> int | None:
 
 
 def span(seconds: int | None) -> str:
-    """Return a length of time for people, in whole days where it has any; None: none."""
+    """Return a length of time for people, as `parse_span` reads it where it is of whole years, else in days or seconds;
+    None: none.
+    """
     if seconds is None:
         return "none"
+    if seconds and seconds % SPANS["y"] == 0:
+        return f"{seconds // SPANS['y']}y"
     return f"{seconds // DAY_SECONDS} days" if seconds % DAY_SECONDS == 0 else f"{seconds} seconds"
 
 

@@ -74,6 +74,7 @@ def test_trash_and_the_way_back(shop: Shop, drive: Drive) -> None:
     item = store(drive, PLACE, b"one")
     drive.delete(PLACE)
     assert shop.ok("trash", "Kund AB/Rum") == []
+    assert shop.run("trash", "Kund AB/Rum").out == "(none; 1 leftovers of programs: --all)\n"
     (found,) = shop.ok("trash", "Kund AB/Rum", "--all")
     assert (found["id"], found["path"], found["by"]) == (item.id.hex(), "/a.txt", "Mia Lund")
     assert shop.ok("undelete", "Kund AB/Rum", found["id"], "--to", "b.txt")["path"] == "/b.txt"
@@ -147,6 +148,7 @@ def test_a_lock_beside_what_was_encrypted_does_not_keep_it_encrypted(
     identity, names = alert
     for name in names:
         _lock(drive, name, "b.txt")
+    assert shop.run("alerts", "list").out.splitlines()[1].split()[0].endswith("Z")
     found = shop.ok("alerts", "put-back", identity, "--yes")
     assert [each["counts"] for each in found] == [{"changed": 1}] * 2
     assert [fetch(drive, f"/{name} – Rum/a.txt") for name in names] == [b"one"] * 2

@@ -191,6 +191,7 @@ def test_spaces_from_a_template_and_who_is_let_in(shop: Shop, tmp_path: Path, in
     assert shop.ok("space", "show", made["id"])["grants"] == []
     assert roots(shop, "åsa", password) == []
     assert shop.ok("space", "set", "Bygget", "--state", "frozen", "--quota", "none")["quota_bytes"] is None
+    assert "retention 10y," in shop.run("space", "set", "Bygget", "--retention", "10y").out
     assert shop.ok("space", "remove", "Bygget", "--yes")["state"] == "archived"
 
 
