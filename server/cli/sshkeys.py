@@ -158,13 +158,14 @@ def fingerprints(keys: Iterable[HostKey]) -> list[str]:
 
 def _shown(keys: list[HostKey], lines: list[str]) -> Answer:
     listed = [{"kind": k.name, "fingerprint": k.fingerprint, "public": k.public, "next": k.is_next} for k in keys]
-    rows = ((k.name, k.fingerprint, "announced" if k.is_next else "in use") for k in keys)
+    rows = ((k.name, k.fingerprint, "announced" if k.is_next else "in place") for k in keys)
     return Answer(listed, [*table(("kind", "fingerprint", "state"), rows), *lines])
 
 
 def show_host(desk: Desk, options: argparse.Namespace) -> Answer:
     """Show the host keys."""
-    return _shown(host_keys(desk.installation).make_missing(), [])
+    told = "A server that has run since before a rotation uses those of before, until it is restarted."
+    return _shown(host_keys(desk.installation).make_missing(), [told])
 
 
 def announce(desk: Desk, options: argparse.Namespace) -> Answer:
