@@ -279,7 +279,8 @@ class BrakeSettings:
     )
     documents_min: int = setting(
         200,
-        "How many documents a device may always rewrite, delete or move within the window; 0: never pause.",
+        "How many documents a device may always rewrite, delete or move within the window, those in their first minute "
+        "not counted; 0: never pause.",
         minimum=0,
         maximum=1_000_000,
     )

@@ -35,16 +35,18 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("recover", recover, "Get the root key back from a recovery kit.")
     command.add_argument("kit", metavar="KIT", type=Path)
     command.add_argument("--to", metavar="KEYFILE", type=Path, required=True, help="the key file to write")
-    add_passphrase(command)
+    add_passphrase(command, "we ask")
     command = noun.command("rewrap", rewrap, "Wrap every key with a new root key. The server must be stopped.")
     command.add_argument("--new", metavar="KEYFILE", type=Path, help="the new root key; made if it is not there")
 
 
-def add_passphrase(command: Parser) -> None:
+_ASKS_OR_MAKES = "we ask, or make one and print it if there is no terminal"
+
+
+def add_passphrase(command: Parser, otherwise: str = _ASKS_OR_MAKES) -> None:
     """Add the option that says what a kit's passphrase is."""
-    command.add_argument(
-        "--passphrase-file", metavar="FILE", type=Path, help="its first line is the passphrase; without it we ask"
-    )
+    told = f"its first line is the passphrase; without it {otherwise}"
+    command.add_argument("--passphrase-file", metavar="FILE", type=Path, help=told)
 
 
 class NewKit:
