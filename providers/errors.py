@@ -44,6 +44,14 @@ class Locked(DriveError):
 class LockStands(Locked):
     """{holder} holds {path} until {until} at least. Nothing was changed. Try again once it is let go of."""
 
+    exit_code = 13
+
+
+class TooManyLocks(Locked):
+    """You hold {limit} locks, and no more are given to one person. Nothing was changed. Close something first."""
+
+    exit_code = 13
+
 
 class LockNotFound(DriveError):
     """That lock does not stand, here or any longer. Nothing was changed."""

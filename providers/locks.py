@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
@@ -84,6 +84,7 @@ _IN_SPACE = Query(select(_LOCK).where(_COLUMNS.space == bindparam("space"), _STA
 _STANDING = Query(select(_LOCK).where(_STANDS))
 _FIRST = Query(select(_LOCK).where(_STANDS).limit(bindparam("count", type_=BigInteger)))
 _IN_FOLDER = Query(select(_LOCK).where(_COLUMNS.parent == bindparam("parent"), _STANDS))
+_OF_PERSON = Query(select(func.count()).select_from(_LOCK).where(_COLUMNS.principal == bindparam("principal")))
 _ADD = Statement(lambda insert: insert(_LOCK).on_conflict_do_nothing())
 _REFRESH = Statement(
     update(_LOCK)
@@ -196,6 +197,16 @@ class Locks:
         del row["slot"]
         with self._changing() as connection:
             _ADD.run(connection, **row)
+
+    def has_room(self, principal: bytes, locks_max: int) -> bool:
+        """Return whether a person may take one more lock. Those that ran out are forgotten of whoever has that many."""
+        with self._database.transient_ask() as connection:
+            if _OF_PERSON.rows(connection, principal=principal)[0][0] < locks_max:
+                return True
+        lapsed = (_COLUMNS.principal == principal) & (_COLUMNS.expires_at <= now_us())
+        with self._changing() as connection:
+            connection.execute(delete(_LOCK).where(lapsed))
+            return bool(_OF_PERSON.rows(connection, principal=principal)[0][0] < locks_max)
 
     def refresh(self, token: bytes, seconds: int) -> int:
         """Let the lock stand for `seconds` from now; return when it will run out, in microseconds.

@@ -410,6 +410,7 @@ lock = Table(
 )
 Index("lock_by_name", lock.c.parent, lock.c.lane, lock.c.folded)
 Index("lock_by_space", lock.c.space)
+Index("lock_by_principal", lock.c.principal)
 
 reservation = Table(
     "reservation",

@@ -216,6 +216,9 @@ class LimitSettings:
         minimum=4096,
         maximum=16 * 1024**2,
     )
+    locks_per_person_max: int = setting(
+        10_000, "How many locks of one person may stand at once.", minimum=16, maximum=1_000_000
+    )
     lock_seconds_max: int = setting(3600, "How long a lock lasts unless renewed.", minimum=60, maximum=3600)
 
 

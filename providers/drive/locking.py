@@ -25,11 +25,14 @@ from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import Locked, LockNotFound, NotAFolder, NotFound, ParentMissing
+from providers.errors import Locked, LockNotFound, NotAFolder, NotFound, ParentMissing, TooManyLocks
 from providers.locks import SECONDS_MAX, HeldLock, Slot, new_token, token_of
 from providers.model import Conditions, Lock
 from providers.noise import is_noise_name
 from providers.paths import Path
+
+#: How many shared locks may hold one name.
+SHARED_MAX = 16
 
 
 def shown(look: Look, held: HeldLock, root: Path) -> Lock:
@@ -100,7 +103,9 @@ def lock(
     def take(look: Look, place: Place) -> Lock:
         slots = chain_slots(place.chain)
         _require_compatible(look, place, slots, is_deep=is_deep, is_shared=is_shared, path=path)
-        me = look.principal
+        me, limit = look.principal, session.storage.limits.locks_per_person_max
+        if not session.storage.locks.has_room(me.id, limit):
+            raise TooManyLocks(limit=limit)
         held = HeldLock(
             token=token,
             space=place.space.id,
@@ -187,11 +192,15 @@ def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[
 def _require_compatible(
     look: Look, place: Place, slots: list[Slot], *, is_deep: bool, is_shared: bool, path: Path
 ) -> None:
-    """Raise Locked if an exclusive lock would stand with any other, on this name, above it, or inside it."""
+    """Raise Locked if an exclusive lock would stand with any other, on this name, above it, or inside it, or if too many
+    shared ones would hold one name: each is told of with it.
+    """
     standing = covering(look, slots)
-    if is_deep:
-        standing += locks_below(look, place)
-    if standing and (not is_shared or any(not other.is_shared for other in standing)):
+    below = locks_below(look, place) if is_deep else []
+    both = standing + below
+    if both and (not is_shared or any(not other.is_shared for other in both)):
+        raise Locked(href=str(path))
+    if len(standing) + sum(other.is_deep for other in below) >= SHARED_MAX:
         raise Locked(href=str(path))
 
 

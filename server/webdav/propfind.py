@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from xml.etree.ElementTree import Element
 
@@ -127,7 +128,10 @@ class _Locks:
     def __init__(self, exchange: Exchange, has_members: bool) -> None:
         self._own = exchange.drive.locks(exchange.path)
         self._below: dict[str, list[Lock]] = exchange.drive.locks_below(exchange.path) if has_members else {}
-        self._inherited = live.active_locks([lock for lock in self._own if lock.is_deep])
+        # Whose they are is told where they were asked for (RFC 4918 15.8 demands it nowhere): clients choose how long
+        # that is, and each member would repeat it.
+        inherited = [replace(lock, owner="") for lock in self._own if lock.is_deep]
+        self._inherited = live.active_locks(inherited)
 
     @property
     def on_any_member(self) -> bool:

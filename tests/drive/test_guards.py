@@ -11,9 +11,21 @@ from typing import Any
 import pytest
 
 from auth.roles import GranteeKind, Role, Via
+from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
+from providers import locks
 from providers.drive import Drive
-from providers.errors import Forbidden, Frozen, NotFound, PropertiesTooLong, QuotaExceeded, SameResource
+from providers.drive.locking import SHARED_MAX
+from providers.errors import (
+    Forbidden,
+    Frozen,
+    Locked,
+    NotFound,
+    PropertiesTooLong,
+    QuotaExceeded,
+    SameResource,
+    TooManyLocks,
+)
 from providers.model import ARCHIVED, FROZEN, Conditions
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, store
@@ -116,6 +128,43 @@ def test_shared_locks_stand_together_and_against_exclusive_ones(world: World) ->
     assert outcome(ON_DOCUMENT["lock"], eva, Conditions()) == "Locked"
     assert outcome(ON_DOCUMENT["put"], eva, Conditions(tokens=frozenset({first.token}))) == "ok"
     assert outcome(ON_DOCUMENT["put"], eva, Conditions()) == "Locked"
+
+
+def shared(drive: Drive, path: Path) -> str:
+    return drive.lock(path, is_deep=True, is_shared=True, owner="", seconds=60)[0].token
+
+
+def test_shared_locks_hold_one_name_only_up_to_a_number(world: World) -> None:
+    eva, olle = world.drive("eva"), world.drive("olle")
+    tokens = [shared(eva, FOLDER) for _ in range(SHARED_MAX)]
+    for drive, path in ((eva, FOLDER), (olle, FOLDER), (olle, DOCUMENT), (olle, parse("/Rum"))):
+        with pytest.raises(Locked):
+            shared(drive, path)
+    eva.unlock(FOLDER, tokens[0])
+    shared(olle, DOCUMENT)
+    shared(olle, OTHER)
+    shared(olle, parse("/Rum"))
+    assert len(eva.locks(DOCUMENT)) == SHARED_MAX + 1
+    with pytest.raises(Locked):
+        shared(olle, parse("/Rum"))
+
+
+def test_one_person_takes_no_locks_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    eva, olle, storage = world.drive("eva"), world.drive("olle"), world.installation.storage
+    storage.limits = replace(storage.limits, locks_per_person_max=3)
+    tokens = [shared(eva, DOCUMENT) for _ in range(3)]
+    for path in (DOCUMENT, OTHER, NEW):
+        with pytest.raises(TooManyLocks):
+            shared(eva, path)
+    with pytest.raises(NotFound):
+        eva.stat(NEW)
+    shared(olle, DOCUMENT)
+    eva.unlock(DOCUMENT, tokens[0])
+    shared(eva, NEW)
+    with pytest.raises(TooManyLocks):
+        shared(eva, OTHER)
+    monkeypatch.setattr(locks, "now_us", lambda: now_us() + 61 * SECOND_US)
+    shared(eva, OTHER)  # what ran out counts no more
 
 
 @pytest.mark.parametrize("name", ["put", "edit", "delete", "move", "set a property", "lock", "copy"])

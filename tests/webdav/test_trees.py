@@ -186,6 +186,23 @@ def test_shared_locks_stand_together(home: Home) -> None:
         assert home.dav.request("UNLOCK", home / "a", Lock_Token=each.headers["lock-token"]).status == 204
 
 
+def test_members_do_not_repeat_whose_the_lock_above_them_is(home: Home) -> None:
+    home.dav.request("MKCOL", home / "d")
+    home.dav.put(home / "d/a", b"x")
+    owner = "o" * 4000
+    assert home.dav.lock(home / "d", shared=True, owner=owner, Depth="infinity").status == 200
+    assert home.dav.lock(home / "d/a", shared=True, owner="its own").status == 200
+    listed = home.dav.propfind(home / "d", depth="1")
+    assert listed.body.count(owner.encode()) == 1
+    own, member = (each["{DAV:}lockdiscovery"] for each in listed.properties().values())
+    assert [each.findtext("{DAV:}owner") for each in own] == [owner]
+    assert sorted(str(each.findtext("{DAV:}owner")) for each in member) == ["None", "its own"]
+    assert {each.findtext("{DAV:}lockroot/{DAV:}href") for each in own} < {
+        each.findtext("{DAV:}lockroot/{DAV:}href") for each in member
+    }
+    assert owner.encode() in home.dav.propfind(home / "d/a").body
+
+
 def test_a_deep_lock_covers_what_lies_below(home: Home) -> None:
     home.dav.request("MKCOL", home / "d")
     home.dav.put(home / "d/a", b"x")

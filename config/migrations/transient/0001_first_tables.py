@@ -95,6 +95,7 @@ def _lock() -> None:
         sa.PrimaryKeyConstraint("token", name=op.f("lock_pkey")),
     )
     op.create_index("lock_by_name", "lock", ["parent", "lane", "folded"], unique=False)
+    op.create_index("lock_by_principal", "lock", ["principal"], unique=False)
     op.create_index("lock_by_space", "lock", ["space"], unique=False)
 
 
