@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from config.clock import SECOND_US, now_us
 from config.database import Database
@@ -37,6 +37,11 @@ class Reservations:
             connection.execute(delete(tables.reservation).where(_R.expires_at <= now_us()))
             connection.execute(insert(tables.reservation), row)
         return draft
+
+    def resize(self, draft: bytes, size: int) -> None:
+        """Let what was set aside be `size` bytes from now on."""
+        with self._database.transient_write() as connection:
+            connection.execute(update(tables.reservation).where(_R.draft == draft).values(bytes=size))
 
     def release(self, draft: bytes) -> None:
         """Give back what was set aside; harmless a second time."""

@@ -192,7 +192,7 @@ def _locked_place(tx: Transaction, path: Path, conditions: Conditions) -> tuple[
 def _require_compatible(
     look: Look, place: Place, slots: list[Slot], *, is_deep: bool, is_shared: bool, path: Path
 ) -> None:
-    """Raise Locked if an exclusive lock would stand with any other, on this name, above it, or inside it, or if too many
+    """Raise Locked if an exclusive lock would stand with any other, on this name, above it, or inside it, or too many
     shared ones would hold one name: each is told of with it.
     """
     standing = covering(look, slots)

@@ -16,6 +16,7 @@ from providers.catalogue.contents import ChunkIndex, all_known, publish, require
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
+from providers.drive.reserving import Room
 from providers.drive.session import REPLANS_MAX, Replan, Session
 from providers.drive.targets import Target, give_way, require_room, room_for, target
 from providers.drive.transaction import Look, Transaction, node_facts
@@ -59,7 +60,7 @@ class Upload:
         declared: int | None,
         conditions: Conditions,
         modified: int | None,
-        reserved: bytes | None,
+        reserved: Room | None,
         seen: Target,
         started: int,
         room: int | None,
@@ -94,6 +95,8 @@ class Upload:
         self._size += len(data)
         if self._room is not None and self._size > self._room:
             raise QuotaExceeded
+        if self._reserved is not None:
+            self._reserved.reach(self._size)
         if self._summing is not None:
             self._summing.update(data)
         self._writer.write(data)
@@ -107,8 +110,7 @@ class Upload:
 
     def _release(self) -> None:
         if self._reserved is not None:
-            self._session.storage.reservations.release(self._reserved)
-            self._reserved = None
+            self._reserved.release()
 
     def commit(self) -> tuple[Item, bool]:
         """Make the draft the document's newest version, durably; return the item, and whether it is new.
@@ -142,7 +144,6 @@ class Upload:
 
 def upload(session: Session, path: Path, declared: int | None, conditions: Conditions, modified: int | None) -> Upload:
     """Begin the upload of a document; refuse at once what may not be."""
-    reservations = session.storage.reservations
     with session.look() as look:
         found = target(look, path, Action.ADD)
         check_replaceable(look, found, conditions)
@@ -151,10 +152,10 @@ def upload(session: Session, path: Path, declared: int | None, conditions: Condi
         space, reserved, previous, started = found.space, None, standing_content(look, found.lands_on), look.at
         room = None
         if space.quota_bytes is not None:
-            used, others = look.sealed_bytes(space.id), reservations.total(space.id)
-            require_room(space, used, declared or 0, others)
-            room = None if declared is not None else room_for(space, used + others, found.lands_on)
-            reserved = reservations.take(space.id, declared or 0)
+            reserved = Room(session, look, space, declared or 0)
+            if declared is None:
+                taken = look.sealed_bytes(space.id) + session.storage.reservations.total(space.id)
+                room = room_for(space, taken, found.lands_on)
     writer = writer_for(session, space.id, declared, previous)
     return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started, room)
 

@@ -15,6 +15,7 @@ from auth.rights import Principal
 from config.errors import MellanrumError
 from config.logging import get_log
 from config.settings import Settings
+from providers.errors import QuotaExceeded
 from server.webdav.errors import ALLOWED, answer_to
 from server.webdav.exchange import Answer, Exchange
 from server.webdav.get import GUARD, get
@@ -107,7 +108,9 @@ class Methods(DAVProvider):  # type: ignore[misc]
             answer = METHODS[method](exchange)
         except MellanrumError as error:
             answer = answer_to(error, method, "/dav/" if path is None else href_of(path))
-            if answer.status.startswith("5"):
+            if isinstance(error, QuotaExceeded):
+                _log.info("quota_exceeded")
+            elif answer.status.startswith("5"):
                 _log.error("request_failed", error, status=int(answer.status[:3]))
         return send(answer, start_response)
 

@@ -226,6 +226,7 @@ def test_a_quota_holds_at_once_and_at_the_end(world: World) -> None:
     with pytest.raises(QuotaExceeded):
         eva.put(NEW, declared=200_000)
     held = eva.put(NEW, declared=60_000)
+    held.write(os.urandom(60_000))
     with pytest.raises(QuotaExceeded):
         world.drive("olle").put(FOLDER.joined("also"), declared=60_000)
     held.discard()
@@ -239,6 +240,32 @@ def test_a_quota_holds_at_once_and_at_the_end(world: World) -> None:
     assert used is None or used.used < 100_000
     with pytest.raises(NotFound):
         eva.stat(NEW)
+
+
+def test_what_is_announced_and_never_sent_takes_no_room_from_others(world: World) -> None:
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 100_000)
+    eva, olle = world.drive("eva"), world.drive("olle")
+    announced = eva.put(NEW, declared=80_000)
+    announced.write(b"x")
+    store(olle, FOLDER.joined("also"), os.urandom(50_000))
+    with pytest.raises(QuotaExceeded):
+        announced.write(os.urandom(79_999))
+    announced.discard()
+    store(olle, FOLDER.joined("more"), os.urandom(20_000))
+
+
+def test_two_uploads_that_do_not_fit_together_find_out_as_they_come(world: World) -> None:
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 100_000)
+    first, second = (world.drive(each).put(FOLDER.joined(each), declared=70_000) for each in ("eva", "olle"))
+    for _ in range(7):
+        first.write(os.urandom(10_000))
+    second.write(os.urandom(10_000))
+    with pytest.raises(QuotaExceeded):
+        for _ in range(6):
+            second.write(os.urandom(10_000))
+    second.discard()
+    assert first.commit()[0].size == 70_000
+    assert world.installation.storage.reservations.total(world.spaces["Rum"].id) == 0
 
 
 def test_a_quota_holds_for_what_is_written_in_any_order(world: World) -> None:
