@@ -115,6 +115,14 @@ class SameResource(DriveError):
     exit_code = 15
 
 
+class TooManyAtOnce(DriveError):
+    """At most {limit} documents and folders are copied, or moved into another space, at once. Nothing was changed.
+    Take them in parts.
+    """
+
+    exit_code = 15
+
+
 class BadName(DriveError):
     """That name cannot be used: {why} Choose another."""
 

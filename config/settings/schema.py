@@ -216,6 +216,12 @@ class LimitSettings:
         minimum=4096,
         maximum=16 * 1024**2,
     )
+    copy_nodes_max: int = setting(
+        20_000,
+        "How many documents and folders one copy, or one move into another space, may take along.",
+        minimum=100,
+        maximum=1_000_000,
+    )
     locks_per_person_max: int = setting(
         10_000, "How many locks of one person may stand at once.", minimum=16, maximum=1_000_000
     )

@@ -24,7 +24,7 @@ from providers.drive.session import Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look
 from providers.drive.uploads import writer_for
-from providers.errors import Forbidden
+from providers.errors import Forbidden, TooManyAtOnce
 from providers.paths import Path
 from providers.vault.vault import VersionRecord
 
@@ -63,6 +63,20 @@ def _walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
             yield from _walk(look, below, deep=True)
 
 
+def _documents(look: Look, place: Place, *, deep: bool) -> list[Place]:
+    """Return the documents among what goes along.
+
+    Raises TooManyAtOnce: all of it will be one transaction, for whose end everybody else who writes waits.
+    """
+    limit, found = look.storage.limits.copy_nodes_max, []
+    for number, below in enumerate(_walk(look, place, deep=deep)):
+        if number >= limit:
+            raise TooManyAtOnce(limit=limit)
+        if not below.node.is_folder:
+            found.append(below)
+    return found
+
+
 def readable_below(look: Look, place: Place) -> Iterator[Place]:
     """Yield what goes along when a folder is copied: its children that are seen and, if documents, may be read."""
     for name, node in look.resolver.children(place):
@@ -81,7 +95,7 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         ready.started = look.at
         found = arriving(look, goal, place, ready.started, moves=moves)
         look.allow(Action.READ if not place.node.is_folder else Action.LIST, place)
-        documents = [below for below in _walk(look, place, deep=deep) if not below.node.is_folder]
+        documents = _documents(look, place, deep=deep)
         landing = lands_on(place, found)
         along = {b.node.id for b in documents if moves and landing is None and comes_along(look, b, found)}
         rows = {

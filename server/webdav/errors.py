@@ -36,6 +36,7 @@ _TABLE: dict[type[MellanrumError], Told] = {
     errors.NotAFolder: Told("409 Conflict"),
     errors.IsAFolder: Told("405 Method Not Allowed"),
     errors.SameResource: Told("403 Forbidden"),
+    errors.TooManyAtOnce: Told("403 Forbidden"),
     errors.BadName: Told("403 Forbidden"),
     errors.NameTooLong: Told("414 URI Too Long"),
     errors.QuotaExceeded: Told("507 Insufficient Storage", "<D:quota-not-exceeded/>"),

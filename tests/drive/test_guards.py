@@ -16,6 +16,7 @@ from config.errors import MellanrumError
 from providers import locks
 from providers.drive import Drive
 from providers.drive.locking import SHARED_MAX
+from providers.drive.session import Session
 from providers.errors import (
     Forbidden,
     Frozen,
@@ -24,6 +25,7 @@ from providers.errors import (
     PropertiesTooLong,
     QuotaExceeded,
     SameResource,
+    TooManyAtOnce,
     TooManyLocks,
 )
 from providers.model import ARCHIVED, FROZEN, Conditions
@@ -345,6 +347,28 @@ def test_a_quota_that_is_used_up_takes_no_copy_either(world: World) -> None:
         eva.copy(DOCUMENT, NEW, overwrite=False)
     with pytest.raises(NotFound):
         eva.stat(NEW)
+
+
+def test_a_copy_of_too_much_at_once_is_refused_before_anybody_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.space("Annat", "Kund AB")
+    world.grant("eva", "Annat", Role.EDITOR)
+    eva, storage = world.drive("eva"), world.installation.storage
+    storage.limits = replace(storage.limits, copy_nodes_max=3)
+    there, here, beside = parse("/Annat/Mapp"), parse("/Rum/Kopia"), parse("/Rum/Flyttad")
+    eva.copy(FOLDER, there, overwrite=False)  # a folder and two documents
+    eva.make_folder(FOLDER.joined("one more"))
+    monkeypatch.setattr(storage.database, "write", None)
+    monkeypatch.setattr(Session, "commit", None)
+    for act, goal in ((eva.copy, here), (eva.copy, parse("/Annat/Kopia")), (eva.move, parse("/Annat/Kopia"))):
+        with pytest.raises(TooManyAtOnce):
+            act(FOLDER, goal, overwrite=False)
+    monkeypatch.undo()
+    eva.copy(FOLDER, here, overwrite=False, deep=False)
+    eva.move(FOLDER, beside, overwrite=False)  # nothing but the folder itself is written
+    assert [item.name for item in eva.listing(here)[1]] == []
+    assert len(eva.listing(beside)[1]) == 3
 
 
 def test_a_folder_goes_neither_into_itself_nor_onto_what_holds_it(world: World) -> None:
