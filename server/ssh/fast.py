@@ -16,18 +16,17 @@ import asyncio
 import os
 import struct
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncssh
 from asyncssh import encryption
-from asyncssh.channel import SSHServerChannel
 from asyncssh.misc import DisconnectError, MACError, ProtocolError
 from asyncssh.packet import String, UInt32
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from server.ssh.carriers import WINDOW_ADJUST, FastChannel
 from server.ssh.connection import Connection
 
 TESTED: Final = frozenset({"2.24.1"})
@@ -37,7 +36,6 @@ _BUFFER_BYTES: Final = 1 << 20
 _TAG_BYTES: Final = 16
 _BLOCK_BYTES: Final = 16
 _KEX_LAST: Final = 49
-_WINDOW_ADJUST: Final = 93
 _DATA: Final = 94
 _HEAD = struct.Struct(">BBII")  # padding, type, channel, and the length of data or the window's growth
 _LENGTH = struct.Struct(">I")
@@ -48,8 +46,6 @@ _PADDING: Final = bytes(2 * _BLOCK_BYTES)
 _RECEIVED: Final = memoryview(bytearray(_BUFFER_BYTES))
 #: As much leaves at once at most: a reply of the longest kind and a half, few enough to stay in a processor's cache.
 _SENT_BYTES: Final = 384 << 10
-#: A longer packet is not made, whatever a client says that it takes.
-_DATA_BYTES_MAX: Final = 128 << 10
 
 
 def is_tested() -> bool:
@@ -242,7 +238,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         if len(plain) < _HEAD.size:
             return False
         padding, kind, number, size = _HEAD.unpack_from(plain)
-        if kind not in (_DATA, _WINDOW_ADJUST):
+        if kind not in (_DATA, WINDOW_ADJUST):
             return False
         channel: Any = self._channels.get(number)
         if type(channel) is not FastChannel or channel._recv_state != "open" or not self._kex_complete:
@@ -250,7 +246,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         end = _HEAD.size + (size if kind == _DATA else 0)
         if end + padding != len(plain):
             return False
-        if kind == _WINDOW_ADJUST:
+        if kind == WINDOW_ADJUST:
             channel._send_window += size
             channel._flush_send_buf()
             return True
@@ -395,101 +391,6 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         return FastChannel(
             self, self._loop, False, False, False, 0, 1024, None, "strict", self._window, self._max_pktsize
         )
-
-
-class FastChannel(SSHServerChannel[bytes]):
-    """A channel that gives data on as it comes, and sends from the buffers it was handed."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self._arrived: list[memoryview] = []
-        self._pieces: deque[memoryview] = deque()
-        self._is_speaking = False
-        super().__init__(*arguments)
-
-    def take(self, data: memoryview) -> bool:
-        """Keep data until it is delivered, or while the session takes none; return whether it is the first."""
-        self._recv_window -= len(data)
-        if self._recv_paused:
-            self._recv_buf.append((data, None))  # type: ignore[arg-type]
-            return False
-        self._arrived.append(data)
-        return len(self._arrived) == 1
-
-    def deliver(self) -> None:
-        """Give to the session what came, and open the window again once half of it is used."""
-        arrived, self._arrived = self._arrived, []
-        if self._recv_window < self._init_recv_window // 2:
-            self.send_packet(_WINDOW_ADJUST, UInt32(self._init_recv_window - self._recv_window))
-            self._recv_window = self._init_recv_window
-        session: Any = self._session
-        if session is not None:
-            session.pieces_received(arrived)
-
-    def _flush_recv_buf(self, exc: Exception | None = None) -> None:
-        """Go on, all at once, with what came while the session took nothing."""
-        if self._recv_buf and not self._recv_paused:
-            held, self._recv_buf = self._recv_buf, []
-            self._arrived += [memoryview(data) for data, _ in held]
-            self.deliver()
-        super()._flush_recv_buf(exc)
-
-    def write_parts(self, parts: Sequence[Any]) -> None:
-        """Queue data for the client. The buffers must not change any more."""
-        if self._send_state != "open":
-            return
-        for part in parts:
-            view = memoryview(part).cast("B")
-            if len(view):
-                self._pieces.append(view)
-                self._send_buf_len += len(view)
-        connection: Any = self._conn
-        if not self._is_speaking and connection is not None:
-            self._is_speaking = True
-            connection.speak(self)
-
-    def speak(self) -> None:
-        """Send what was queued, as far as the client's window is open."""
-        self._is_speaking = False
-        if self._conn is not None:
-            self._flush_send_buf()
-
-    def send_packet(self, pkttype: int, *args: bytes) -> None:
-        """Send a packet of another kind; what was queued before it leaves before it."""
-        if self._pieces and pkttype != _WINDOW_ADJUST:
-            self._flush_send_buf()
-        super().send_packet(pkttype, *args)
-
-    def _flush_send_buf(self) -> None:
-        connection: Any = self._conn
-        while self._pieces and self._send_window and connection is not None and self._send_chan is not None:
-            most = min(self._send_window, self._send_pktsize, _DATA_BYTES_MAX)
-            pieces, size = self._next(most)
-            self._send_buf_len -= size
-            self._send_window -= size
-            connection.send_data(self._send_chan, pieces, size)
-        if self._pieces:
-            self._pause_resume_writing()
-        else:
-            super()._flush_send_buf()
-
-    def _next(self, most: int) -> tuple[list[memoryview], int]:
-        """Return what the next packet carries."""
-        found, size = [], 0
-        while self._pieces and size < most:
-            piece = self._pieces[0]
-            room = most - size
-            if len(piece) > room:
-                found.append(piece[:room])
-                self._pieces[0] = piece[room:]
-                size += room
-            else:
-                found.append(self._pieces.popleft())
-                size += len(piece)
-        return found, size
-
-    def _close_send(self) -> None:
-        self._pieces.clear()
-        super()._close_send()
 
 
 def _padding(size: int) -> int:
