@@ -1,4 +1,4 @@
-"""asyncssh's connection with what it leaves to its user: counting failures, strict key exchange, back pressure.
+"""asyncssh's connection with what it leaves to its user: strict key exchange, back pressure, what a client may cost.
 
 This is the stock connection: its ways with packets are asyncssh's own. `server.ssh.fast` has the other one.
 """
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncssh
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
+from asyncssh.misc import DisconnectError
 
 from server.quickack import acknowledge
 from server.ssh import algorithms
@@ -17,6 +18,14 @@ from server.ssh import algorithms
 #: How often something comes at most until a session has begun. On the way there OpenSSH's client sends what is not
 #: answered and goes on at once: its NEWKEYS, its environment.
 _EARLY: Final = 32
+#: Packets that a stranger may send, whatever they are, and those for each time that they may try to sign in: an honest
+#: client agrees on keys with less than ten, and needs three or four for a try.
+_STRANGER_PACKETS_MAX: Final = 64
+_TRY_PACKETS_MAX: Final = 8
+#: A stranger's longest packet: what RFC 4253 section 6.1 wants to be taken.
+_STRANGER_PACKET_BYTES_MAX: Final = 35_000
+#: What came is taken for so long in one turn of the loop. The rest is taken in the next, when others had theirs.
+TURN_SECONDS: Final = 0.004
 
 
 class Connection(SSHServerConnection):
@@ -29,6 +38,11 @@ class Connection(SSHServerConnection):
         self.number = number
         self._tries_left = tries_max
         self._early = _EARLY
+        self._stranger_packets_left = _STRANGER_PACKETS_MAX + tries_max * _TRY_PACKETS_MAX
+        self._packet_bytes_max, self._max_recv_pktlen = self._max_recv_pktlen, _STRANGER_PACKET_BYTES_MAX
+        #: Whether what has come will be gone on with in the next turn of the loop.
+        self._has_more = False
+        self._is_held_up = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin. Whoever waits for room is told each time that all has left: a channel asks `unsent` itself."""
@@ -73,6 +87,73 @@ class Connection(SSHServerConnection):
     def channel(self) -> Any:
         """Return a channel of our own for a session, None to let asyncssh make it."""
         return None
+
+    # --- what a client may cost
+
+    async def send_userauth_success(self) -> None:
+        """Let a client in; from now on its packets may be as long as any."""
+        self._max_recv_pktlen = self._packet_bytes_max
+        await super().send_userauth_success()
+
+    def _recv_data(self) -> None:
+        """Take what is whole, for as long as a turn may last."""
+        self._reset_keepalive_timer()
+        until = self._loop.time() + TURN_SECONDS
+        try:
+            while self._inpbuf and self._transport and self._recv_handler():
+                if self._loop.time() > until:
+                    self._go_on_later()
+                    break
+        except DisconnectError as error:
+            self._send_disconnect(error.code, error.reason, error.lang)
+            self._force_close(error)
+        except Exception:
+            self.internal_error()
+        self.regulate()
+
+    def _go_on_later(self) -> None:
+        if not self._has_more:
+            self._has_more = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._has_more = False
+        self._take_left()
+        self.regulate()
+
+    def _take_left(self) -> None:
+        """Take what has come and was not taken."""
+        self._recv_data()
+
+    def _finish_recv_packet(self, pkttype: int, seq: int, _task: Any = None, is_async: bool = False) -> None:
+        """Finish with a packet, and go on with those that waited for it. A stranger's are counted."""
+        super()._finish_recv_packet(pkttype, seq, _task, is_async)
+        if not self._auth_complete and self._transport:
+            self._stranger_packets_left -= 1
+            if self._stranger_packets_left < 0:
+                self.disconnect(asyncssh.DISC_PROTOCOL_ERROR, "Too much was said without signing in.")
+        if is_async and self._has_left():
+            self._go_on_later()
+
+    def regulate(self) -> None:
+        """Take nothing from the kernel while there is enough to do with what came."""
+        if self._transport is None:
+            return
+        is_held_up = self._has_more or (self._has_left() and self._waits_for_task())
+        if is_held_up is not self._is_held_up:
+            self._is_held_up = is_held_up
+            if is_held_up:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _has_left(self) -> bool:
+        """Return whether there is anything that came and was not taken."""
+        return bool(self._inpbuf)
+
+    def _waits_for_task(self) -> bool:
+        """Return whether a packet is looked at elsewhere (a password, say), and the next waits for that."""
+        return self._recv_handler not in (self._recv_pkthdr, self._recv_packet, self._recv_version)
 
     # --- back pressure
 

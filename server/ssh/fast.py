@@ -27,12 +27,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from server.ssh.carriers import WINDOW_ADJUST, FastChannel
-from server.ssh.connection import Connection
+from server.ssh.connection import TURN_SECONDS, Connection
 
 TESTED: Final = frozenset({"2.24.1"})
 CIPHERS: Final = (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com")
 
 _BUFFER_BYTES: Final = 1 << 20
+#: So much is taken at once of what asyncssh has to take apart, which copies all that is left with each packet.
+_STOCK_BYTES: Final = 128 << 10
+_STRANGER_BYTES: Final = 16 << 10
+#: After so many packets it is looked how long the turn has lasted. That many long ones never come at once.
+_LOOK_PACKETS: Final = 64
 _TAG_BYTES: Final = 16
 _BLOCK_BYTES: Final = 16
 _KEX_LAST: Final = 49
@@ -155,6 +160,8 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the kernel may put what comes next: after what is left."""
+        if not self._is_quick and not self._left:
+            return _RECEIVED[: _STOCK_BYTES if self._auth_complete else _STRANGER_BYTES]
         held = len(self._left)
         _RECEIVED[:held] = self._left
         return _RECEIVED[held:]
@@ -163,11 +170,12 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         """Take what came. What it is answered with at once leaves at once, and not one turn of the loop later."""
         self._left = _RECEIVED[: len(self._left) + nbytes]
         self._will_flush = True
-        self._pump()
+        self._take_left()
         self._flush()
+        self.regulate()
         self.acknowledge_early()
 
-    def _pump(self) -> None:
+    def _take_left(self) -> None:
         """Take what is whole, and keep the rest in memory of its own: the buffer is for all connections."""
         self._start = 0
         if self._is_quick:
@@ -178,11 +186,18 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
 
     def _take_all(self) -> None:
         self._reset_keepalive_timer()
+        until, taken = self._loop.time() + TURN_SECONDS, 0
         try:
             try:
                 while self._is_quick and self._transport and self._recv_handler == self._recv_pkthdr:
                     if not self._take():
                         break
+                    taken += 1
+                    if taken % _LOOK_PACKETS == 0:
+                        self._deliver()
+                        if self._loop.time() > until:
+                            self._go_on_later()
+                            break
             finally:
                 self._deliver()
         except DisconnectError as error:
@@ -262,11 +277,8 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         while self._heard:
             self._heard.pop(0).deliver()
 
-    def _finish_recv_packet(self, pkttype: int, seq: int, _task: Any = None, is_async: bool = False) -> None:
-        """Finish with a packet that asyncssh handled; go on with those that waited for it."""
-        super()._finish_recv_packet(pkttype, seq, _task, is_async)
-        if is_async and self._is_quick and self._transport:
-            self._loop.call_soon(self._pump)
+    def _has_left(self) -> bool:
+        return bool(self._left or self._inpbuf)
 
     def _reset_keepalive_timer(self) -> None:
         """Take note that something came. A timer set anew for each packet took longer than to open the packet."""

@@ -1,0 +1,124 @@
+"""Who sends more than an honest client would holds up nobody else, and costs the server little."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import statistics
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import asyncssh
+import pytest
+
+from tests.ssh.doors import Door, serving_sftp
+
+GREETING = b"SSH-2.0-flood\r\n"
+UNKNOWN = struct.pack(">IBB", 12, 10, 15) + bytes(10)
+IGNORE = 2
+#: A banner comes at once; a machine that others work on may take longer.
+SOON_SECONDS = 0.2
+
+
+@pytest.fixture(scope="module", params=["auto", "stock"])
+def lone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A door with one worker: whoever holds it up holds up all."""
+    with serving_sftp(
+        tmp_path_factory.mktemp("lone"), **{"sftp.connection": request.param, "sftp.workers": 1}
+    ) as found:
+        yield found
+
+
+def seconds_until_greeted(door: Door) -> float:
+    """Return how long another one who knocks waits for the server's first word."""
+    began = time.monotonic()
+    with socket.create_connection((door.host, door.port)) as other:
+        other.settimeout(60)
+        assert other.recv(100).startswith(b"SSH-2.0-")
+    return time.monotonic() - began
+
+
+def stranger(door: Door) -> socket.socket:
+    made = socket.create_connection((door.host, door.port))
+    made.settimeout(30)
+    return made
+
+
+def test_a_stranger_with_a_million_tiny_packets_held_up_everybody(lone: Door) -> None:
+    with stranger(lone) as flooding:
+        flooding.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+
+        def flood() -> None:
+            with contextlib.suppress(OSError):
+                flooding.sendall(GREETING + UNKNOWN * (6 << 16))
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        waited = statistics.median(seconds_until_greeted(lone) for _ in range(5))
+        thread.join()
+    assert waited < SOON_SECONDS
+
+
+def test_a_stranger_could_talk_for_ever(lone: Door) -> None:
+    """Packets that are no part of signing in were answered one by one for as long as signing in may take."""
+    with stranger(lone) as talking:
+        talking.sendall(GREETING)
+        with pytest.raises(ConnectionError):
+            for _ in range(2000):
+                talking.sendall(UNKNOWN)
+                time.sleep(0.001)
+
+
+def test_a_strangers_packet_may_not_be_as_long_as_a_message_can_be(lone: Door) -> None:
+    """Names of algorithms, a quarter of a megabyte of them, were compared in one go."""
+    with stranger(lone) as asking:
+        asking.sendall(GREETING + struct.pack(">IBB", 200_000, 4, 20) + bytes(16))
+        heard = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := asking.recv(65_536):
+                heard += piece
+    assert b"Max packet size exceeded" in heard
+
+
+async def _gathered(connection: Any, packets: int) -> bytes:
+    """Return so many packets that mean nothing, sealed to be sent."""
+    found: list[bytes] = []
+    connection._send = found.append
+    for _ in range(packets):
+        connection.send_packet(IGNORE, bytes(4))
+    del connection._send
+    return b"".join(found)
+
+
+@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes256-ctr"])
+def test_tiny_packets_of_somebody_signed_in_held_up_everybody(lone: Door, cipher: str) -> None:
+    async def flood() -> float:
+        async with lone.connect("anna", password=lone.password("anna"), encryption_algs=[cipher]) as connection:
+            flooding = await _gathered(connection, 200_000)
+            transport: Any = connection._transport
+            transport.write(flooding)
+            waited = []
+            for _ in range(5):
+                waited.append(await asyncio.to_thread(seconds_until_greeted, lone))
+                await asyncio.sleep(0.05)
+            connection.abort()
+            return statistics.median(waited)
+
+    assert asyncio.run(flood()) < SOON_SECONDS
+
+
+def test_what_came_in_one_go_is_taken_whole_in_many_turns(lone: Door) -> None:
+    """And what follows it, in its order."""
+
+    async def flood() -> None:
+        async with lone.connect("anna", password=lone.password("anna")) as connection:
+            transport: Any = connection._transport
+            transport.write(await _gathered(connection, 60_000))
+            ran = await asyncio.wait_for(connection.run("md5sum", stdin=asyncssh.DEVNULL), 60)
+            assert ran.exit_status == 0
+
+    asyncio.run(flood())
