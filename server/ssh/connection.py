@@ -26,6 +26,15 @@ _TRY_PACKETS_MAX: Final = 8
 _STRANGER_PACKET_BYTES_MAX: Final = 35_000
 #: What came is taken for so long in one turn of the loop. The rest is taken in the next, when others had theirs.
 TURN_SECONDS: Final = 0.004
+#: An agreement on new keys may take so long, counted from when a client has begun it or agreed to it, or has last taken
+#: anything of what lies before our half of it.
+EXCHANGE_SECONDS: Final = 30.0
+#: What is held up by one: engines begin nothing beyond a megabyte of it, so that an honest client never sees the end.
+_DEFERRED_BYTES_MAX: Final = 16 << 20
+_DEFERRED_COST_BYTES: Final = 200
+_KEXINIT: Final = 20
+_NEWKEYS: Final = 21
+_KEX_LAST: Final = 49
 
 
 class Connection(SSHServerConnection):
@@ -43,6 +52,10 @@ class Connection(SSHServerConnection):
         #: Whether what has come will be gone on with in the next turn of the loop.
         self._has_more = False
         self._is_held_up = False
+        self._deferred_bytes = 0
+        #: Whether the client has begun to agree on keys, and uses the old ones still.
+        self._is_exchanging = False
+        self._exchange_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin. Whoever waits for room is told each time that all has left: a channel asks `unsent` itself."""
@@ -127,11 +140,15 @@ class Connection(SSHServerConnection):
 
     def _finish_recv_packet(self, pkttype: int, seq: int, _task: Any = None, is_async: bool = False) -> None:
         """Finish with a packet, and go on with those that waited for it. A stranger's are counted."""
+        if pkttype in (_KEXINIT, _NEWKEYS):
+            self._exchange(pkttype == _KEXINIT)
+        elif self._is_exchanging and pkttype > _KEX_LAST:
+            self.cut("Something else came amid an exchange of keys.")
         super()._finish_recv_packet(pkttype, seq, _task, is_async)
         if not self._auth_complete and self._transport:
             self._stranger_packets_left -= 1
             if self._stranger_packets_left < 0:
-                self.disconnect(asyncssh.DISC_PROTOCOL_ERROR, "Too much was said without signing in.")
+                self.cut("Too much was said without signing in.")
         if is_async and self._has_left():
             self._go_on_later()
 
@@ -155,12 +172,66 @@ class Connection(SSHServerConnection):
         """Return whether a packet is looked at elsewhere (a password, say), and the next waits for that."""
         return self._recv_handler not in (self._recv_pkthdr, self._recv_packet, self._recv_version)
 
+    def cut(self, why: str) -> None:
+        """End the connection with somebody who does not heed the protocol, or its bounds."""
+        if self._transport is not None:
+            self.disconnect(asyncssh.DISC_PROTOCOL_ERROR, why)
+
+    def _cleanup(self, exc: Exception | None) -> None:
+        self._exchange(False)
+        super()._cleanup(exc)
+        self._deferred_packets.clear()
+        self._deferred_bytes = 0
+
+    # --- the exchange of keys
+
+    def _exchange(self, is_under_way: bool) -> None:
+        """Take note that the client begins an exchange of keys, or is done with it (RFC 4253 section 7.1)."""
+        self._is_exchanging = is_under_way
+        if self._exchange_timer is not None:
+            self._exchange_timer.cancel()
+            self._exchange_timer = None
+        if is_under_way and self._auth_complete and self._transport:  # signing in has bounds of its own
+            self._await_exchange()
+
+    def _await_exchange(self) -> None:
+        untaken = self.in_transport()
+        self._exchange_timer = self._loop.call_later(EXCHANGE_SECONDS, self._exchange_is_late, untaken)
+
+    def _exchange_is_late(self, before: int) -> None:
+        if 0 < self.in_transport() < before:
+            self._await_exchange()
+        else:
+            self.cut("Agreeing on new keys took too long.")
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
+        """Send a packet, or keep it until an exchange of keys is over. Nothing is kept once the client is gone."""
+        if self._transport is None:
+            return
+        deferred = len(self._deferred_packets)
+        super().send_packet(pkttype, *args, handler=handler)
+        if len(self._deferred_packets) > deferred:
+            self._deferred_bytes += _DEFERRED_COST_BYTES + sum(map(len, args))
+            if self._deferred_bytes > _DEFERRED_BYTES_MAX:
+                self._deferred_bytes = 0
+                self._loop.call_soon(self.cut, "Too much waits for an exchange of keys.")
+
+    def _send_deferred_packets(self) -> None:
+        self._deferred_bytes = 0
+        if self._deferred_packets:
+            super()._send_deferred_packets()
+            self._loop.call_soon(self.resume_writing)
+
     # --- back pressure
 
-    def unsent(self) -> int:
+    def in_transport(self) -> int:
         """Return how many bytes wait in the transport."""
         transport = self._transport
         return 0 if transport is None else int(transport.get_write_buffer_size())
+
+    def unsent(self) -> int:
+        """Return how many bytes wait in the transport, or for an exchange of keys."""
+        return self.in_transport() + self._deferred_bytes
 
     def resume_writing(self) -> None:
         """Let whoever waits for the transport go on."""

@@ -215,6 +215,13 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
             self._auth_complete
             and not self._inpbuf
             and self._recv_handler == self._recv_pkthdr
+            and self._may_be_quick()
+        )
+
+    def _may_be_quick(self) -> bool:
+        """Return whether ciphers are ours. Amid an exchange of keys nothing has a place that could be taken quickly."""
+        return (
+            not self._is_exchanging
             and isinstance(self._recv_encryption, Gcm)
             and isinstance(self._send_encryption, Gcm)
         )
@@ -245,7 +252,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         self._inpbuf = bytes(view[start:stop])
         while self._inpbuf and self._recv_handler():
             pass
-        self._is_quick = isinstance(self._recv_encryption, Gcm) and isinstance(self._send_encryption, Gcm)
+        self._is_quick = self._may_be_quick()
         return True
 
     def _is_common(self, plain: bytes) -> bool:
