@@ -7,14 +7,25 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from asyncssh.channel import SSHServerChannel
-from asyncssh.packet import UInt32
+from asyncssh.packet import SSHPacket, UInt32
 
 WINDOW_ADJUST: Final = 93
 #: A longer packet is not made, whatever a client says that it takes.
 _DATA_BYTES_MAX: Final = 128 << 10
 
 
-class FastChannel(SSHServerChannel[bytes]):
+class Carrier(SSHServerChannel[bytes]):
+    """A channel that keeps nothing of what a client says about itself."""
+
+    def _process_env_request(self, packet: SSHPacket) -> bool:
+        """Forget a variable of the client's environment: nothing here has one. Each may be as long as a packet."""
+        packet.get_string()
+        packet.get_string()
+        packet.check_end()
+        return True
+
+
+class FastChannel(Carrier):
     """A channel that gives data on as it comes, and sends from the buffers it was handed."""
 
     def __init__(self, *arguments: Any) -> None:

@@ -14,6 +14,7 @@ from asyncssh.misc import DisconnectError
 
 from server.quickack import acknowledge
 from server.ssh import algorithms
+from server.ssh.carriers import Carrier
 
 #: How often something comes at most until a session has begun. On the way there OpenSSH's client sends what is not
 #: answered and goes on at once: its NEWKEYS, its environment.
@@ -39,6 +40,9 @@ _KEX_LAST: Final = 49
 
 class Connection(SSHServerConnection):
     """One connection from a client. `number` is the gate's."""
+
+    #: Of which kind its channels are.
+    carrier: type[Carrier] = Carrier
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, options: SSHServerConnectionOptions, number: int, tries_max: int
@@ -97,9 +101,12 @@ class Connection(SSHServerConnection):
         cipher = str(self.get_extra_info("recv_cipher"))
         return not self._strict_kex and not algorithms.is_safe_without_strict_kex(cipher)
 
-    def channel(self) -> Any:
-        """Return a channel of our own for a session, None to let asyncssh make it."""
-        return None
+    def channel(self) -> Carrier:
+        """Return a fresh channel for a session."""
+        self._update_recv_pktlen(self._max_pktsize)
+        return self.carrier(
+            self, self._loop, False, False, False, 0, 1024, None, "strict", self._window, self._max_pktsize
+        )
 
     # --- what a client may cost
 

@@ -143,6 +143,8 @@ _outbox = _Outbox()
 class FastConnection(Connection, asyncio.BufferedProtocol):
     """One connection from a client."""
 
+    carrier = FastChannel
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         #: What came and was not taken yet: mostly the beginning of a packet.
@@ -403,13 +405,6 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         """Let the last words leave, then close."""
         self._flush()
         super()._force_close(exc)
-
-    def channel(self) -> FastChannel:
-        """Return a fresh channel for a session."""
-        self._update_recv_pktlen(self._max_pktsize)
-        return FastChannel(
-            self, self._loop, False, False, False, 0, 1024, None, "strict", self._window, self._max_pktsize
-        )
 
 
 def _padding(size: int) -> int:

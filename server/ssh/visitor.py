@@ -158,8 +158,7 @@ class Visitor(asyncssh.SSHServer):
         channel = Channel(self.drive, self._house.jobs, self._unsent, self._ended)
         self._channels.add(channel)
         assert self.connection is not None
-        carrier = self.connection.channel()
-        return channel if carrier is None else (carrier, channel)
+        return self.connection.channel(), channel
 
     def refuse(self, *_: Any, **__: Any) -> bool:
         """Forward nothing, to nowhere: no port, no socket, no tunnel."""

@@ -122,3 +122,17 @@ def test_what_came_in_one_go_is_taken_whole_in_many_turns(lone: Door) -> None:
             assert ran.exit_status == 0
 
     asyncio.run(flood())
+
+
+def test_the_environment_of_a_client_filled_the_memory(lone: Door) -> None:
+    """Each variable was kept, and each is as long as a packet may be."""
+
+    async def describe() -> int:
+        async with lone.connect("anna", password=lone.password("anna")) as connection:
+            await connection.run("md5sum", stdin=asyncssh.DEVNULL)
+            before = lone.memory_bytes()
+            environment = {f"E{number}": "x" * 200_000 for number in range(400)}
+            async with connection.create_process("md5sum", env=environment):
+                return lone.memory_bytes() - before
+
+    assert asyncio.run(describe()) < 30 << 20
