@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakSet
 
 import asyncssh
 
@@ -57,11 +58,12 @@ class Jobs:
         self._clock = clock
         #: How long jobs may still be done at once, as of when.
         self._left, self._as_of = AT_ONCE_SECONDS_MAX, clock()
-        self._lingering: set[Engine] = set()
+        #: Whoever has something under way is kept by that, and with nothing else left is gone.
+        self._lingering: WeakSet[Engine] = WeakSet()
 
     def linger(self, engine: Engine) -> None:
         """Know of an engine whose channel is gone, and that may still put uploads aside."""
-        self._lingering = {each for each in (*self._lingering, engine) if not each.is_idle}
+        self._lingering.add(engine)
 
     @property
     def are_done(self) -> bool:
@@ -170,13 +172,14 @@ class Channel(asyncssh.SSHServerSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; what was being uploaded and not closed becomes no version."""
-        engine, self._chan = self._engine, None
+        engine, self._chan, self._engine = self._engine, None, None
         if engine is not None:
             engine.lost()
             self._jobs.linger(engine)
         if self._pipe is not None:
             self._pipe.lost()
         self._ended(self)
+        self._ended = self._beneath = self._write = _nothing
 
     def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
         """No terminals here."""
@@ -297,6 +300,11 @@ class Channel(asyncssh.SSHServerSession[bytes]):
             chan.write_stderr(f"{says}\n".encode())
         chan.exit(status)
         chan.close()
+
+
+def _nothing(*_: Any) -> Any:
+    """Stand in for what a channel that is gone would hold on to its connection by."""
+    return 0
 
 
 def _joining(chan: Any) -> Callable[[Sequence[Buffer]], None]:

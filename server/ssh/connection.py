@@ -189,6 +189,7 @@ class Connection(SSHServerConnection):
         super()._cleanup(exc)
         self._deferred_packets.clear()
         self._deferred_bytes = 0
+        self._recv_handler = _deaf  # a method of its own would keep the connection
 
     # --- the exchange of keys
 
@@ -245,3 +246,7 @@ class Connection(SSHServerConnection):
         owner: Any = self.get_owner()
         if owner is not None:
             owner.drained()
+
+
+def _deaf() -> bool:
+    return False

@@ -401,6 +401,12 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         if sent < len(leaving):
             super()._send(bytes(leaving[sent:]))
 
+    def _cleanup(self, exc: Exception | None) -> None:
+        super()._cleanup(exc)
+        self._left = b""
+        self._heard.clear()
+        self._speaking.clear()
+
     def _force_close(self, exc: Exception | None) -> None:
         """Let the last words leave, then close."""
         self._flush()

@@ -74,7 +74,8 @@ class Visitor(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End. The channels have been told already."""
-        self.principal = self.drive = None
+        self.principal = self.drive = self.connection = None
+        self._channels.clear()
         self._house.gone(self)
 
     def cut(self, why: str) -> None:
