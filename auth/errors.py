@@ -16,7 +16,7 @@ class SignInRefused(AuthError):
 
 
 class Throttled(AuthError):
-    """There were too many failed sign-ins. Wait {retry_after} seconds, then try again."""
+    """There were too many failed sign-ins. Wait {retry_after} s, then try again."""
 
     exit_code = 21
 

@@ -196,7 +196,7 @@ class SignIn:
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, work)
         except (Throttled, Paused) as error:
-            self._tell(str(error))
+            self._tell(f"{error}\r\n")  # clients print a banner as it comes
         except AuthError:
             pass
         except MellanrumError as error:

@@ -122,6 +122,7 @@ def test_whatever_is_raised_at_any_step_leaves_nobody(way: str, step: str, error
     assert not asyncio.run(getattr(stage, way)())
     assert stage.signin.take() is None
     assert bool(stage.told) == isinstance(error, Throttled), "only waiting is told, and how long"
+    assert all(each.endswith("\r\n") for each in stage.told), "what OpenSSH prints next begins on a line of its own"
 
 
 def test_a_method_that_was_given_up_answers_for_nobody() -> None:
