@@ -15,6 +15,10 @@ class SignInRefused(AuthError):
     """That name and password do not fit together. Check both, or ask your administrator for a new device password."""
 
 
+class SignInNeeded(SignInRefused):
+    """Nobody is let in without signing in. Do so with your login and a device password."""
+
+
 class Throttled(AuthError):
     """There were too many failed sign-ins. Wait {retry_after} s, then try again."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from auth.errors import SignInRefused
 from auth.rights import Principal, Standing
 from auth.roles import Via
 from config.ids import id_from_text, id_text
@@ -17,7 +18,7 @@ from providers.errors import NotFound
 from providers.holding.model import Erasure, Kind, State
 from providers.holding.report import Report, report_of
 from server.cli import find
-from server.cli.errors import Misused, StillInUse, UnknownErasure
+from server.cli.errors import Misused, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
 from server.cli.text import facts, moment, size, table
 
@@ -60,16 +61,18 @@ def _add_person(command: Parser) -> None:
 
 
 def person(desk: Desk, options: argparse.Namespace, command: str) -> Principal:
-    """Return who acts: the operator, or whoever signs in. Raises SignInRefused, Throttled, Misused."""
+    """Return who acts: the operator, or whoever signs in. Raises NotSignedIn, Throttled, Misused."""
     if options.login is None:
         return desk.operator
     authenticator = desk.installation.authenticator
     password = _secret(options, f"Password of {options.login}: ", command)
-    found = authenticator.password_then_code(options.login, password, None, via=Via.CLI, address=HERE)
-    if found.standing is Standing.FULL:
-        return found
-    code = options.code or _asked("Code: ", "--code", command)
-    return authenticator.complete(found, code)
+    try:
+        found = authenticator.password_then_code(options.login, password, None, via=Via.CLI, address=HERE)
+        if found.standing is Standing.FULL:
+            return found
+        return authenticator.complete(found, options.code or _asked("Code: ", "--code", command))
+    except SignInRefused:
+        raise NotSignedIn(login=options.login) from None
 
 
 def _secret(options: argparse.Namespace, question: str, command: str) -> str:

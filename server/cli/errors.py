@@ -26,6 +26,12 @@ class DeletedThere(MellanrumError):
     exit_code = 11
 
 
+class NotSignedIn(MellanrumError):
+    """{login}, that password and that code do not fit together. Nothing was changed. Check them and try again."""
+
+    exit_code = 20
+
+
 class LockInTheWay(MellanrumError):
     """{holder} holds {path} until {until} at least. {space} was left as it is. Wait, or break the lock: {command}"""
 

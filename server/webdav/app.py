@@ -10,7 +10,7 @@ from wsgidav.dav_provider import DAVProvider
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from auth.errors import Revoked, SignInRefused, Throttled
+from auth.errors import Revoked, SignInNeeded, SignInRefused, Throttled
 from auth.rights import Principal
 from config.errors import MellanrumError
 from config.logging import get_log
@@ -165,7 +165,7 @@ class WebDav:
         if principal is None:
             if _is_office_head(environ):
                 return send(Answer("200 OK", GUARD), start_response)
-            return send(answer_to(SignInRefused(), method, "/dav/"), start_response)
+            return send(answer_to(SignInNeeded(), method, "/dav/"), start_response)
         if method not in METHODS:
             return send(answer_to(NotHere(), method, "/dav/"), start_response)
         owned: Callable[[bytes], None] | None = environ.get("mellanrum.owned")

@@ -71,7 +71,8 @@ def test_a_wrong_password_or_no_terminal_is_nobody(documents: Shop, tmp_path: Pa
     asked = documents.ok("erase", "request", "Akten/Avtal/Köp.txt", "--reason", "skäl")
     wrong = tmp_path / "wrong"
     wrong.write_text("en helt annan fras 8\n")
-    assert documents.run("erase", "approve", asked["id"], "--yes", "--as", ADMIN, "--password-file", wrong).code != 0
+    ran = documents.run("erase", "approve", asked["id"], "--yes", "--as", ADMIN, "--password-file", wrong)
+    assert (ran.code, "device password" in ran.err) == (20, False)
     assert documents.run("erase", "approve", asked["id"], "--yes", "--as", ADMIN).code == 64
     assert documents.ok("erase", "list")[0]["state"] == "requested"
     assert documents.ok("erase", "cancel", asked["id"])["state"] == "cancelled"
