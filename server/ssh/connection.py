@@ -27,6 +27,9 @@ _TRY_PACKETS_MAX: Final = 8
 _STRANGER_PACKET_BYTES_MAX: Final = 35_000
 #: What came is taken for so long in one turn of the loop. The rest is taken in the next, when others had theirs.
 TURN_SECONDS: Final = 0.004
+#: With so much that a client has not taken, nothing more is taken from it: answers to what is no part of a channel are
+#: held up by nothing else. It is twice what engines let come together, so that no honest client sees it.
+UNSENT_BYTES_MAX: Final = 2 << 20
 #: An agreement on new keys may take so long, counted from when a client has begun it or agreed to it, or has last taken
 #: anything of what lies before our half of it.
 EXCHANGE_SECONDS: Final = 30.0
@@ -160,10 +163,12 @@ class Connection(SSHServerConnection):
             self._go_on_later()
 
     def regulate(self) -> None:
-        """Take nothing from the kernel while there is enough to do with what came."""
+        """Take nothing from the kernel while there is enough to do with what came, or to send."""
         if self._transport is None:
             return
-        is_held_up = self._has_more or (self._has_left() and self._waits_for_task())
+        is_held_up = (
+            self._has_more or self.in_transport() > UNSENT_BYTES_MAX or (self._has_left() and self._waits_for_task())
+        )
         if is_held_up is not self._is_held_up:
             self._is_held_up = is_held_up
             if is_held_up:
@@ -243,6 +248,7 @@ class Connection(SSHServerConnection):
 
     def resume_writing(self) -> None:
         """Let whoever waits for the transport go on."""
+        self.regulate()
         owner: Any = self.get_owner()
         if owner is not None:
             owner.drained()

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from asyncssh import encryption
 
+from server.ssh import fast
+from server.ssh.connection import Connection
 from tests.ssh.doors import Door, mounted, serving_sftp
 
 _numbers = itertools.count()
@@ -33,3 +36,12 @@ def mount(door: Door, home: str, tmp_path: Path) -> Iterator[Path]:
     """The editor's empty folder, as a file system by sshfs."""
     with mounted(door, "anna", home, tmp_path / "mount") as place:
         yield place
+
+
+@pytest.fixture(params=[fast.FastConnection, Connection], ids=["fast", "stock"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
+    """Each kind of connection, for a server in this process."""
+    monkeypatch.setattr(encryption, "_enc_params", dict(encryption._enc_params))
+    fast.install()
+    found: type[Connection] = request.param
+    return found

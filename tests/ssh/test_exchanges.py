@@ -5,80 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
 
-import asyncssh
 import paramiko
 import pytest
-from asyncssh import encryption
-from asyncssh.connection import SSHServerConnectionOptions
 from asyncssh.packet import Boolean, String, UInt32
 
 from server.ssh import connection as ours
-from server.ssh import fast
 from server.ssh.connection import Connection
 from tests.ssh.doors import Door
+from tests.ssh.meeting import Met
 from tests.tools import need
 
 CONTENT = os.urandom(12 << 20)
-KEXINIT, DATA, GLOBAL_REQUEST = 20, 94, 80
-
-
-class _Anybody(asyncssh.SSHServer):
-    """Lets anybody in."""
-
-    def begin_auth(self, username: str) -> bool:
-        return False
-
-    def drained(self) -> None:
-        """Nobody waits."""
-
-
-class _Met:
-    """A server in this process, somebody who is signed in there, and the server's end of their connection."""
-
-    def __init__(self, kind: type[Connection]) -> None:
-        self._kind = kind
-        self.here: Any = None
-        self.client: Any = None
-
-    async def __aenter__(self) -> _Met:
-        loop = asyncio.get_running_loop()
-        options: Any = await SSHServerConnectionOptions.construct(
-            server_factory=_Anybody, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
-        )
-
-        def make() -> Connection:
-            self.here = self._kind(loop, options, 1, 3)
-            return self.here
-
-        self._server = await loop.create_server(make, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.client = await asyncssh.connect(
-            "127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.client.abort()
-        self._server.close()
-        await asyncio.sleep(0.05)
-
-    def begin_exchange(self) -> None:
-        """Let the client begin an exchange of keys, and never go on with it."""
-        handlers = dict(type(self.client)._packet_handlers)
-        handlers[KEXINIT] = lambda *_: True
-        self.client._packet_handlers = handlers
-        self.client._send_kexinit()
-        self.client._kex_complete = True
-
-
-@pytest.fixture(params=[fast.FastConnection, Connection], ids=["fast", "stock"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
-    monkeypatch.setattr(encryption, "_enc_params", dict(encryption._enc_params))
-    fast.install()
-    found: type[Connection] = request.param
-    return found
+DATA, GLOBAL_REQUEST = 94, 80
 
 
 def test_an_exchange_of_keys_that_nobody_ended_went_on_for_ever(
@@ -87,7 +26,7 @@ def test_an_exchange_of_keys_that_nobody_ended_went_on_for_ever(
     monkeypatch.setattr(ours, "EXCHANGE_SECONDS", 0.5)
 
     async def begin() -> None:
-        async with _Met(kind) as met:
+        async with Met(kind) as met:
             met.begin_exchange()
             await asyncio.sleep(0.25)
             assert met.here._transport is not None
@@ -100,7 +39,7 @@ def test_requests_amid_an_exchange_of_keys_were_taken_and_their_answers_kept(kin
     """RFC 4253 section 7.1 lets nothing else come between."""
 
     async def ask() -> None:
-        async with _Met(kind) as met:
+        async with Met(kind) as met:
             met.begin_exchange()
             await asyncio.sleep(0.1)
             met.client.send_packet(GLOBAL_REQUEST, String(b"keepalive@openssh.com"), Boolean(True))
@@ -112,7 +51,7 @@ def test_requests_amid_an_exchange_of_keys_were_taken_and_their_answers_kept(kin
 
 def test_what_waits_for_an_exchange_of_keys_was_not_counted_and_outlived_the_connection(kind: type[Connection]) -> None:
     async def wait() -> None:
-        async with _Met(kind) as met:
+        async with Met(kind) as met:
             met.begin_exchange()
             await asyncio.sleep(0.1)
             before = met.here.unsent()
@@ -130,7 +69,7 @@ def test_what_waits_for_an_exchange_of_keys_was_not_counted_and_outlived_the_con
 
 def test_more_than_an_honest_client_could_let_wait_for_an_exchange_of_keys(kind: type[Connection]) -> None:
     async def wait() -> None:
-        async with _Met(kind) as met:
+        async with Met(kind) as met:
             met.begin_exchange()
             await asyncio.sleep(0.1)
             for _ in range(1700):
@@ -142,7 +81,7 @@ def test_more_than_an_honest_client_could_let_wait_for_an_exchange_of_keys(kind:
 
 def test_who_waited_for_an_exchange_of_keys_is_told_once_it_is_over(kind: type[Connection]) -> None:
     async def wait() -> None:
-        async with _Met(kind) as met:
+        async with Met(kind) as met:
             told: list[int] = []
             met.here.get_owner().drained = lambda: told.append(met.here.unsent())
             met.here._send_kexinit()

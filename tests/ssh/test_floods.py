@@ -14,8 +14,12 @@ from typing import Any
 
 import asyncssh
 import pytest
+from asyncssh.packet import Boolean, String
 
+from server.ssh import connection as ours
+from server.ssh.connection import Connection
 from tests.ssh.doors import Door, serving_sftp
+from tests.ssh.meeting import Met
 
 GREETING = b"SSH-2.0-flood\r\n"
 UNKNOWN = struct.pack(">IBB", 12, 10, 15) + bytes(10)
@@ -136,3 +140,36 @@ def test_the_environment_of_a_client_filled_the_memory(lone: Door) -> None:
                 return lone.memory_bytes() - before
 
     assert asyncio.run(describe()) < 30 << 20
+
+
+def test_answers_to_a_client_that_reads_none_piled_up(kind: type[Connection], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that belong to no channel: nothing held them back. All come once it reads again."""
+    monkeypatch.setattr(ours, "UNSENT_BYTES_MAX", 100_000)
+    count = 40_000
+
+    async def ask() -> int:
+        async with Met(kind) as met:
+            for end in (met.here, met.client):
+                for which in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, which, 64 << 10)
+            answered, most = 0, 0
+
+            def answer(*_: Any) -> bool:
+                nonlocal answered
+                answered += 1
+                return True
+
+            met.client._packet_handlers = {**type(met.client)._packet_handlers, 81: answer, 82: answer}
+            met.client._transport.pause_reading()
+            for _ in range(count // 1000):
+                for _ in range(1000):
+                    met.client.send_packet(80, String(b"keepalive@openssh.com"), Boolean(True))
+                await asyncio.sleep(0.02)
+                most = max(most, met.here.in_transport())
+            met.client._transport.resume_reading()
+            async with asyncio.timeout(30):
+                while answered < count:
+                    await asyncio.sleep(0.01)
+            return most
+
+    assert asyncio.run(ask()) < 300_000

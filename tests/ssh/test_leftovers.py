@@ -11,7 +11,6 @@ from typing import Any
 
 import asyncssh
 import pytest
-from asyncssh import encryption
 from asyncssh.connection import SSHServerConnectionOptions
 
 from auth.roles import Role, Via
@@ -19,7 +18,6 @@ from config.settings.schema import SftpSettings
 from providers.drive import Drive
 from server.sftp import channel
 from server.sftp.channel import Jobs
-from server.ssh import fast
 from server.ssh.connection import Connection
 from server.ssh.signin import Threads
 from server.ssh.visitor import Visitor
@@ -105,12 +103,9 @@ async def _read_and_go(house: _House, kind: type[Connection], *, abruptly: bool)
 
 
 @pytest.mark.parametrize("abruptly", [True, False])
-@pytest.mark.parametrize("kind", [fast.FastConnection, Connection], ids=["fast", "stock"])
 def test_what_a_connection_had_read_stayed_until_garbage_was_collected(
     house: _House, kind: type[Connection], abruptly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encryption, "_enc_params", dict(encryption._enc_params))
-    fast.install()
     engines: list[weakref.ref[Any]] = []
 
     class Watched(channel.Engine):

@@ -1,0 +1,62 @@
+"""A server's end of a connection and the client's, in one process, to be looked at and meddled with."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncssh
+from asyncssh.connection import SSHServerConnectionOptions
+
+from server.ssh.connection import Connection
+
+KEXINIT = 20
+
+
+class _Anybody(asyncssh.SSHServer):
+    """Lets anybody in."""
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def drained(self) -> None:
+        """Nobody waits."""
+
+
+class Met:
+    """A server in this process, somebody who is signed in there, and the server's end of their connection."""
+
+    def __init__(self, kind: type[Connection]) -> None:
+        self._kind = kind
+        self.here: Any = None
+        self.client: Any = None
+
+    async def __aenter__(self) -> Met:
+        loop = asyncio.get_running_loop()
+        options: Any = await SSHServerConnectionOptions.construct(
+            server_factory=_Anybody, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
+        )
+
+        def make() -> Connection:
+            self.here = self._kind(loop, options, 1, 3)
+            return self.here
+
+        self._server = await loop.create_server(make, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.client = await asyncssh.connect(
+            "127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.client.abort()
+        self._server.close()
+        await asyncio.sleep(0.05)
+
+    def begin_exchange(self) -> None:
+        """Let the client begin an exchange of keys, and never go on with it."""
+        handlers = dict(type(self.client)._packet_handlers)
+        handlers[KEXINIT] = lambda *_: True
+        self.client._packet_handlers = handlers
+        self.client._send_kexinit()
+        self.client._kex_complete = True
