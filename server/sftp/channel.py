@@ -17,7 +17,7 @@ import asyncssh
 
 from config.logging import get_log
 from providers.errors import NotAtHand
-from server.sftp import commands
+from server.sftp import commands, crowd
 from server.sftp.engine import Engine, Limits
 from server.sftp.pipe import Pipe
 
@@ -147,13 +147,23 @@ class Jobs:
 
 
 class Channel(asyncssh.SSHServerSession[bytes]):
-    """What a client asked for on one channel. `unsent` tells what waits in the connection beneath."""
+    """What a client asked for on one channel. `unsent` tells what waits in the connection beneath; `enter` lets one
+    more command begin, and returns what to call once it is over, None if there are too many.
+    """
 
-    def __init__(self, drive: Drive, jobs: Jobs, unsent: Callable[[], int], ended: Callable[[Channel], None]) -> None:
+    def __init__(
+        self,
+        drive: Drive,
+        jobs: Jobs,
+        unsent: Callable[[], int],
+        ended: Callable[[Channel], None],
+        enter: Callable[[], Callable[[], None] | None],
+    ) -> None:
         self._drive = drive
         self._jobs = jobs
         self._beneath = unsent
         self._ended = ended
+        self._enter = enter
         self._loop = asyncio.get_running_loop()
         self._chan: Any = None
         self._engine: Engine | None = None
@@ -179,7 +189,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         if self._pipe is not None:
             self._pipe.lost()
         self._ended(self)
-        self._ended = self._beneath = self._write = _nothing
+        self._ended = self._beneath = self._write = self._enter = _nothing
 
     def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
         """No terminals here."""
@@ -199,8 +209,11 @@ class Channel(asyncssh.SSHServerSession[bytes]):
 
     def exec_requested(self, command: str) -> bool:
         """Run one of the few commands, or say which there are."""
-        self._command = commands.parse(command)
-        self._refusal = None if self._command else commands.refusal(command)
+        if len(command) > crowd.LINE_CHARACTERS_MAX:
+            self._refusal = crowd.TOO_LONG
+        else:
+            self._command = commands.parse(command)
+            self._refusal = None if self._command else commands.refusal(command)
         return True
 
     def session_started(self) -> None:
@@ -208,8 +221,12 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         if self._refusal is not None:
             self._exit(1, self._refusal)
         elif self._command is not None:
+            leave = self._enter()
+            if leave is None:
+                self._exit(1, crowd.TOO_MANY)
+                return
             self._pipe = Pipe(self._loop, self._chan, self.unsent)
-            commands.start(self._command, self._drive, self._pipe, self._exit)
+            commands.start(self._command, self._drive, self._pipe, self._exit, leave)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Take what the client sent."""

@@ -72,9 +72,18 @@ def refusal(line: str) -> str:
     return "Mellanrum: this command is not available. There are sftp, scp, md5sum and sha1sum."
 
 
-def start(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:
-    """Run a command in a thread of its own; then `done(status, what to say)` in the loop."""
-    threading.Thread(target=run, args=(command, drive, pipe, done), name="command", daemon=True).start()
+def start(
+    command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None], over: Callable[[], None]
+) -> None:
+    """Run a command in a thread of its own; then `done(status, what to say)` in the loop, and `over()` in any case."""
+
+    def work() -> None:
+        try:
+            run(command, drive, pipe, done)
+        finally:
+            pipe.then(over)
+
+    threading.Thread(target=work, name="command", daemon=True).start()
 
 
 def run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], None]) -> None:

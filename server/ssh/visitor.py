@@ -11,6 +11,7 @@ from auth.rights import Principal
 from config.logging import get_log
 from config.settings.schema import SftpSettings
 from server.sftp.channel import Channel, Jobs
+from server.sftp.crowd import Crowd
 from server.ssh.connection import Connection
 from server.ssh.signin import Authenticator, Challenge, SignIn, Threads
 
@@ -26,6 +27,7 @@ class House(Protocol):
     settings: SftpSettings
     threads: Threads
     jobs: Jobs
+    crowd: Crowd
 
     @property
     def authenticator(self) -> Authenticator:
@@ -156,7 +158,7 @@ class Visitor(asyncssh.SSHServer):
         """Return a channel for a session, unless there are too many."""
         if self.drive is None or len(self._channels) >= self._house.settings.channels_max:
             return False
-        channel = Channel(self.drive, self._house.jobs, self._unsent, self._ended)
+        channel = Channel(self.drive, self._house.jobs, self._unsent, self._ended, self._enter)
         self._channels.add(channel)
         assert self.connection is not None
         return self.connection.channel(), channel
@@ -171,6 +173,10 @@ class Visitor(asyncssh.SSHServer):
 
     def _unsent(self) -> int:
         return 0 if self.connection is None else self.connection.unsent()
+
+    def _enter(self) -> Callable[[], None] | None:
+        assert self.connection is not None and self.drive is not None
+        return self._house.crowd.enter(self.drive.principal.id, self.connection.number)
 
     def _ended(self, channel: Channel) -> None:
         self._channels.discard(channel)

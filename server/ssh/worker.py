@@ -23,6 +23,7 @@ from config.settings.schema import SftpSettings
 from providers.installation import Installation
 from server import serving
 from server.sftp.channel import Jobs
+from server.sftp.crowd import Crowd
 from server.ssh import algorithms, fast, methods
 from server.ssh.connection import Connection
 from server.ssh.gate import ASKING, CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, READY, SIGNED_IN
@@ -48,6 +49,7 @@ class SshWorker:
         self.settings: SftpSettings = settings.sftp
         self.threads = Threads()
         self.jobs = Jobs(settings.sftp.worker_threads)
+        self.crowd = Crowd()
         self._line = line
         self._numbers: dict[Visitor, int] = {}
         self._visitors: dict[int, Visitor | None] = {}

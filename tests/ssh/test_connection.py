@@ -217,7 +217,7 @@ class _Waiting:
 
 def _session(connection: Any, carrier: Any) -> tuple[Any, _Waiting]:
     """Return a session on a channel, and its engine."""
-    session: Any = Channel(None, None, connection.unsent, lambda _: None)  # type: ignore[arg-type]
+    session: Any = Channel(None, None, connection.unsent, lambda _: None, lambda: None)  # type: ignore[arg-type]
     session._engine = waiting = _Waiting()
     carrier.set_write_buffer_limits()
     session.connection_made(carrier)

@@ -18,6 +18,7 @@ from config.settings.schema import SftpSettings
 from providers.drive import Drive
 from server.sftp import channel
 from server.sftp.channel import Jobs
+from server.sftp.crowd import Crowd
 from server.ssh.connection import Connection
 from server.ssh.signin import Threads
 from server.ssh.visitor import Visitor
@@ -33,6 +34,7 @@ class _House:
         self.settings = SftpSettings()
         self.threads = Threads()
         self.jobs = Jobs(2)
+        self.crowd = Crowd()
         self.authenticator: Any = None
         self._drive = drive
         self.made: list[weakref.ref[Any]] = []
