@@ -6,12 +6,14 @@ import struct
 import time
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from auth.errors import Revoked
-from config.errors import DatabaseBusy
+from config.errors import DatabaseBusy, StorageFull
 from providers.drive import Drive, edits
+from providers.drive.edits import Edit
 from providers.paths import parse
 from server.sftp.engine import Limits, extensions
 from server.sftp.engine.wire import CREAT, READ, TRUNC, WRITE, Type, string
@@ -111,6 +113,30 @@ def test_who_is_gone_has_nothing_copied_any_more(
     client.door.run()
     assert client.door.hops - hops <= 3
     assert client.engine.is_idle
+
+
+def test_of_a_copy_that_fails_half_way_no_version_is_made(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "COPY_BYTES_MAX", 100_000)
+    store(world.drive("bo"), "/Rum/a.bin", bytes(300_000))
+    client = connect()
+    source, goal = client.open("/Rum/a.bin"), client.open("/Rum/b.bin", NEW)
+    copy_from, parts = Edit.copy_from, []
+
+    def full(edit: Edit, *given: Any) -> int:
+        parts.append(given)
+        if len(parts) == 2:
+            raise StorageFull
+        return copy_from(edit, *given)
+
+    monkeypatch.setattr(Edit, "copy_from", full)
+    with pytest.raises(Refused, match="no room left"):
+        client.extended("copy-data", copying(source, 1, goal, 0))
+    with pytest.raises(Refused, match="not made a version"):
+        client.close(goal)
+    monkeypatch.undo()
+    assert world.drive("bo").listing(parse("/Rum"))[1][-1].name != "b.bin"
 
 
 # --- drafts and packets

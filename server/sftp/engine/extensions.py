@@ -19,6 +19,8 @@ from server.sftp.engine.wire import Fields, Type
 
 if TYPE_CHECKING:
     from providers.drive import Drive
+    from providers.drive.edits import Edit
+    from providers.drive.noise_edits import NoiseEdit
     from server.sftp.engine.documents import Document
     from server.sftp.engine.engine import Engine
 
@@ -148,20 +150,27 @@ def _copy_on(engine: Engine, request: int, copying: Copying) -> None:
 
 
 def _copied(drive: Drive, copying: Copying) -> int:
-    """Copy a part; return how many bytes, 0 at the end. The whole of a document into an empty one costs nothing.
-    Run elsewhere.
-    """
+    """Copy a part; return how many bytes, 0 at the end. What failed becomes no version at the close. Run elsewhere."""
     source, goal, start, length, at = copying
     goal.begin_again(drive)
     assert goal.edit is not None
     goal.written()
+    try:
+        return _copied_into(goal.edit, drive, source, start, length, at)
+    except BaseException:
+        goal.is_broken = True
+        raise
+
+
+def _copied_into(edit: Edit | NoiseEdit, drive: Drive, source: Document, start: int, length: int, at: int) -> int:
+    """Copy a part. The whole of a document into an empty one costs nothing."""
     if source.edit is not None:
         stop = min(start + min(length, COPY_BYTES_MAX), source.size)
-        return _pump(source.edit.read, goal.edit.write, start, stop, at)
+        return _pump(source.edit.read, edit.write, start, stop, at)
     if source.blocks is None:
         source.load(drive)
     assert source.blocks is not None
-    return goal.edit.copy_from(source.blocks.reader, start, length, at)
+    return edit.copy_from(source.blocks.reader, start, length, at)
 
 
 def _pump(
