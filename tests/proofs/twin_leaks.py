@@ -143,10 +143,11 @@ def suffixes_over_all(patch: pytest.MonkeyPatch) -> None:
     """Spaces of one name are told apart by numbers given over all customers."""
     shown = Sights._shown
 
-    def leaky(self: Sights, connection: Any, principal: Principal, spaces: Any, writes: bool) -> dict[bytes, str]:
+    def leaky(self: Sights, connection: Any, principal: Principal, spaces: Any) -> dict[bytes, str]:
         everything = self.space_infos(connection, principal.epoch)
-        return {space: name for space, name in shown(self, connection, principal, everything, writes).items()
-                if space in spaces}  # fmt: skip
+        return {
+            space: name for space, name in shown(self, connection, principal, everything).items() if space in spaces
+        }
 
     patch.setattr(Sights, "_shown", leaky)
 
