@@ -195,6 +195,14 @@ class Database:
         durable.create_all(self.durable_engine)
         transient.create_all(self.transient_engine)
 
+    def tick(self) -> None:
+        """Look whether what processes share is still the same to all. Call about twice a second."""
+        for stamp in self._stamps():
+            stamp.check()
+
+    def _stamps(self) -> list[Stamp]:
+        return [stamp for stamp in (self.stamp, self.locks_stamp) if stamp is not None]
+
     def dispose(self) -> None:
         """Close every connection."""
         self._commits.close()
@@ -206,9 +214,8 @@ class Database:
         self.transient_engine.dispose()
         self._durable_lock.close()
         self._transient_lock.close()
-        for stamp in (self.stamp, self.locks_stamp):
-            if stamp is not None:
-                stamp.close()
+        for stamp in self._stamps():
+            stamp.close()
 
 
 @dataclass(eq=False)

@@ -36,6 +36,7 @@ class Stamp:
         self._guard = threading.Lock()
         self._map: mmap.mmap | None = None
         self._word: memoryview | None = None
+        self._file: tuple[int, int] | None = None
 
     def value(self) -> int | None:
         """Return the number as it is at this very moment; None while a change is under way, and if the file is missing
@@ -65,6 +66,16 @@ class Stamp:
         word = self._opened() if self._word is None else self._word
         word[0] = _fresh()
 
+    def check(self) -> None:
+        """Let go of a file that stands there no longer: who has opened it since has another, and renews that one."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return  # nobody can have another
+        with self._guard:
+            if self._word is not None and self._file != (found.st_dev, found.st_ino):
+                self._word = self._map = None  # not closed: another thread may be looking
+
     def close(self) -> None:
         """Let go of the file."""
         with self._guard:
@@ -76,7 +87,7 @@ class Stamp:
     def _opened(self) -> memoryview:
         with self._guard:
             if self._word is None:
-                self._map = _mapped(self._path)
+                self._map, self._file = _mapped(self._path)
                 self._word = memoryview(self._map).cast("Q")
             return self._word
 
@@ -112,14 +123,18 @@ def _fresh() -> int:
     return int.from_bytes(os.urandom(_WORD_BYTES), "big") | 1
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """Map the file, made where it is missing. It has its block before it is mapped: a full disk is told of here."""
+def _mapped(path: Path) -> tuple[mmap.mmap, tuple[int, int]]:
+    """Map the file, made where it is missing; tell which it is, by device and inode.
+
+    It has its block before it is mapped: a full disk is told of here.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(fd).st_size < _WORD_BYTES:
+            found = os.fstat(fd)
+            if found.st_size < _WORD_BYTES:
                 os.pwrite(fd, _fresh().to_bytes(_WORD_BYTES, "little"), 0)
-            return mmap.mmap(fd, _WORD_BYTES)
+            return mmap.mmap(fd, _WORD_BYTES), (found.st_dev, found.st_ino)
         finally:
             os.close(fd)
     except OSError as error:

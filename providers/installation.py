@@ -196,6 +196,7 @@ class Installation:
             return
         try:
             self._attempt(
+                database=self.database.tick,
                 vault=self.vault.tick,
                 unseen=self.audit.flush_unseen,
                 journals=self.journal.drain,

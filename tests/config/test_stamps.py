@@ -60,6 +60,23 @@ def test_while_a_change_is_under_way_nobody_knows_anything(tmp_path: Path) -> No
     assert mine.value() not in (None, before)
 
 
+def test_who_has_a_file_that_was_removed_takes_the_one_that_others_have(tmp_path: Path) -> None:
+    mine = Stamp(tmp_path / "s")
+    before = mine.value()
+    mine.check()
+    assert mine.value() == before
+    (tmp_path / "s").unlink()
+    mine.check()
+    assert mine.value() == before  # there is no other yet
+    other = Stamp(tmp_path / "s")
+    other.renew()
+    assert mine.value() == before
+    mine.check()
+    assert mine.value() == other.value()
+    other.renew()
+    assert mine.value() == other.value()
+
+
 def test_an_answer_stands_until_somebody_changes_something(tmp_path: Path) -> None:
     stamp, other = Stamp(tmp_path / "s"), Stamp(tmp_path / "s")
     answers: Answers[str, int] = Answers(stamp)
