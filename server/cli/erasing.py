@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from providers.errors import NotFound
 from providers.holding.model import Erasure, Kind, State
 from providers.holding.report import Report, report_of
 from server.cli import find
-from server.cli.errors import Misused, NotSignedIn, StillInUse, UnknownErasure
+from server.cli.errors import Misused, NoSuchVersion, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
 from server.cli.text import facts, moment, size, table
 
@@ -137,9 +138,13 @@ def _in_space(desk: Desk, options: argparse.Namespace) -> Erasure:
         return erasures.request_space(who, spot.info.id, options.reason)
     if options.version is None:
         return erasures.request_document(who, spot.info.id, node, options.reason)
-    with desk.installation.database.read() as connection:
-        node, number = lineage.own_number(connection, node, options.version)
-    return erasures.request_version(who, spot.info.id, node, number, options.reason)
+    try:
+        with desk.installation.database.read() as connection:
+            node, number = lineage.own_number(connection, node, options.version)
+        return erasures.request_version(who, spot.info.id, node, number, options.reason)
+    except NotFound:
+        path = options.subject
+        raise NoSuchVersion(path=path, number=options.version, quoted=shlex.quote(path)) from None
 
 
 def _node(desk: Desk, options: argparse.Namespace, spot: find.Spot) -> bytes | None:

@@ -26,6 +26,24 @@ class DeletedThere(MellanrumError):
     exit_code = 11
 
 
+class NoSuchVersion(MellanrumError):
+    """{path} has no version {number}. Nothing was changed. "mellanrum history {quoted}" shows those that it has."""
+
+    exit_code = 11
+
+
+class NotInTrash(MellanrumError):
+    """{id} is not in the trash of {path}. Nothing was changed. What stands there: "mellanrum trash {quoted} --all"."""
+
+    exit_code = 11
+
+
+class NotThen(MellanrumError):
+    """{path} did not stand at {moment}. Nothing was changed. Take a later moment, or a folder above that stood."""
+
+    exit_code = 11
+
+
 class NotSignedIn(MellanrumError):
     """{login}, that password and that code do not fit together. Nothing was changed. Check them and try again."""
 

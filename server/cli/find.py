@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path as File
 
 from auth.errors import UnknownName
 from auth.people import Group, Organisation, Person
 from auth.roles import GRANTABLE, GranteeKind, Role
+from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
 from config.ids import id_from_text, id_text
 from providers.drive import Drive
@@ -116,9 +118,18 @@ def spot(desk: Desk, text: str) -> Spot:
 
 
 def moment(desk: Desk, text: str, command: str) -> int:
-    """Return the moment (µs) of a folder of `.history`, or of a time in ISO form. Raises Misused."""
-    found = named_moment(text, desk.settings.zone)
-    return found if found is not None else parse_moment(text, desk.settings.zone, command)
+    """Return the moment (µs) of a folder of `.history`, or of a time in ISO form; of today, which is not over, now.
+
+    Raises Misused, also for what is to come.
+    """
+    zone, now = desk.settings.zone, now_us()
+    found = named_moment(text, zone)
+    at = found if found is not None else parse_moment(text, zone, command)
+    if at <= now:
+        return at
+    if text == datetime.fromtimestamp(now / SECOND_US, zone).date().isoformat():
+        return now
+    raise Misused(problem=f"{text} is still to come: take a moment that is past.", command=command)
 
 
 def _spot(info: SpaceInfo, inner: tuple[str, ...]) -> Spot:

@@ -14,7 +14,7 @@ from providers.errors import DriveError, LockStands, NotFound
 from providers.model import Came, Deleted, Difference, Differs, Version
 from providers.paths import Path
 from server.cli import find
-from server.cli.errors import DeletedThere, LockInTheWay, Misused
+from server.cli.errors import DeletedThere, LockInTheWay, Misused, NoSuchVersion, NotInTrash, NotThen
 from server.cli.find import Spot
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import moment, size, table
@@ -150,7 +150,10 @@ def restore(desk: Desk, options: argparse.Namespace) -> Answer:
     drive = spot.drive(desk)
     number = _number(options.number, "mellanrum restore")
     before = drive.stat(spot.path)
-    after = drive.restore(spot.path, number, options.comment)
+    try:
+        after = drive.restore(spot.path, number, options.comment)
+    except NotFound:
+        raise NoSuchVersion(path=options.path, number=number, quoted=shlex.quote(options.path)) from None
     (newest,), _ = drive.history(spot.path, limit=1, sums=True)
     if before.version == after.version:
         said = f"{options.path} holds what version {number} holds already. Nothing was changed."
@@ -208,7 +211,12 @@ def undelete(desk: Desk, options: argparse.Namespace) -> Answer:
     if node is None:
         raise Misused(problem=f"{options.id} is no id: take one that `trash` shows.", command="mellanrum undelete")
     to = None if options.to is None else Path((spot.path.segments[0], *find.path(options.to).segments))
-    item = spot.drive(desk).undelete(spot.path, node, to)
+    drive = spot.drive(desk)
+    try:
+        item = drive.undelete(spot.path, node, to)
+    except NotFound:
+        drive.stat(spot.path)
+        raise NotInTrash(id=options.id, path=options.path, quoted=shlex.quote(options.path)) from None
     where = str(Path(item.path.segments[1:]))
     return Answer({"id": id_text(item.id), "path": where}, [f"{where} stands again, with its whole history."])
 
@@ -218,14 +226,24 @@ def compare(desk: Desk, options: argparse.Namespace) -> Answer:
     spot = find.spot(desk, options.path)
     before = find.moment(desk, options.before, "mellanrum compare")
     after = None if options.after is None else find.moment(desk, options.after, "mellanrum compare")
-    found = list(spot.drive(desk, looks=True).compare(spot.path, before, after))
+    drive = spot.drive(desk, looks=True)
+    try:
+        found = list(drive.compare(spot.path, before, after))
+    except NotFound:
+        drive.stat(spot.path)
+        raise NotThen(path=options.path, moment=moment(before)) from None
     return Answer([_difference(each) for each in found], _differences(found))
 
 
 def put_back(desk: Desk, options: argparse.Namespace) -> Answer:
     """Put a space or a folder back."""
     at = find.moment(desk, options.moment, "mellanrum put-back")
-    return put_spot_back(desk, find.spot(desk, options.path), at, dry_run=options.dry_run)
+    spot = find.spot(desk, options.path)
+    try:
+        return put_spot_back(desk, spot, at, dry_run=options.dry_run)
+    except NotFound:
+        spot.drive(desk).stat(spot.path)
+        raise NotThen(path=options.path, moment=moment(at)) from None
 
 
 def put_spot_back(desk: Desk, spot: find.Spot, at: int, *, dry_run: bool) -> Answer:

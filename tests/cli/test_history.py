@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import insert
 
 from auth.roles import GranteeKind, Role, Via
-from config.clock import now_us
+from config.clock import SECOND_US, now_us
 from config.ids import new_id
 from providers import tables
 from providers.drive import Drive
@@ -196,3 +197,32 @@ def test_what_was_joined_is_split(shop: Shop, drive: Drive) -> None:
     assert fetch(drive, PLACE.parent.joined("before.txt")) == b"one"
     assert shop.run("history", "split", "Kund AB/Rum/a.txt", 1).code == 14
     assert shop.run("history", "Kund AB/Rum/a.txt", "2").code == 64
+
+
+def test_what_was_not_found_is_named(shop: Shop, drive: Drive) -> None:
+    store(drive, PLACE, b"one")
+    store(drive, PLACE, b"two, longer")
+    place = "Kund AB/Rum/a.txt"
+    for number in (0, 99):
+        ran = shop.run("restore", place, number)
+        assert (ran.code, f"has no version {number}" in ran.err) == (11, True)
+    ran = shop.run("erase", "request", place, "--version", 9, "--reason", "skäl")
+    assert (ran.code, "has no version 9" in ran.err) == (11, True)
+    drive.delete(PLACE)
+    gone = shop.ok("trash", "Kund AB/Rum", "--all")[0]["id"]
+    shop.ok("undelete", "Kund AB/Rum", gone)
+    ran = shop.run("undelete", "Kund AB/Rum", gone)
+    assert (ran.code, "is not in the trash" in ran.err) == (11, True)
+    for command in ("compare", "put-back"):
+        ran = shop.run(command, "Kund AB/Rum", "2020-01-01")
+        assert (ran.code, "did not stand at" in ran.err) == (11, True)
+        ran = shop.run(command, "Kund AB/Rum", "2199-01-01")
+        assert (ran.code, "still to come" in ran.err) == (64, True)
+        ran = shop.run(command, "Kund AB/Inget", "2020-01-01")
+        assert (ran.code, "by that name" in ran.err) == (11, True)
+
+
+def test_today_is_a_moment_that_can_be_compared_with(shop: Shop, drive: Drive) -> None:
+    store(drive, PLACE, b"one")
+    today = datetime.fromtimestamp(now_us() / SECOND_US, UTC).date().isoformat()
+    assert shop.ok("compare", "Kund AB/Rum", today) == []
