@@ -218,7 +218,7 @@ def test_what_was_not_found_is_named(shop: Shop, drive: Drive) -> None:
         assert (ran.code, "did not stand at" in ran.err) == (11, True)
         ran = shop.run(command, "Kund AB/Rum", "2199-01-01")
         assert (ran.code, "still to come" in ran.err) == (64, True)
-        ran = shop.run(command, "Kund AB/Inget", "2020-01-01")
+        ran = shop.run(command, "Kund AB/Rum/Inget", "2020-01-01")
         assert (ran.code, "by that name" in ran.err) == (11, True)
 
 
