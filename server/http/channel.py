@@ -18,6 +18,8 @@ from server.http.parser import HEAD_END, Refused, refuse_early
 from server.quickack import acknowledge
 
 BUFFER_BYTES = 64 * 1024
+#: What a connection keeps that has sent the beginning of a head and waits without a thread.
+RESTING_BYTES = 4 * 1024
 JOIN_BYTES_MAX = 64 * 1024
 PULSE_SECONDS = 1.0
 #: What is on its way comes within this: the thread is not yet counted among those that wait for a client.
@@ -321,8 +323,14 @@ class Channel:
         return self._view[self._end :]
 
     def rest(self) -> None:
-        """Give the buffer back, if it is empty: an idle connection holds none."""
-        if self._end == self._start:
-            self._view = _NOTHING
-            self._buffer = bytearray()
-            self._start = self._end = 0
+        """Give the buffer back: an idle connection holds none, and one that holds a little keeps a little one."""
+        held = bytes(self._view[self._start : self._end])
+        if not held:
+            self._buffer, self._view = bytearray(), _NOTHING
+        elif len(held) <= RESTING_BYTES // 2 < len(self._buffer):
+            self._buffer = bytearray(RESTING_BYTES)
+            self._view = memoryview(self._buffer)
+            self._view[: len(held)] = held
+        else:
+            return
+        self._start, self._end = 0, len(held)

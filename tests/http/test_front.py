@@ -16,7 +16,8 @@ import pytest
 
 from config.logging import ROOT
 from server.http import connection, listener, request, tls
-from server.http.channel import ClientGone, TooSlow
+from server.http.channel import Channel, ClientGone, TooSlow
+from server.http.pool import Pool
 from server.http.request import OWNED
 from tests.http.fronts import Echo, Wire, front, settings_with
 
@@ -334,6 +335,23 @@ def test_more_requests_than_the_buffer_holds_are_answered_all_the_same(address: 
         sender.start()
         assert [wire.answer()[2] for _ in sent] == [b"%04d" % n for n in range(3000)]
         sender.join()
+
+
+@pytest.mark.parametrize("length", [1, 1_500, 3_000, 20_000])
+def test_who_has_sent_the_beginning_of_a_head_holds_little_memory(length: int) -> None:
+    head = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 24_000)
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours, 60, Pool.__new__(Pool))
+    with ours, theirs:
+        at = 0
+        for stop in (length, length + 1, len(head)):
+            theirs.sendall(head[at:stop])
+            found, at = channel.read_head(32_768), stop
+            channel.rest()
+            if found is None:
+                assert len(channel._buffer) <= max(4096, 64 * 1024 if length > 2048 else 0)
+    assert found == head.removesuffix(b"\r\n\r\n")
+    assert not channel._buffer
 
 
 def test_what_was_read_of_one_head_is_not_taken_for_another(address: tuple[str, int], echo: Echo) -> None:
