@@ -18,6 +18,8 @@ from server.webdav.xml import DAV, of_body
 
 Elsewhere = Callable[[str, Item], str | None]
 _PIECE_ITEMS = 512
+#: Of names that members lack, in all: a short body names thousands of them, and each member would repeat them.
+NAMES_CHARS_MAX = 16 << 20
 _rendered = Rendered()
 _ALL = Wanted(every=True)
 #: What clients mean that send no body, by the first word of their User-Agent: rclone as Fastmail's customer looks for a
@@ -62,6 +64,8 @@ def _members(
     """Return the responses for a folder's members: those of before, where they say all that there is to say."""
     if not members:
         return ()
+    if sum(map(len, wanted.names)) * len(members) > NAMES_CHARS_MAX:
+        wanted = replace(wanted, quiet=True)  # as RFC 8144 lets clients ask for: what is not there is not told of
     is_locked = locks is not None and locks.on_any_member
     kept = None if is_locked else _rendered.get(members, (base, wanted))
     if kept is not None:

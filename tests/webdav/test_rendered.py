@@ -114,3 +114,20 @@ def test_what_is_remembered_is_bounded(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rendered, "LISTING_BYTES_MAX", 10)
     listed(drive, ASKED["locks"])
     assert len(memory._kept) == len([kept for kept in memory._kept.values() if kept.size > 10])
+
+
+def test_what_members_lack_is_not_told_again_and_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short body can name thousands of properties that nobody has; each member would repeat their names."""
+    drive = world.drive("eva")
+    for number in range(20):
+        store(drive, f"/Stämma/Mapp/{number}.txt", b"x")
+    unknown = "".join(f"<x{number} xmlns='y:'/>" for number in range(300))
+    body = f'<propfind xmlns="DAV:"><prop><getetag/>{unknown}</prop></propfind>'.encode()
+    whole = listed(drive, body)
+    assert whole.count(b"getetag>") == 2 * 21
+    assert len(whole) > 22 * 300 * len("<x1 xmlns='y:'/>")
+    monkeypatch.setattr(propfind, "NAMES_CHARS_MAX", 10_000)
+    short = listed(drive, body)
+    assert short.count(b"getetag>") == 2 * 21
+    assert short.count(b"404 Not Found") == 1  # the folder's own
+    assert len(short) < len(whole) / 8
