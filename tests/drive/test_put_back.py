@@ -269,6 +269,20 @@ def test_locks_are_broken_one_by_one_each_with_an_event(world: World) -> None:
         store(mia, FOLDER.joined("b"), b"two")
 
 
+def test_nobody_breaks_a_lock_where_they_are_not_let_in(world: World) -> None:
+    """Though it lies in a folder whose locks they may break."""
+    mia, max_, inner = world.drive("mia"), world.drive("max"), FOLDER.joined("Inre")
+    for place in (FOLDER.joined("a"), inner.joined("b")):
+        store(mia, place, b"one")
+        max_.lock(place, is_deep=False, is_shared=False, owner="", seconds=60)
+    spaces, operator = world.installation.spaces, world.installation.operator()
+    spaces.break_inheritance(operator, world.spaces["Rum"].id, parse("/Mapp/Inre"))
+    assert [lock.root.name for lock in world.drive("mia").break_locks(FOLDER, below=True)] == ["a"]
+    with pytest.raises(LockNotFound):
+        world.drive("mia").break_locks(FOLDER, below=True)
+    assert len(world.installation.storage.locks.all()) == 1
+
+
 def test_a_space_that_is_full_is_left_as_it_is(world: World) -> None:
     mia = world.drive("mia")
     store(mia, FOLDER.joined("a"), b"one")

@@ -234,9 +234,10 @@ class Space(Rules):
         going = [child for folder in folders for child in folder.children.values() if child not in stood]
         changed = [each for each in then if isinstance(each.node, Document) and each.node.content != each.content]
         closing = [*(each.node for each in moving if each.node.parent is not None), *going]
-        if reasons or not (moving or going or changed or any(map(self._is_touched, then))):
+        touched = [each.node for each in then if each in changed or self._is_touched(each)]
+        if reasons or not (moving or going or touched):
             return reasons
-        if self._locks_held_by_others(who, closing):
+        if self._locks_in_the_way(who, moving, going, touched, closing):
             return {"locked"}
         self.serial += 1
         for node in closing:
@@ -260,14 +261,19 @@ class Space(Rules):
         node = each.node
         return isinstance(node, Document) and (node.properties, node.stamp) != (each.properties, each.stamp)
 
-    def _locks_held_by_others(self, who: Person, closing: list[Node]) -> bool:
-        """Return whether somebody else holds anything that stands, or that goes."""
-        leaving = {(node.parent, node.name.casefold()) for node in closing}
-        return any(
-            lock.by != who.login
-            for (folder, name), lock in self.locks.items()
-            if folder is self.root or self.stands(folder) or (folder, name) in leaving
-        )
+    def _locks_in_the_way(
+        self, who: Person, moving: list[Stood], going: list[Node], touched: list[Node], closing: list[Node]
+    ) -> bool:
+        """Return whether somebody else holds what comes, goes or changes, a folder whose names do, or anything inside
+        what leaves its name.
+        """
+        slots = [Slot(each.folder, each.name) for each in moving]
+        slots += [Slot(node.parent, node.name) for node in (*closing, *going) if node.parent is not None]
+        keys = {(slot.folder.parent, slot.folder.name.casefold()) for slot in slots}
+        keys |= {(slot.folder, slot.key) for slot in slots}
+        keys |= {(node.parent, node.name.casefold()) for node in touched}
+        keys |= {key for node in closing for key in self._inside(node)}
+        return any(lock.by != who.login for key, lock in self.locks.items() if key in keys)
 
     def _land_copy(self, who: Person, node: Node, slot: Slot, at: int) -> None:
         standing = slot.node
