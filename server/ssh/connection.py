@@ -6,6 +6,7 @@ This is the stock connection: its ways with packets are asyncssh's own. `server.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import asyncssh
@@ -38,7 +39,7 @@ _DEFERRED_BYTES_MAX: Final = 16 << 20
 _DEFERRED_COST_BYTES: Final = 200
 _KEXINIT: Final = 20
 _NEWKEYS: Final = 21
-_KEX_LAST: Final = 49
+KEX_LAST: Final = 49
 
 
 class Connection(SSHServerConnection):
@@ -120,19 +121,25 @@ class Connection(SSHServerConnection):
 
     def _recv_data(self) -> None:
         """Take what is whole, for as long as a turn may last."""
+        self._take_for_a_turn(self._take_by_handlers)
+        self.regulate()
+
+    def _take_by_handlers(self, until: float) -> None:
+        while self._inpbuf and self._transport and self._recv_handler():
+            if self._loop.time() > until:
+                self._go_on_later()
+                break
+
+    def _take_for_a_turn(self, take: Callable[[float], None]) -> None:
+        """Call `take` with when the turn is over, and end the connection by what it raises."""
         self._reset_keepalive_timer()
-        until = self._loop.time() + TURN_SECONDS
         try:
-            while self._inpbuf and self._transport and self._recv_handler():
-                if self._loop.time() > until:
-                    self._go_on_later()
-                    break
+            take(self._loop.time() + TURN_SECONDS)
         except DisconnectError as error:
             self._send_disconnect(error.code, error.reason, error.lang)
             self._force_close(error)
         except Exception:
             self.internal_error()
-        self.regulate()
 
     def _go_on_later(self) -> None:
         if not self._has_more:
@@ -152,7 +159,7 @@ class Connection(SSHServerConnection):
         """Finish with a packet, and go on with those that waited for it. A stranger's are counted."""
         if pkttype in (_KEXINIT, _NEWKEYS):
             self._exchange(pkttype == _KEXINIT)
-        elif self._is_exchanging and pkttype > _KEX_LAST:
+        elif self._is_exchanging and pkttype > KEX_LAST:
             self.cut("Something else came amid an exchange of keys.")
         super()._finish_recv_packet(pkttype, seq, _task, is_async)
         if not self._auth_complete and self._transport:

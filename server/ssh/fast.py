@@ -21,13 +21,13 @@ from typing import Any, Final
 
 import asyncssh
 from asyncssh import encryption
-from asyncssh.misc import DisconnectError, MACError, ProtocolError
+from asyncssh.misc import MACError, ProtocolError
 from asyncssh.packet import String, UInt32
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from server.ssh.carriers import WINDOW_ADJUST, FastChannel
-from server.ssh.connection import TURN_SECONDS, Connection
+from server.ssh.connection import KEX_LAST, Connection
 
 TESTED: Final = frozenset({"2.24.1"})
 CIPHERS: Final = (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com")
@@ -40,7 +40,6 @@ _STRANGER_BYTES: Final = 16 << 10
 _LOOK_PACKETS: Final = 64
 _TAG_BYTES: Final = 16
 _BLOCK_BYTES: Final = 16
-_KEX_LAST: Final = 49
 _DATA: Final = 94
 _HEAD = struct.Struct(">BBII")  # padding, type, channel, and the length of data or the window's growth
 _LENGTH = struct.Struct(">I")
@@ -181,32 +180,25 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         """Take what is whole, and keep the rest in memory of its own: the buffer is for all connections."""
         self._start = 0
         if self._is_quick:
-            self._take_all()
+            self._take_for_a_turn(self._take_all)
         if not self._is_quick:
             self._to_stock()
         self._left = bytes(self._left[self._start :])
 
-    def _take_all(self) -> None:
-        self._reset_keepalive_timer()
-        until, taken = self._loop.time() + TURN_SECONDS, 0
+    def _take_all(self, until: float) -> None:
+        taken = 0
         try:
-            try:
-                while self._is_quick and self._transport and self._recv_handler == self._recv_pkthdr:
-                    if not self._take():
+            while self._is_quick and self._transport and self._recv_handler == self._recv_pkthdr:
+                if not self._take():
+                    break
+                taken += 1
+                if taken % _LOOK_PACKETS == 0:
+                    self._deliver()
+                    if self._loop.time() > until:
+                        self._go_on_later()
                         break
-                    taken += 1
-                    if taken % _LOOK_PACKETS == 0:
-                        self._deliver()
-                        if self._loop.time() > until:
-                            self._go_on_later()
-                            break
-            finally:
-                self._deliver()
-        except DisconnectError as error:
-            self._send_disconnect(error.code, error.reason, error.lang)
-            self._force_close(error)
-        except Exception:
-            self.internal_error()
+        finally:
+            self._deliver()
 
     def _to_stock(self) -> None:
         """Hand what came to asyncssh, and be quick from then on if nothing of a packet is left with it."""
@@ -312,7 +304,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet."""
         gcm = self._send_encryption
-        if pkttype > _KEX_LAST and isinstance(gcm, Gcm) and self._may_send_now():
+        if pkttype > KEX_LAST and isinstance(gcm, Gcm) and self._may_send_now():
             payload = b"".join(args)
             padding = _padding(2 + len(payload))
             self._seal(gcm, b"".join((bytes((padding, pkttype)), payload, _PADDING[:padding])))
