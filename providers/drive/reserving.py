@@ -1,33 +1,41 @@
-"""Room for an upload under way, set aside as its bytes come: who announces much and sends little is in nobody's way."""
+"""Room for an upload under way, set aside as its bytes come: who announces much and sends little is in nobody's way.
+
+Nothing is set aside for one whose length nobody told: it may take what was left when it began.
+"""
 
 from __future__ import annotations
 
 from providers.drive.session import Session
-from providers.drive.targets import require_room
+from providers.drive.targets import Target, require_room, room_for
 from providers.drive.transaction import Look
-from providers.model import SpaceInfo
+from providers.errors import QuotaExceeded
 
 #: How far ahead of its bytes an upload sets room aside at most, in bytes, and as a part of what is left.
 STEP_BYTES_MAX, STEP_PART = 64 << 20, 8
 
 
 class Room:
-    """What one upload has set aside in a space with a quota."""
+    """What one upload may take, and has set aside, in a space with a quota."""
 
-    def __init__(self, session: Session, look: Look, space: SpaceInfo, announced: int) -> None:
+    def __init__(self, session: Session, look: Look, found: Target, declared: int | None) -> None:
         """Set the first step aside. Raises QuotaExceeded if what is announced does not fit as it stands."""
-        self._session, self._space, self._announced = session, space, announced
+        self._session, self._space, self._announced = session, found.space, declared or 0
         self._reservations = session.storage.reservations
+        space = found.space
         used, others = look.sealed_bytes(space.id), self._reservations.total(space.id)
-        require_room(space, used, announced, others)
-        self._bytes = min(announced, self._step(used + others))
+        require_room(space, used, self._announced, others)
+        #: How many bytes may come of which nobody said how many will.
+        self._most = room_for(space, used + others, found.lands_on) if declared is None else None
+        self._bytes = min(self._announced, self._step(used + others))
         self._draft: bytes | None = self._reservations.take(space.id, self._bytes)
 
     def reach(self, size: int) -> None:
         """Set aside what `size` bytes need, and a step ahead of them as long as more were announced.
 
-        Raises QuotaExceeded if others took that room meanwhile.
+        Raises QuotaExceeded if others took that room meanwhile, or there never was so much.
         """
+        if self._most is not None and size > self._most:
+            raise QuotaExceeded
         if self._draft is None or not self._bytes < min(size, self._announced):
             return
         with self._session.look() as look:

@@ -18,9 +18,9 @@ from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
 from providers.drive.reserving import Room
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, give_way, require_room, room_for, target
+from providers.drive.targets import Target, give_way, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
-from providers.errors import IsAFolder, PreconditionFailed, QuotaExceeded, UploadIncomplete
+from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ContentWriter, Sealed, VersionRecord, chunker_of
@@ -63,12 +63,9 @@ class Upload:
         reserved: Room | None,
         seen: Target,
         started: int,
-        room: int | None,
     ) -> None:
         self._session = session
         self._path = path
-        #: How many bytes may come: what found room when it began. None: any number.
-        self._room = room
         self._seen = seen
         self._space = space
         self._reserved = reserved
@@ -93,8 +90,6 @@ class Upload:
         """Take the next bytes. Raises QuotaExceeded as soon as more came than there was room for."""
         assert self._writer is not None
         self._size += len(data)
-        if self._room is not None and self._size > self._room:
-            raise QuotaExceeded
         if self._reserved is not None:
             self._reserved.reach(self._size)
         if self._summing is not None:
@@ -150,14 +145,10 @@ def upload(session: Session, path: Path, declared: int | None, conditions: Condi
         if declared != 0:
             found = continuing(look, found, look.at)
         space, reserved, previous, started = found.space, None, standing_content(look, found.lands_on), look.at
-        room = None
         if space.quota_bytes is not None:
-            reserved = Room(session, look, space, declared or 0)
-            if declared is None:
-                taken = look.sealed_bytes(space.id) + session.storage.reservations.total(space.id)
-                room = room_for(space, taken, found.lands_on)
+            reserved = Room(session, look, found, declared)
     writer = writer_for(session, space.id, declared, previous)
-    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started, room)
+    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started)
 
 
 class Arrival:
