@@ -44,13 +44,9 @@ class Locked(DriveError):
 class LockStands(Locked):
     """{holder} holds {path} until {until} at least. Nothing was changed. Try again once it is let go of."""
 
-    exit_code = 13
-
 
 class TooManyLocks(Locked):
     """You hold {limit} locks, and no more are given to one person. Nothing was changed. Close something first."""
-
-    exit_code = 13
 
 
 class LockNotFound(DriveError):

@@ -42,7 +42,6 @@ from providers.drive.storage import Storage
 from providers.holding.erasures import Erasures
 from providers.locks import Locks
 from providers.mailer import Mailer
-from providers.paths import Limits
 from providers.reservations import Reservations
 from providers.spaces import Spaces
 from providers.vault.local import LocalStore
@@ -93,7 +92,6 @@ class Installation:
             identity_window_us=settings.history.identity_window_seconds * SECOND_US,
             kept_us=settings.history.draft_seconds_max * SECOND_US,
             brake=Brake(self.database, settings.brake),
-            path_limits=Limits(settings.limits.name_bytes_max, settings.limits.depth_levels_max),
             limits=settings.limits,
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)

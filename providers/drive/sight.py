@@ -191,7 +191,7 @@ class Sights:
             return space_info(self._keyring, row)
         except KeyringError as error:  # of this space alone: all others are served
             _log.error("space_lost", error, space=row["id"])
-            return _described(row, f"~{id_text(row['id'])}", is_lost=True)
+            return _described(row, f"{BY_ID}{id_text(row['id'])}", is_lost=True)
 
     def _make(self, connection: Connection, principal: Principal, at: int) -> Sight:
         live = [

@@ -53,10 +53,13 @@ class Storage:
     #: How long an interrupted upload is kept, counted from when it was last written to.
     kept_us: int
     brake: Brake
-    #: What names and depth of what is new may be.
-    path_limits: Limits
     limits: LimitSettings
     known: Known = field(default_factory=Known)
+
+    @cached_property
+    def path_limits(self) -> Limits:
+        """What names and depth of what is new may be."""
+        return Limits(self.limits.name_bytes_max, self.limits.depth_levels_max)
 
     @cached_property
     def standing(self) -> Answers[bytes, tuple[int, int] | None]:

@@ -19,12 +19,14 @@ from config.ids import id_from_text, id_text
 from providers.drive import Drive
 from providers.drive.places import parse_moment as named_moment
 from providers.model import SpaceInfo
-from providers.paths import Path, fold, parse
+from providers.paths import BY_ID, Path, fold, parse
 from server.cli.errors import InputUnreadable, Misused, NotUnique, OutputTaken, OutputUnwritable
 from server.cli.frame import Desk, Parser
 from server.cli.ownership import name_of
 from server.cli.text import parse_moment
 
+#: How a command line names a place, for the help of what takes one.
+WHERE = "SPACE/PATH; CUSTOMER/SPACE/PATH where several customers have a space of that name"
 ROLES = {role.name.lower(): role for role in GRANTABLE}
 
 
@@ -133,7 +135,7 @@ def moment(desk: Desk, text: str, command: str) -> int:
 
 
 def _spot(info: SpaceInfo, inner: tuple[str, ...]) -> Spot:
-    return Spot(info, Path((f"~{id_text(info.id)}", *inner)))
+    return Spot(info, Path((f"{BY_ID}{id_text(info.id)}", *inner)))
 
 
 def full_name(desk: Desk, info: SpaceInfo) -> str:

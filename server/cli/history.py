@@ -19,37 +19,37 @@ from server.cli.find import Spot
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import moment, size, table
 
-_WHERE = "SPACE/PATH; CUSTOMER/SPACE/PATH where several customers have a space of that name"
-
 _MOMENT = "2026-10-31 (its end), 2026-10-31T120000Z as in .history, or 2026-10-31T12:00:00Z"
 
 
 def add_to(nouns: Noun) -> None:
     """Add these commands."""
     command = nouns.command("history", show, "Show the versions of a document; or undo that two were joined by a name.")
-    command.add_argument("path", metavar="SPACE/PATH", help=f"{_WHERE}; or the word split, and then SPACE/PATH NUMBER")
+    command.add_argument(
+        "path", metavar="SPACE/PATH", help=f"{find.WHERE}; or the word split, and then SPACE/PATH NUMBER"
+    )
     command.add_argument(
         "cut", metavar="SPACE/PATH NUMBER", nargs="*", default=[], help="set apart what was joined from NUMBER on"
     )
     command.add_argument("--to", metavar="NAME", help="with split: where the document of before shall stand beside it")
     command = nouns.command("restore", restore, "Let an earlier version of a document be its newest again.")
-    command.add_argument("path", metavar="SPACE/PATH", help=_WHERE)
+    command.add_argument("path", metavar="SPACE/PATH", help=find.WHERE)
     command.add_argument("number", metavar="NUMBER", help="of the version, as `history` shows it")
     command.add_argument("--comment", metavar="TEXT", help="what to say of the new version")
     command = nouns.command("trash", show_trash, "Show what was deleted in a space or a folder, newest first.")
-    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("path", metavar="SPACE[/PATH]", help=find.WHERE)
     command.add_argument("--all", action="store_true", help="temporary leftovers of programs too")
     command.add_argument("--last", metavar="N", default="100", help="how many; by default 100")
     command = nouns.command("undelete", undelete, "Bring back what was deleted, with its history.")
-    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("path", metavar="SPACE[/PATH]", help=find.WHERE)
     command.add_argument("id", metavar="ID", help="as `trash` shows it")
     command.add_argument("--to", metavar="PATH", help="where to, within the space; by default where it stood")
     command = nouns.command("compare", compare, "Show what differs in a space or a folder between two moments.")
-    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("path", metavar="SPACE[/PATH]", help=find.WHERE)
     command.add_argument("before", metavar="MOMENT", help=_MOMENT)
     command.add_argument("after", metavar="MOMENT", nargs="?", help="by default now")
     command = nouns.command("put-back", put_back, "Put a space or a folder back to a moment, as one change.")
-    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("path", metavar="SPACE[/PATH]", help=find.WHERE)
     command.add_argument("moment", metavar="MOMENT", help=_MOMENT)
     command.add_argument("--dry-run", action="store_true", help="only show what would be undone")
 

@@ -14,16 +14,14 @@ from server.cli.errors import NoLockThere
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import moment, table
 
-_WHERE = "SPACE/PATH; CUSTOMER/SPACE/PATH where several customers have a space of that name"
-
 
 def add_to(nouns: Noun) -> None:
     """Add the commands of this noun."""
     noun = nouns.noun("lock", "Locks that programs took on documents, so that nobody else changes them.")
     command = noun.command("list", show_all, "List the locks in a space or a folder: on what, whose, until when.")
-    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("path", metavar="SPACE[/PATH]", help=find.WHERE)
     command = noun.command("break", break_, "Let go of the locks on a document or a folder, whoever holds them.")
-    command.add_argument("path", metavar="SPACE[/PATH]", help=_WHERE)
+    command.add_argument("path", metavar="SPACE[/PATH]", help=find.WHERE)
     command.add_argument("--below", action="store_true", help="those on all in the folder, or the space, too")
 
 

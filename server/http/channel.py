@@ -324,7 +324,7 @@ class Channel:
 
     def rest(self) -> None:
         """Give the buffer back: an idle connection holds none, and one that holds a little keeps a little one."""
-        held = bytes(self._view[self._start : self._end])
+        held = self._view[self._start : self._end]
         if not held:
             self._buffer, self._view = bytearray(), _NOTHING
         elif len(held) <= RESTING_BYTES // 2 < len(self._buffer):

@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,43 +168,43 @@ def test_a_body_that_nobody_wants_is_waited_for_a_while_in_all(
         assert time.monotonic() - began < 30  # a client that is silent in a body that is wanted has 60
 
 
-def test_strangers_who_drip_what_nobody_wants_are_not_waited_for_once_they_are_many(
-    echo: Echo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener, "WORKERS_MAX", 32)
-    with front(echo, settings_with(worker_threads=4)) as address:
-        dripping = [Wire(address) for _ in range(60)]
-        try:
-            for wire in dripping:
-                wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome")
-            began = time.monotonic()
-            with Wire(address) as wire:
-                wire.send(GET)
-                assert wire.answer()[0] == 200
-            assert time.monotonic() - began < 8
-            assert [wire.answer()[0] for wire in dripping] == [401] * 60
-        finally:
-            for wire in dripping:
-                wire.sock.close()
+@contextmanager
+def crowd(address: tuple[str, int], count: int, said: bytes) -> Iterator[list[Wire]]:
+    """Let so many strangers say something, and stay."""
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(address)) for _ in range(count)]
+        for wire in wires:
+            wire.send(said)
+        yield wires
 
 
-def test_strangers_who_are_refused_and_stay_are_not_waited_for_once_they_are_many(
-    echo: Echo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def answered_after(address: tuple[str, int]) -> float:
+    """Return after how many seconds an honest request is answered."""
+    began = time.monotonic()
+    with Wire(address) as wire:
+        wire.send(GET)
+        assert wire.answer()[0] == 200
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def narrow(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """A front that has few threads."""
     monkeypatch.setattr(listener, "WORKERS_MAX", 32)
     with front(echo, settings_with(worker_threads=4)) as address:
-        staying = [Wire(address) for _ in range(200)]
-        try:
-            for wire in staying:
-                wire.send(b"x\r\n\r\n")
-            began = time.monotonic()
-            with Wire(address) as wire:
-                wire.send(GET)
-                assert wire.answer()[0] == 200
-            assert time.monotonic() - began < 4  # as one lingers two seconds, 4 of 200 at once would take a hundred
-        finally:
-            for wire in staying:
-                wire.sock.close()
+        yield address
+
+
+def test_strangers_who_drip_what_nobody_wants_are_not_waited_for_once_they_are_many(narrow: tuple[str, int]) -> None:
+    unwanted = b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome"
+    with crowd(narrow, 60, unwanted) as dripping:
+        assert answered_after(narrow) < 8
+        assert [wire.answer()[0] for wire in dripping] == [401] * 60
+
+
+def test_strangers_who_are_refused_and_stay_are_not_waited_for_once_they_are_many(narrow: tuple[str, int]) -> None:
+    with crowd(narrow, 200, b"x\r\n\r\n"):
+        assert answered_after(narrow) < 4  # as one lingers two seconds, 4 of 200 at once would take a hundred
 
 
 def test_one_person_cannot_have_all_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:

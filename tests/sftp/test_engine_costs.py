@@ -98,13 +98,18 @@ def test_a_copy_is_done_in_parts_so_that_others_have_their_turns(
     assert fetch(world.drive("bo"), "/Rum/b.bin") == bytes(3) + content[1:]
 
 
+def _about_to_copy(world: World, connect: Connect) -> tuple[Client, bytes, bytes]:
+    """Return a client, and its handles of a document of 500,000 bytes and of a new one."""
+    store(world.drive("bo"), "/Rum/a.bin", bytes(500_000))
+    client = connect()
+    return client, client.open("/Rum/a.bin"), client.open("/Rum/b.bin", NEW)
+
+
 def test_who_is_gone_has_nothing_copied_any_more(
     world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edits, "COPY_BYTES_MAX", 1_000)
-    store(world.drive("bo"), "/Rum/a.bin", bytes(500_000))
-    client = connect()
-    source, goal = client.open("/Rum/a.bin"), client.open("/Rum/b.bin", NEW)
+    client, source, goal = _about_to_copy(world, connect)
     client.send(Type.EXTENDED, string(b"copy-data") + copying(source, 1, goal, 0))
     for _ in range(3):
         client.door.run_one()
@@ -119,9 +124,7 @@ def test_of_a_copy_that_fails_half_way_no_version_is_made(
     world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edits, "COPY_BYTES_MAX", 100_000)
-    store(world.drive("bo"), "/Rum/a.bin", bytes(300_000))
-    client = connect()
-    source, goal = client.open("/Rum/a.bin"), client.open("/Rum/b.bin", NEW)
+    client, source, goal = _about_to_copy(world, connect)
     copy_from, parts = Edit.copy_from, []
 
     def full(edit: Edit, *given: Any) -> int:
