@@ -8,7 +8,10 @@
 #   make proof    kills, power cuts, twin worlds, corruption, fuzz, a plain model    MELLANRUM_PROOF=short
 #   make bench    speed beside Apache and rclone, OpenSSH                           ARGS=... SFTP_ARGS=--quick
 
-PYTHON ?= python3
+# The system's own python3 where it will do: distributions build theirs with what their compiler learned from running it,
+# pyenv and the like mostly do not, and a small request is mostly Python. Another one: make PYTHON=python3.13 ...
+PYTHON ?= $(shell for each in /usr/bin/python3 python3; do \
+	$$each -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo $$each)
 DATA ?= demo-data
 ARGS ?=
 SFTP_ARGS ?=

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from server.http import tls
-from tests.http.fronts import Echo, Wire, front, settings_with
+from tests.http.fronts import Echo, Wire, ends_in_tls, front, heeding_ends, settings_with
 from tests.serving import Served, serving
 from tests.tools import need
 
@@ -151,11 +151,10 @@ def test_a_certificate_takes_anothers_place_without_a_restart(server: Served, tm
 @pytest.mark.parametrize("end", ["asked for", "refused", "idle"])
 def test_a_connection_ends_with_a_close_notify(tmp_path: Path, end: str) -> None:
     made = tls.self_signed(tmp_path / "tls", "127.0.0.1")
-    client = ssl.create_default_context(cafile=str(made[0]))
+    client = heeding_ends(made[0])
     requests = {"asked for": b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "refused": b"x\r\n\r\n"}
     with front(Echo(), settings_with(keep_alive_seconds_max=1), tls.context(tls.read(*made))) as address:
         with socket.create_connection(address, timeout=15) as plain:
             with client.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock:
                 sock.sendall(requests.get(end, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
-                while sock.recv(65536):  # without a close_notify this raises SSLEOFError
-                    pass
+                assert ends_in_tls(sock)
