@@ -422,7 +422,9 @@ class Drive:
     def _noise_carried(
         self, source: Path, goal: Path, conditions: Conditions, *, overwrite: bool, moves: bool
     ) -> tuple[Item, bool] | None:
-        """Copy or move noise, as an upload of what it holds; None if it is none. Noise at `goal` makes way."""
+        """Copy or move noise, as an upload of what it holds; None if it is none."""
+        if not is_noise_name(source.name):
+            return None
 
         def store(path: Path, content: bytes, modified: int, overwrite: bool) -> tuple[Item, bool]:
             wanted = Conditions(if_none_match=None if overwrite else ("*",), tokens=conditions.tokens)
@@ -433,15 +435,7 @@ class Drive:
             finally:
                 begun.discard()
 
-        if is_noise_name(source.name):
-            carried = noise.carry(
-                self._session, source, goal, conditions, overwrite=overwrite, moves=moves, store=store
-            )
-            if carried is not None:
-                return carried
-        if is_noise_name(goal.name):
-            noise.make_way(self._session, goal, overwrite=overwrite)
-        return None
+        return noise.carry(self._session, source, goal, conditions, overwrite=overwrite, moves=moves, store=store)
 
     @operation(Action.REPLACE, Effect.CHANGE)
     def change_properties(

@@ -275,12 +275,12 @@ def delete(session: Session, path: Path, conditions: Conditions, expected: Expec
     return session.commit([path], work)
 
 
-def _require_removable(tx: Transaction, found: tuple[Place, NoiseFile], conditions: Conditions) -> None:
+def _require_removable(look: Look, found: tuple[Place, NoiseFile], conditions: Conditions) -> None:
     place, file = found
-    if file.principal != tx.principal.id:
-        _allow(tx, Action.DELETE, place)
-    require_conditions(tx, place.path, conditions)
-    require_unlocked(tx, chain_slots(place.chain), conditions, place.path, membership=True)
+    if file.principal != look.principal.id:
+        _allow(look, Action.DELETE, place)
+    require_conditions(look, place.path, conditions)
+    require_unlocked(look, chain_slots(place.chain), conditions, place.path, membership=True)
 
 
 def _remove(tx: Transaction, place: Place) -> None:
@@ -292,7 +292,11 @@ def _remove(tx: Transaction, place: Place) -> None:
 def carry(
     session: Session, source: Path, goal: Path, conditions: Conditions, *, overwrite: bool, moves: bool, store: Store
 ) -> tuple[Item, bool] | None:
-    """Copy or move noise: what it is at its new name, `store` decides, as for an upload."""
+    """Copy or move noise: what it is at its new name, `store` decides, as for an upload.
+
+    What stands at its new name is written over only once nothing is left that keeps it from leaving its old one.
+    """
+    same = source.parent == goal.parent and fold(source.name) == fold(goal.name)
     with session.look() as look:
         found = look.resolver.noise(source)
         if found is None:
@@ -301,22 +305,30 @@ def carry(
         if not moves:
             _allow(look, Action.READ, place)
         require_conditions(look, source, conditions)
+        if moves and not same:
+            _require_removable(look, found, conditions)
         content = content_of(look, place)
-    same = source.parent == goal.parent and fold(source.name) == fold(goal.name)
     kept, created = store(goal, content, place.node.modified, overwrite or (same and moves))
     if moves and not same:
         delete(session, source, Conditions(tokens=conditions.tokens))
     return kept, created or (same and moves)
 
 
-def make_way(session: Session, goal: Path, *, overwrite: bool) -> None:
-    """Let noise go where something that is kept comes to stand; raise TargetExists if it may not be replaced."""
-    with session.look() as look:
-        if look.resolver.noise(goal) is None:
-            return
+def make_way(tx: Transaction, goal: Path, *, overwrite: bool) -> None:
+    """Let noise go in the transaction in which something that is kept comes to stand under its name.
+
+    Raises TargetExists if it may not be replaced, Forbidden if it is not one's own to take away.
+    """
+    found = tx.resolver.noise(goal) if is_noise_name(goal.name) else None
+    if found is None:
+        return
     if not overwrite:
         raise TargetExists
-    delete(session, goal, Conditions())
+    place, file = found
+    if file.principal != tx.principal.id:
+        _allow(tx, Action.DELETE, place)
+    slot = chain_slots(place.chain)[-1]
+    files.remove(tx.connection, [(slot.parent, slot.lane, slot.folded)])
 
 
 def touch(session: Session, path: Path, modified: int | None, conditions: Conditions) -> Item | None:

@@ -87,7 +87,7 @@ def _asked(look: Look, source: Path, goal: Path) -> _Return | None:
     look.allow(Action.READ, place)
     found = target(look, goal, Action.ADD)
     node, connection = place.node, look.connection
-    if found.node is not None or found.space.id != node.space:
+    if found.node is not None or found.space.id != node.space or look.resolver.noise(goal) is not None:
         return None
     if look.storage.tree.by_id(connection, node.id) is not None or contents.erased_among(connection, [node.id]):
         return None

@@ -26,6 +26,7 @@ from providers.drive.guards import (
     require_unlocked_below,
 )
 from providers.drive.identity import carry_on, fill_up
+from providers.drive.noise import make_way
 from providers.drive.places import Container, Place
 from providers.drive.properties import dead_properties, differing, properties_of
 from providers.drive.rivals import require_walls
@@ -153,6 +154,7 @@ def _make_way(tx: Transaction, place: Place, found: Target, overwrite: bool, con
     """Check that the target may be filled; take away what stands there, unless a document replaces a document."""
     if found.node is None:
         require_unlocked(tx, found.slots(tx), conditions, found.path, membership=True)
+        make_way(tx, found.path, overwrite=overwrite)
         return []
     if not overwrite:
         raise TargetExists

@@ -152,6 +152,39 @@ def test_what_is_kept_stands_over_noise(world: World) -> None:
     assert eva.stat(parse("/Rum/._b")).version == 2
 
 
+def test_noise_that_may_not_go_replaces_nothing(world: World) -> None:
+    eva, erik, carl = world.drive("eva"), world.drive("erik"), world.drive("carl")
+    source, goal = parse("/Rum/._a"), parse("/Rum/a")
+    store(eva, "/Rum/a", b"document")
+    store(eva, "/Rum/._a", DOUBLE)
+    with pytest.raises(Forbidden):
+        carl.move(source, parse("/Rum/b"), overwrite=False)
+    lock, _ = erik.lock(source, is_deep=False, is_shared=False, owner="", seconds=60)
+    with pytest.raises(Locked):
+        eva.move(source, goal, overwrite=True)
+    assert names(eva) == ["._a", "a", "Mapp"] and fetch(eva, "/Rum/a") == b"document"
+    erik.move(source, goal, overwrite=True, conditions=Conditions(tokens=frozenset({lock.token})))
+    assert names(eva) == ["a", "Mapp"] and fetch(eva, "/Rum/a") == DOUBLE
+
+
+def test_noise_stands_until_something_takes_its_name(world: World) -> None:
+    eva, erik, goal = world.drive("eva"), world.drive("erik"), parse("/Rum/._b")
+    store(eva, "/Rum/a", b"document")
+    store(eva, "/Rum/._b", DOUBLE)
+    erik.lock(parse("/Rum/a"), is_deep=False, is_shared=False, owner="", seconds=60)
+    for act in (eva.move, eva.copy):
+        with pytest.raises(NotFound):
+            act(parse("/Rum/nothing"), goal, overwrite=True)
+    with pytest.raises(Locked):
+        eva.move(parse("/Rum/a"), goal, overwrite=True)
+    with pytest.raises(Forbidden):
+        world.drive("carl").copy(parse("/Rum/a"), goal, overwrite=True)
+    assert fetch(eva, "/Rum/._b") == DOUBLE
+    own, _ = eva.lock(goal, is_deep=False, is_shared=False, owner="", seconds=60)
+    eva.copy(parse("/Rum/a"), goal, overwrite=True, conditions=Conditions(tokens=frozenset({own.token})))
+    assert fetch(eva, "/Rum/._b") == b"document" and rows(world)["noise"] == 0
+
+
 def test_only_the_case_of_noise_changes(world: World) -> None:
     eva = world.drive("eva")
     store(eva, "/Rum/._a", DOUBLE)
