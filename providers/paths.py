@@ -21,8 +21,11 @@ ARCHIVE = "Archive"
 #: What begins so is a space by its id.
 BY_ID = "~"
 
-#: Unicode categories no name may hold: control characters, surrogates, unassigned code points.
+#: Unicode categories no name may hold: control characters, surrogates, unassigned code points but pictographs.
 _REFUSED = frozenset({"Cc", "Cs", "Cn"})
+#: Where Unicode keeps room for pictographs to come (UTS #51, `Extended_Pictographic`): phones have newer ones than this
+#: Python knows. None of them has a case, nor comes apart, so each folds to itself in every version.
+_PICTOGRAPHS = (range(0x1F000, 0x1FB00), range(0x1FC00, 0x1FFFE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,19 @@ def check_name(name: str) -> str:
         raise BadName(why="it has a meaning of its own.")
     if not name.isascii() or not name.isprintable():
         for character in name:
-            if unicodedata.category(character) in _REFUSED:
+            if _is_refused(character):
                 raise BadName(why="it holds a character that cannot be shown.")
     if "/" in name:
         raise BadName(why="it holds a slash.")
     _ANY.check_length(name)
     return name
+
+
+def _is_refused(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category == "Cn":
+        return not any(ord(character) in pictographs for pictographs in _PICTOGRAPHS)
+    return category in _REFUSED
 
 
 def fits(name: str, bytes_max: int = NAME_BYTES_MAX) -> bool:
@@ -157,7 +167,7 @@ def fits(name: str, bytes_max: int = NAME_BYTES_MAX) -> bool:
 def presentable(text: str) -> str:
     """Return what somebody typed as it may stand in a name: with a sign in place of each character that may not."""
     odd = "\N{REPLACEMENT CHARACTER}"
-    letters = (odd if unicodedata.category(letter) in _REFUSED else letter for letter in text)
+    letters = (odd if _is_refused(letter) else letter for letter in text)
     return "".join(letters).replace("/", "\N{DIVISION SLASH}")
 
 

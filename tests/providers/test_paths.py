@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import BadName, NameTooLong
-from providers.paths import DEPTH_MAX, NAME_BYTES_MAX, Path, check_name, fold, parse, parse_bytes
+from providers.paths import DEPTH_MAX, NAME_BYTES_MAX, Path, check_name, fold, parse, parse_bytes, presentable
 
 NAMES = st.text(
     st.characters(exclude_categories=("Cc", "Cs", "Cn"), exclude_characters="/"), min_size=1, max_size=40
@@ -42,6 +42,19 @@ def test_limits_hold_at_their_edge() -> None:
 @pytest.mark.parametrize("name", ["CON", "a:b", "a|b", "a ", "a.", "~$x", "%41", "a\\b", "#", "?", "😀", "\u202eexe"])
 def test_what_only_windows_minds_is_kept(name: str) -> None:
     assert parse("/" + name).name == name
+
+
+@pytest.mark.parametrize("sign", ["\U0001f600", "\U0001fae8", "\U0001fabf", "\U0001faff", "\U0001fffd"])
+def test_a_pictograph_newer_than_this_python_is_kept(sign: str) -> None:
+    name = f"Bild {sign}.jpg"
+    assert parse(f"/{name}").name == name and fold(name) == name.lower() and presentable(name) == name
+
+
+@pytest.mark.parametrize("sign", ["\U0001fffe", "\U0001ffff", "\U000e0fff"])
+def test_what_will_never_be_a_pictograph_is_not(sign: str) -> None:
+    with pytest.raises(BadName):
+        parse(f"/{sign}")
+    assert presentable(sign) == "\N{REPLACEMENT CHARACTER}"
 
 
 @given(st.lists(NAMES, max_size=10))
