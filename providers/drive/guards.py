@@ -25,7 +25,9 @@ _WITHOUT_TOKENS = frozenset({Via.SFTP})
 
 
 def slots_of(look: Look, path: Path) -> list[Slot]:
-    """Return the slots from the space's root down to `path`, whose last name need not stand; none above spaces."""
+    """Return the slots from the space's root down to `path`, whose last name need not stand; none above spaces, and
+    none in the past, which no lock holds.
+    """
     try:
         found = look.find(path)
     except (NotFound, NotAFolder):
@@ -34,7 +36,7 @@ def slots_of(look: Look, path: Path) -> list[Slot]:
         except (ParentMissing, NotAFolder):
             return []
         return [*chain_slots(parent.chain), free_slot(look, parent, path.name)]
-    return [] if isinstance(found, Container) else chain_slots(found.chain)
+    return [] if isinstance(found, Container) or found.is_past else chain_slots(found.chain)
 
 
 def chain_slots(chain: Sequence[Node]) -> list[Slot]:

@@ -250,7 +250,7 @@ def unlock(session: Session, path: Path, token: str) -> None:
     with session.look() as look:
         found = look.find(path)
         wanted = token_of(token)
-        if isinstance(found, Container):
+        if isinstance(found, Container) or found.is_past:
             raise LockNotFound
         named = next((held for held in covering(look, chain_slots(found.chain)) if held.token == wanted), None)
         if named is None:

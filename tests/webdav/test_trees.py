@@ -273,6 +273,18 @@ def test_the_past_is_read_only(home: Home) -> None:
     assert home.dav.request("DELETE", f"/{space}/.history").status in (403, 404)
 
 
+def test_a_lock_holds_nothing_in_the_past(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    space, _, inner = home.path.strip("/").partition("/")
+    past = f"/{space}/.history/{datetime.now(UTC).strftime('%Y-%m-%dT%H%M%S.%fZ')}/{inner}".rstrip("/") + "/a"
+    taken = home.dav.lock(home / "a").headers["lock-token"]
+    (found,) = home.dav.propfind(past, depth="0").properties().values()
+    assert len(found["{DAV:}lockdiscovery"]) == 0
+    assert home.dav.request("UNLOCK", past, Lock_Token=taken).status == 409
+    assert home.dav.put(home / "a", b"y").status == 423
+    assert home.dav.request("UNLOCK", home / "a", Lock_Token=taken).status == 204
+
+
 def test_a_document_is_copied_out_of_the_past_to_where_it_was_deleted(home: Home) -> None:
     home.dav.request("MKCOL", home / "inner")
     home.dav.put(home / "inner/a%20b.txt", b"first")
