@@ -114,6 +114,8 @@ def _ranges(exchange: Exchange, item: Item) -> list[Range] | None:
     asked = exchange.header("HTTP_RANGE")
     if asked is None or exchange.method == "HEAD":
         return None
+    if not item.size:
+        return None  # players ask for `bytes=0-` of whatever they open: an empty document is no error
     condition = (exchange.header("HTTP_IF_RANGE") or "").strip()
     if condition and condition != item.etag and http_date(condition) != item.modified // SECOND_US:
         return None

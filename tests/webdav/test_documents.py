@@ -111,6 +111,13 @@ def test_ranges_over_the_wire(home: Home) -> None:
         assert home.dav.get(home / "a", Range="bytes=0-4", If_Range=condition).status == status, condition
 
 
+def test_no_range_of_an_empty_document_is_an_error(home: Home) -> None:
+    home.dav.put(home / "a", b"")
+    for spec in ("0-", "0-0", "-1", "5-"):
+        got = home.dav.get(home / "a", Range=f"bytes={spec}")
+        assert (got.status, got.headers["content-length"], got.body) == (200, "0", b""), spec
+
+
 def test_several_ranges_come_as_parts(home: Home) -> None:
     content = hashlib.shake_128(b"r").digest(200_000)
     home.dav.put(home / "a.txt", content)
