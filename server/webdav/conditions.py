@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -127,10 +128,12 @@ def _tagged(url: str, origins: Origins) -> tuple[Any, bool]:
 
 
 def http_date(text: str) -> int | None:
-    """Return a date of RFC 9110 5.6.7 in seconds since 1970 UTC, None if it is none."""
+    """Return a date of RFC 9110 5.6.7, in any of its three forms, in seconds since 1970 UTC; None if it is none."""
     if not text:
         return None
     try:
-        return int(parsedate_to_datetime(text).timestamp())
+        found = parsedate_to_datetime(text)
+        # The form of C's asctime names no zone: UTC is meant, wherever this machine stands.
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError, TypeError, IndexError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -235,6 +236,17 @@ def test_dates() -> None:
     assert http_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777
     assert iso_date(784111777) == "1994-11-06T08:49:37Z"
     assert [http_date(text) for text in ("", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT", "0")] == [None] * 4
+
+
+def test_a_date_that_names_no_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XXX-5")
+    time.tzset()
+    try:
+        for text in ("Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 -0000"):
+            assert http_date(text) == 784111777, text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def basic(text: str | bytes) -> dict[str, Any]:
