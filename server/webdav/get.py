@@ -33,6 +33,7 @@ _CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH",
 
 def get(exchange: Exchange) -> Answer:
     """Answer 200, 206, 304, 412 or 416. Opening a document is an event, so nothing is opened that is not sent."""
+    item = None
     if exchange.method == "HEAD" or not exchange.environ.keys().isdisjoint(_CONDITIONAL):
         item = exchange.drive.stat(exchange.path)
         if item.is_folder:
@@ -46,6 +47,9 @@ def get(exchange: Exchange) -> Answer:
     except IsAFolder:
         return _folder(exchange, exchange.drive.stat(exchange.path))
     try:
+        if item is not None and reader.item.etag != item.etag and not _is_wanted(exchange, reader.item):
+            reader.close()  # it was saved in between
+            return Answer("304 Not Modified", _validators(reader.item))
         return _answer(exchange, reader.item, reader)
     except BaseException:
         reader.close()

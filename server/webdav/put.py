@@ -26,7 +26,8 @@ _SPARE_MAX = 16
 
 def put(exchange: Exchange) -> Answer:
     """Answer 201 for a new document, 204 for a new version of one, with its ETag and Last-Modified."""
-    if exchange.header("HTTP_CONTENT_RANGE") is not None:
+    # Each of ownCloud's chunks of old would become a document.
+    if exchange.header("HTTP_CONTENT_RANGE") is not None or exchange.header("HTTP_OC_CHUNKED") is not None:
         raise BadRequest(why="a part of a document cannot be put")
     if (exchange.header("HTTP_CONTENT_ENCODING") or "identity").lower() != "identity":
         raise UnsupportedBody

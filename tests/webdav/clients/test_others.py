@@ -140,6 +140,8 @@ TRACES: dict[str, list[Step]] = {
         Step("PUT", "a", 201, body=[b"in ", b"chunks"]),
         Step("GET", "a", 200, holds="in chunks"),
         Step("PUT", "a", 400, {"Content_Range": "bytes 3-8/9"}, b"pieces"),
+        Step("PUT", "a-chunking-4711-2-0", 400, {"OC_Chunked": "1"}, b"pieces"),
+        Step("GET", "a-chunking-4711-2-0", 404),
         Step("GET", "a", 200, holds="in chunks"),
     ],
 }
