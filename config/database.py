@@ -350,7 +350,7 @@ class _GroupCommit:
                     pending.result = pending.operation(connection)
                     savepoint.keep()
             except BaseException as error:
-                if _is_deadlock(error) or isinstance(error, StorageFull):
+                if _is_deadlock(error) or isinstance(error, StorageFull) or connection.invalidated:
                     raise  # the whole transaction is lost, not this operation alone
                 savepoint.undo()
                 pending.error = error

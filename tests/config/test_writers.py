@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import OperationalError
 
 from config.database import Database
-from config.errors import StorageFull
+from config.errors import DatabaseBusy, StorageFull
 from config.queries import Query
 from config.statements import Statement
 
@@ -127,6 +127,27 @@ def test_a_cursor_left_half_read_holds_nobody_to_its_moment(tmp_path: Path, alon
     finally:
         database.dispose()
         other.dispose()
+
+
+@pytest.fixture
+def on_postgresql(tmp_path: Path, postgresql_url: str) -> Iterator[Database]:
+    database = Database(tmp_path, postgresql_url)
+    _TABLE.create(database.durable_engine)
+    yield database
+    database.dispose()
+
+
+def test_a_connection_that_is_lost_takes_all_along_and_each_is_told_so(on_postgresql: Database) -> None:
+    """Nobody's is a fault of ours, and the next ones find another connection."""
+
+    def killing(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    ended = together(on_postgresql, [writing(1), killing, writing(3), writing(4, plainly=True)])
+    assert [isinstance(error, DatabaseBusy) for error in ended] == [True] * 4, ended
+    assert numbers(on_postgresql) == []
+    on_postgresql.apply(writing(5))
+    assert numbers(on_postgresql) == [5]
 
 
 def test_what_a_full_disk_took_along_is_acknowledged_to_nobody(tmp_path: Path) -> None:
