@@ -25,7 +25,7 @@ from providers import tables
 from providers.audit import merkle, note
 from providers.audit.errors import UnknownLog
 from providers.audit.lease import Lease
-from providers.audit.log import LogInfo
+from providers.audit.log import LogInfo, hold
 
 #: Leaves taken into one transaction; what is left over waits for the next step of the same call.
 STEP_LEAVES = 10_000
@@ -139,7 +139,7 @@ class Checkpoints:
                 step = self._step(connection, damaged)
             if not step:
                 return len(reached)
-            self._database.apply(lambda connection, step=step, at=at: self._write(connection, step, at))  # type: ignore[misc]
+            self._commit(step, at)
             reached |= {growth.log.id for growth in step}
 
     def _step(self, connection: Connection, damaged: set[int]) -> list[_Growth]:
@@ -172,6 +172,15 @@ class Checkpoints:
             raise TreeDamaged
         checkpoint = note.Checkpoint(note.origin(prefix, info.uid), end, frontier.root())
         return _Growth(info, end, nodes, note.signed(checkpoint, self._keyring.installation().signing))
+
+    def _commit(self, step: Sequence[_Growth], at: int) -> None:
+        spaces = {growth.log.space for growth in step}
+
+        def work(connection: Connection) -> None:
+            hold(connection, spaces)
+            self._write(connection, step, at)
+
+        self._database.apply(work, order=min(spaces))
 
     def _write(self, connection: Connection, step: Sequence[_Growth], at: int) -> None:
         _GROW.run_many(connection, [node for growth in step for node in growth.nodes])

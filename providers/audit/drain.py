@@ -32,7 +32,7 @@ from providers.audit.frames import (
     sync_folder,
 )
 from providers.audit.leaf import Body
-from providers.audit.log import AuditLog
+from providers.audit.log import AuditLog, hold
 
 #: Reads of one version by one device within this time are one event.
 WINDOW_US = 600 * SECOND_US
@@ -161,8 +161,10 @@ class Drain:
         """Number a batch that stands between two offsets of its journal, in one transaction."""
         fresh = self._fresh(batch)
         start, end, sequence = reach
+        spaces = {body.space for _, body, _ in fresh}
 
         def work(connection: Connection) -> None:
+            hold(connection, spaces)
             row = connection.execute(_DRAINED, {"id": identity}).first()
             if (0 if row is None else row.drained) != start:
                 raise _Elsewhere
@@ -174,7 +176,7 @@ class Drain:
             position = {"id": identity, "drained": end, "sequence": sequence}
             connection.execute(self._database.upsert(tables.journal), position)
 
-        self._database.apply(work)
+        self._database.apply(work, order=min(spaces, default=b""))
         self._count += len(fresh)
         self._remember(fresh)
 

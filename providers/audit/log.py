@@ -17,7 +17,7 @@ from auth.keyring import Keyring, Sealer
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.ids import NOBODY
-from config.queries import Query
+from config.queries import Query, parts_of
 from config.statements import Statement
 from providers import tables
 from providers.audit.errors import EntryDamaged, UnknownLog
@@ -35,6 +35,12 @@ _LOCKED = Query(
     select(_LOG.id)
     .where(_LOG.space == bindparam("space"), _LOG.party.in_(bindparam("parties", expanding=True)))
     .order_by(_LOG.id)
+    .with_for_update()
+)
+_HEADS = Query(
+    select(tables.head.c.space)
+    .where(tables.head.c.space.in_(bindparam("spaces", expanding=True)))
+    .order_by(tables.head.c.space)
     .with_for_update()
 )
 _GROW = Statement(
@@ -104,6 +110,16 @@ def body_label(uid: bytes, number: int) -> bytes:
     return b"audit body" + uid + number.to_bytes(8, "big")
 
 
+def hold(connection: Connection, spaces: Collection[bytes]) -> int:
+    """Take the heads of spaces, on PostgreSQL, where writers run side by side; return how many there are.
+
+    Changes take them first, and rows of logs last: so whoever writes to these does. Else two wait for each other.
+    """
+    if connection.dialect.name == "sqlite" or not spaces:
+        return 0
+    return len({space for part in parts_of(sorted(spaces)) for (space,) in _HEADS.rows(connection, spaces=part)})
+
+
 class AuditLog:
     """The logs of one installation. Implements `auth.events.Recorder`. Safe to use from any number of threads."""
 
@@ -164,7 +180,7 @@ class AuditLog:
 
     def _grown(self, connection: Connection, space: bytes, parties: Sequence[bytes], count: int) -> list[_Growing]:
         """Let each log take so many events, made where it is missing; return them in the order of their ids."""
-        if self.database.dialect == "postgresql":
+        if not hold(connection, [space]) and self.database.dialect == "postgresql":
             _LOCKED.rows(connection, space=space, parties=parties)  # in one order, lest two wait for each other
         found = _GROW.returned(connection, b_space=space, b_parties=parties, b_count=count)
         if len(found) < len(parties):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from auth.events import AuthEvent
 from config.database import Database
+from config.ids import new_id
 from providers import tables
 from providers.audit.errors import EntryDamaged, UnknownKind, UnknownLog
 from providers.audit.events import KINDS, Projection
+from providers.audit.journal import ReadJournal
 from providers.audit.leaf import canonical, commitment
 from providers.audit.log import of_person
-from tests.audit.helpers import CUSTOMER, RIVAL, SUPPLIER, World, actor
+from tests.audit.helpers import AT, CUSTOMER, RIVAL, SUPPLIER, World, actor
 
 
 def test_each_log_has_its_own_numbers(world: World) -> None:
@@ -174,6 +178,33 @@ def test_writers_side_by_side_leave_no_gap_and_no_double(world: World) -> None:
     assert [entry.number for entry in world.entries()] == list(range(60))
     assert [entry.number for entry in world.entries(CUSTOMER)] == list(range(20))
     assert [entry.number for entry in world.entries(RIVAL)] == list(range(40))
+
+
+@pytest.mark.parametrize("how", ["record", "journal", "checkpoints"])
+def test_whoever_writes_to_logs_of_a_space_waits_for_its_head(world: World, data_folder: Path, how: str) -> None:
+    """A change takes the head first and rows of logs last. Who took them the other way round met it in a deadlock."""
+    journal = ReadJournal(data_folder / "journal", world.audit)
+    acts: dict[str, Callable[[], object]] = {
+        "record": world.record,
+        "journal": journal.drain,
+        "checkpoints": world.checkpoints.advance_now,
+    }
+    head = tables.head
+    with world.database.write() as connection:
+        connection.execute(head.insert().values(space=world.space, number=1, at=AT, sealed_bytes=0))
+    world.record()
+    journal.note(world.event("read", facts={"version": 1}, rows_digest=None), new_id(), {CUSTOMER: Projection.FULL})
+    waiting = threading.Thread(target=acts[how])
+    with world.database.write() as connection:
+        connection.execute(select(head).where(head.c.space == world.space).with_for_update())
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        world.audit.record(connection, world.event(), {CUSTOMER: Projection.FULL})
+    waiting.join(30)
+    assert not waiting.is_alive()
+    world.checkpoints.advance_now()
+    assert world.log().signed_size == world.log().size == (2 if how == "checkpoints" else 3)
 
 
 def test_a_body_moved_to_another_number_does_not_open(world: World) -> None:
