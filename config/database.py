@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
@@ -36,7 +37,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from config import patience
 from config.clock import now_us
-from config.errors import StorageFull
+from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
 from config.snapshots import POOL_MAX, Snapshots, translated
 from config.stamps import Stamp
 from config.turns import stand_aside
@@ -59,6 +60,9 @@ CACHE_KIB = 8 * 1024
 BATCH_MAX = 512
 RETRIES_MAX = 6
 
+#: How long operations that share a transaction wait for what others have locked, each.
+HURRIED_MS_MAX = 500
+_HURRY = select(func.set_config("lock_timeout", str(HURRIED_MS_MAX), True))
 _NOW = select(sql_cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger))
 
 
@@ -105,6 +109,13 @@ class Database:
         self._transient_snapshots = Snapshots(self.transient_engine)
         self._durable_writer = Writer(self.durable_engine, self._durable_lock, self.stamp)
         self._transient_writer = Writer(self.transient_engine, self._transient_lock)
+
+    def answer_within(self, seconds: float) -> None:
+        """Wait for PostgreSQL no longer than that for one answer, and less for what others have locked."""
+        self.answer_seconds_max = seconds
+        if self.dialect == "postgresql":  # those made before would wait for locks as long as they did
+            self.durable_engine.dispose()
+            self.transient_engine.dispose()
 
     def read(self) -> AbstractContextManager[Connection]:
         """Give a connection on which all statements see the durable tables as of one moment."""
@@ -225,6 +236,8 @@ class _Pending(Generic[T]):
     order: bytes
     result: T | None = None
     error: BaseException | None = None
+    #: Whether whoever waits for it shall run it alone, once the transaction that it shared has ended without it.
+    is_put_off: bool = False
 
     def outcome(self) -> T:
         if self.error is not None:
@@ -240,6 +253,7 @@ class _Party:
     #: What wakes who waits; None for who leads at once.
     ready: threading.Event | None = None
     done: bool = False
+    since: float = field(default_factory=time.monotonic)
 
 
 class _GroupCommit:
@@ -272,6 +286,9 @@ class _GroupCommit:
             mine.ready.wait()
         if not mine.done:
             self._lead(mine)
+        for pending in synced:
+            if pending.is_put_off:
+                self._alone(pending)
 
     def _lead(self, mine: _Party) -> None:
         parties = [mine]
@@ -291,21 +308,41 @@ class _GroupCommit:
     def _run(self, parties: list[_Party]) -> None:
         batch: list[_Pending[Any]] = []
         self._leader = threading.get_ident()
+        is_through = False
         try:
             with self._database.write() as connection:
+                if self._is_hurried:
+                    connection.execute(_HURRY)
                 self._join(parties)
                 batch += sorted((each for party in parties for each in party.pending), key=lambda each: each.order)
                 self._operate(connection, batch)
+                is_through = True
         except BaseException as error:
             # Who has not joined yet has failed with the one who was to lead.
             batch = batch or list(parties[0].pending)
+            if isinstance(error, DatabaseSilent):
+                batch += self._forsaken(parties)
             for pending in batch:
                 if _is_deadlock(error):
                     self._alone(pending)
                 else:
                     pending.error = error
+                    pending.is_put_off = not is_through and self._is_for_later(error)
         finally:
             self._leader = None
+
+    @property
+    def _is_hurried(self) -> bool:
+        """Whether transactions are shared by clients who wait on a PostgreSQL, where others have locked rows."""
+        return self._database.dialect == "postgresql" and self._database.answer_seconds_max is not None
+
+    def _is_for_later(self, error: BaseException) -> bool:
+        """Return whether an operation that failed may be more lucky alone: nobody else waits for it then, and what it
+        has locked itself is no other space's. Nothing of it was committed.
+        """
+        if not self._is_hurried or not isinstance(error, DatabaseBusy) or isinstance(error, DatabaseSilent):
+            return False
+        return _code_of(error.__cause__) != "57014"  # it was at work for too long, and would be again
 
     def _join(self, parties: list[_Party]) -> None:
         """Add those who have come meanwhile, as many as one transaction shall take."""
@@ -314,6 +351,18 @@ class _GroupCommit:
             while self._queue and count < BATCH_MAX:
                 parties.append(self._queue.pop(0))
                 count += len(parties[-1].pending)
+
+    def _forsaken(self, parties: list[_Party]) -> list[_Pending[Any]]:
+        """Add those who have waited so long for a database that is silent that they cannot wait for it again."""
+        patience_seconds = self._database.answer_seconds_max
+        if patience_seconds is None:
+            return []
+        latest = time.monotonic() - patience_seconds / 2
+        with self._guard:
+            late = [party for party in self._queue if party.since < latest]
+            self._queue = [party for party in self._queue if party.since >= latest]
+        parties += late
+        return [pending for party in late for pending in party.pending]
 
     def _synced(self, those: Sequence[_Pending[Any]]) -> Sequence[_Pending[Any]]:
         """Sync what they need, side by side, and return those whose needs all were met."""
@@ -343,7 +392,11 @@ class _GroupCommit:
         if len(batch) == 1:
             batch[0].result = batch[0].operation(connection)
             return
+        busy: dict[bytes, DatabaseBusy] = {}
         for pending in batch:
+            if pending.order in busy:  # it would wait for the same, and all others for it
+                pending.error, pending.is_put_off = busy[pending.order], self._is_hurried
+                continue
             savepoint = Savepoint(connection)
             try:
                 with translated():
@@ -353,7 +406,9 @@ class _GroupCommit:
                 if _is_deadlock(error) or isinstance(error, StorageFull) or connection.invalidated:
                     raise  # the whole transaction is lost, not this operation alone
                 savepoint.undo()
-                pending.error = error
+                pending.error, pending.is_put_off = error, self._is_for_later(error)
+                if pending.order and isinstance(error, DatabaseBusy):
+                    busy[pending.order] = error
 
     def _alone(self, pending: _Pending[Any]) -> None:
         for _ in range(RETRIES_MAX):
@@ -415,5 +470,10 @@ def _postgresql_engine(url: str, *, synchronous: bool) -> Engine:
 
 
 def _is_deadlock(error: BaseException) -> bool:
-    code = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return code in ("40P01", "40001")
+    return _code_of(error) in ("40P01", "40001")
+
+
+def _code_of(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE that PostgreSQL gave, if the error is of its making."""
+    code: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return code

@@ -16,6 +16,7 @@ ANSWER_SECONDS_MAX = 8.0
 def limit(engine: Engine, seconds_max: Callable[[], float | None]) -> None:
     """Let each wait of the engine's connections end after `seconds_max()` seconds (None: never), by closing them.
 
+    Statements end before that by themselves, sooner where they wait for one lock, and the connection stays.
     Of a commit that was cut off so nobody knows whether it was carried out: it is whole, or absent.
     """
     driver: Any = engine.dialect.loaded_dbapi
@@ -32,6 +33,10 @@ def limit(engine: Engine, seconds_max: Callable[[], float | None]) -> None:
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: object, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        seconds = seconds_max()
+        if seconds is not None:
+            limits = f"-c lock_timeout={int(seconds * 500)} -c statement_timeout={int(seconds * 750)}"
+            options["options"] = f"{options.get('options', '')} {limits}"
         return Impatient.connect(*arguments, **options)
 
 

@@ -53,7 +53,7 @@ def run(serve: Serve) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     try:
-        installation.database.answer_seconds_max = patience.ANSWER_SECONDS_MAX
+        installation.database.answer_within(patience.ANSWER_SECONDS_MAX)
         installation.journal.prepare(bytes.fromhex(task["server"]))
         threading.Thread(target=_tick, args=(installation, stop), name="tick", daemon=True).start()
         serve(task, installation, settings, stop)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ def writing(number: int, word: str = "word", *, plainly: bool = False) -> Work:
     return work
 
 
-def together(database: Database, works: list[Work]) -> list[BaseException | None]:
-    """Apply all of `works` in one transaction: they wait while another is under way. Return how each ended."""
+def together(database: Database, works: list[Work], orders: bytes | None = None) -> list[BaseException | None]:
+    """Apply all of `works` in one transaction: they wait while another is under way. Return how each ended.
+
+    Each has an order of its own, or that of `orders`.
+    """
     ended: list[BaseException | None] = [None] * len(works)
     holds, waiting = threading.Event(), threading.Event()
 
@@ -63,7 +67,7 @@ def together(database: Database, works: list[Work]) -> list[BaseException | None
 
     def run(index: int) -> None:
         try:
-            database.apply(works[index], order=bytes([index]))
+            database.apply(works[index], order=bytes([index]) if orders is None else orders[index : index + 1])
         except BaseException as error:
             ended[index] = error
 
@@ -137,17 +141,69 @@ def on_postgresql(tmp_path: Path, postgresql_url: str) -> Iterator[Database]:
     database.dispose()
 
 
+def killing(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+def test_who_shared_a_connection_that_was_lost_has_another_where_clients_wait(on_postgresql: Database) -> None:
+    on_postgresql.answer_within(8.0)
+    ended = together(on_postgresql, [writing(1), killing, writing(3), writing(4, plainly=True)])
+    assert [type(error).__name__ for error in ended] == ["NoneType", "DatabaseBusy", "NoneType", "NoneType"]
+    assert numbers(on_postgresql) == [1, 3, 4]
+
+
 def test_a_connection_that_is_lost_takes_all_along_and_each_is_told_so(on_postgresql: Database) -> None:
     """Nobody's is a fault of ours, and the next ones find another connection."""
-
-    def killing(connection: Connection) -> None:
-        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-
     ended = together(on_postgresql, [writing(1), killing, writing(3), writing(4, plainly=True)])
     assert [isinstance(error, DatabaseBusy) for error in ended] == [True] * 4, ended
     assert numbers(on_postgresql) == []
     on_postgresql.apply(writing(5))
     assert numbers(on_postgresql) == [5]
+
+
+def test_what_waits_for_a_row_holds_up_nothing_else_for_long(on_postgresql: Database) -> None:
+    """Somebody else has locked a row of one space. All that want it are told soon, and the others are served."""
+    on_postgresql.apply(writing(1))
+    on_postgresql.answer_within(answer_seconds := 2.0)
+
+    def wanting(connection: Connection) -> None:
+        connection.execute(select(_TABLE).where(_TABLE.c.number == 1).with_for_update())
+
+    with on_postgresql.write() as connection:
+        wanting(connection)
+        began = time.monotonic()
+        ended = together(on_postgresql, [writing(2), *[wanting] * 8, writing(3)], b"abbbbbbbbc")
+        took = time.monotonic() - began
+    assert [type(error).__name__ for error in ended] == ["NoneType", *["DatabaseBusy"] * 8, "NoneType"]
+    assert numbers(on_postgresql) == [1, 2, 3]
+    assert took < 2 * answer_seconds
+
+
+def test_who_waits_behind_one_that_gets_no_answer_does_not_wait_as_long_again(on_postgresql: Database) -> None:
+    on_postgresql.answer_within(answer_seconds := 2.0)
+    ended: list[BaseException] = []
+    begun = threading.Event()
+
+    def sleeping(connection: Connection) -> None:
+        begun.set()
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_sleep(30)"))
+
+    def run() -> None:
+        try:
+            on_postgresql.apply(sleeping)
+        except BaseException as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+        assert begun.wait(10)
+    for thread in threads:
+        thread.join(60)
+    assert [type(error).__name__ for error in ended] == ["DatabaseSilent"] * len(threads)
+    assert time.monotonic() - began < 1.75 * answer_seconds
 
 
 def test_what_a_full_disk_took_along_is_acknowledged_to_nobody(tmp_path: Path) -> None:
