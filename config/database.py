@@ -4,7 +4,7 @@ Two registries of tables. `durable` holds all that was ever acknowledged; `trans
 machine's power: locks, throttles, leases. On SQLite each is a file of its own (synchronous FULL and NORMAL); on
 PostgreSQL both live in one database, the second reached with synchronous_commit off.
 
-Here, in `config.snapshots` and in `config.writers` alone SQL stands as text.
+Here, in `config.engines`, `config.snapshots` and `config.writers` alone SQL stands as text.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Engine,
     MetaData,
     Table,
-    create_engine,
-    event,
     extract,
     func,
     select,
@@ -37,8 +34,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from config import patience
 from config.clock import now_us
+from config.engines import postgresql_engine, reached_by, sqlite_engine
 from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
-from config.snapshots import POOL_MAX, Snapshots, translated
+from config.snapshots import Snapshots, translated
 from config.stamps import Stamp
 from config.turns import stand_aside
 from config.writers import Exclusive, FileLock, NoLock, Savepoint, Writer
@@ -55,8 +53,6 @@ transient = MetaData(naming_convention=_NAMING)
 
 T = TypeVar("T")
 
-BUSY_MS_MAX = 20_000
-CACHE_KIB = 8 * 1024
 BATCH_MAX = 512
 RETRIES_MAX = 6
 
@@ -88,8 +84,8 @@ class Database:
         #: How long PostgreSQL may take for one answer before the connection is given up. None: as long as it likes.
         self.answer_seconds_max: float | None = None
         if self.url:
-            self.durable_engine = _postgresql_engine(self.url, synchronous=True)
-            self.transient_engine = _postgresql_engine(self.url, synchronous=False)
+            self.durable_engine = postgresql_engine(self.url, synchronous=True)
+            self.transient_engine = postgresql_engine(self.url, synchronous=False)
             for engine in (self.durable_engine, self.transient_engine):
                 patience.limit(engine, lambda: self.answer_seconds_max)
             self._durable_lock: Exclusive = NoLock()
@@ -98,8 +94,8 @@ class Database:
             self.stamp: Stamp | None = None
             self.locks_stamp: Stamp | None = None
         else:
-            self.durable_engine = _sqlite_engine(folder / "catalogue.db", synchronous="FULL")
-            self.transient_engine = _sqlite_engine(folder / "transient.db", synchronous="NORMAL")
+            self.durable_engine = sqlite_engine(folder / "catalogue.db", synchronous="FULL")
+            self.transient_engine = sqlite_engine(folder / "transient.db", synchronous="NORMAL")
             self._durable_lock = FileLock(folder / "catalogue.lock")
             self._transient_lock = FileLock(folder / "transient.lock")
             self.stamp = Stamp(folder / "catalogue.stamp")
@@ -200,6 +196,12 @@ class Database:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(self.folder / "catalogue.db")) as source, closing(sqlite3.connect(file)) as goal:
             source.backup(goal)  # in one step: taken in several, it would begin anew with each commit
+
+    def reached_by(self) -> tuple[str, str]:
+        """Return how a program of PostgreSQL's reaches the database, as libpq writes it, and the password, which is to
+        be given to it where nobody else sees it.
+        """
+        return reached_by(self.durable_engine)
 
     def create_all_for_tests(self) -> None:
         """Create every table without migrations."""
@@ -426,47 +428,6 @@ class _GroupCommit:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-
-
-def _sqlite_engine(path: Path, synchronous: str) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}", pool_size=POOL_MAX, max_overflow=-1, connect_args={"check_same_thread": False}
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(raw: Any, _record: object) -> None:
-        raw.isolation_level = None  # transactions are begun below, where we see them
-        for pragma in (
-            f"busy_timeout={BUSY_MS_MAX}",
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            f"cache_size=-{CACHE_KIB}",
-            "temp_store=MEMORY",
-            "foreign_keys=ON",
-        ):
-            raw.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        driver: Any = connection.connection.dbapi_connection
-        if not driver.in_transaction:  # those of snapshots and writers have begun
-            # It takes no lock before the first statement, so nothing can go wrong that wants translating.
-            driver.execute("BEGIN").close()
-
-    return engine
-
-
-def _postgresql_engine(url: str, *, synchronous: bool) -> Engine:
-    options = "-c timezone=UTC -c statement_timeout=20000 -c lock_timeout=20000"
-    if not synchronous:
-        options += " -c synchronous_commit=off"
-    return create_engine(
-        url,
-        pool_size=POOL_MAX,
-        max_overflow=-1,
-        pool_pre_ping=False,
-        connect_args={"options": options, "connect_timeout": int(patience.ANSWER_SECONDS_MAX)},
-    )
 
 
 def _is_deadlock(error: BaseException) -> bool:

@@ -16,6 +16,8 @@ from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
 POOL_MAX = 64
 #: The option by which a connection bears the driver's own.
 DRIVER = "mellanrum_driver"
+#: What passes: a lock waited for, a statement that took too long, a server that only follows another.
+_PASSING = ("55P03", "57014", "25006")
 #: The option of a writer's connection.
 WRITES = "mellanrum_write"
 
@@ -145,5 +147,5 @@ def raise_told(error: DBAPIError) -> None:
         raise StorageFull from error
     if patience.is_silence(error.orig):
         raise DatabaseSilent from error
-    if "database is locked" in text or code in ("55P03", "57014") or code.startswith(("08", "57P")):
+    if "database is locked" in text or code in _PASSING or code.startswith(("08", "57P")):
         raise DatabaseBusy from error

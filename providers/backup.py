@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import create_engine, make_url, select
+from sqlalchemy import create_engine, select
 
 from auth import tables as auth_tables
-from config.database import Database
+from config.database import Database, transient
 from config.errors import MellanrumError
 from config.files import sync_folder
 from config.ids import id_from_text, id_text
@@ -71,7 +71,7 @@ def back_up(database: Database, folder: Path, goal: Path, progress: Progress) ->
         if database.dialect == "sqlite":
             database.copy_to(goal / DATABASE)
         else:
-            _dump(str(database.url), goal / DUMP)
+            _dump(database, goal / DUMP)
     copying.run(PACKS, KEYS, HOST_KEYS)
     _forget_destroyed(folder, goal)
     for each in (goal / DATABASE, goal / DUMP):
@@ -125,18 +125,12 @@ class _Copying:
         self._progress("copying files", self.copied.count)
 
 
-def _dump(url: str, goal: Path) -> None:
-    """Let pg_dump write the database to a file; it is told the password where nobody else sees it."""
-    found = make_url(url)
-    named: dict[str, object] = {
-        "PGHOST": found.host,
-        "PGPORT": found.port,
-        "PGUSER": found.username,
-        "PGPASSWORD": found.password,
-    }
-    named |= {"PGSSLMODE": found.query.get("sslmode")}
-    environ = os.environ | {name: str(value) for name, value in named.items() if value is not None}
-    words = ["pg_dump", "--format=custom", f"--file={goal}", f"--dbname={found.database}"]
+def _dump(database: Database, goal: Path) -> None:
+    """Let pg_dump write the durable tables to a file; it is told the password where nobody else sees it."""
+    where, password = database.reached_by()
+    environ = os.environ | ({"PGPASSWORD": password} if password else {})
+    words = ["pg_dump", "--format=custom", f"--file={goal}", f"--dbname={where}"]
+    words += [f"--exclude-table-data={name}" for name in sorted(transient.tables)]
     try:
         done = subprocess.run(  # noqa: S603
             words, env=environ, capture_output=True, text=True, check=False

@@ -47,7 +47,8 @@ class InstallationSettings:
     )
     database_url: str = setting(
         "",
-        "A PostgreSQL database, as an URL; empty: SQLite in the data folder.",
+        "A PostgreSQL database that holds nothing else, as an URL, libpq's options as its query; "
+        "empty: SQLite in the data folder.",
         check=checks.database_url,
         is_secret=True,
         example="postgresql://mellanrum@db.example/mellanrum",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -12,9 +13,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from sqlalchemy import make_url
 
 from auth.roles import Via
-from config.database import Database
+from config.database import Database, durable, transient
 from config.errors import SchemaTooOld
 from config.ids import id_text
 from providers.backup import back_up
@@ -208,15 +210,29 @@ def test_a_space_erased_meanwhile_is_in_a_backup_whole_or_not_at_all(world: Worl
         found.close()
 
 
-def test_a_backup_on_postgresql_has_its_dump(tmp_path: Path, postgresql_server: Any, postgresql_template: str) -> None:
+def test_a_backup_on_postgresql_is_of_the_database_in_use_and_of_what_lasts(
+    tmp_path: Path, postgresql_server: Any, postgresql_template: str
+) -> None:
+    """However the URL names it; what runs out by itself is left behind, as with SQLite."""
     with postgresql_server.lent(postgresql_template) as name:
-        made = make(tmp_path / "data", **{"installation.database_url": postgresql_server.url(name)})
+        url = make_url(postgresql_server.url(name))
+        named = url.set(host=None, port=None).update_query_dict({"host": str(url.host), "port": str(url.port)})
+        where = {"installation.database_url": named.render_as_string(hide_password=False)}
+        made = make(tmp_path / "data", **where)
         try:
             store(made.drive("mia"), DOCUMENT, b"text")
+            made.installation.storage.reservations.take(made.spaces[SPACE].id, 1)
             goal = tmp_path / "copy"
             goal.mkdir()
             back_up(made.installation.database, made.installation.folder, goal, lambda what, done: None)
         finally:
             made.installation.close()
-    assert (goal / "database.dump").read_bytes()[:5] == b"PGDMP"
+    told = subprocess.run(
+        [need("pg_restore"), "--list", goal / "database.dump"], check=True, capture_output=True, text=True
+    ).stdout
+    filled = set(re.findall(r"TABLE DATA \S+ (\S+)", told))
+    tables = set(re.findall(r" TABLE public (\S+)", told))
+    versions_of_schema = {"schema_durable", "schema_transient"}
+    assert filled == set(durable.tables) | versions_of_schema
+    assert tables == filled | set(transient.tables)
     assert list(goal.glob("vault/*/packs/*.pack"))

@@ -164,7 +164,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
 
 
 def test_a_busy_database_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.database.BUSY_MS_MAX", 1)
+    monkeypatch.setattr("config.engines.BUSY_MS_MAX", 1)
     database, other = Database(tmp_path), Database(tmp_path)
     try:
         _TABLE.create(database.durable_engine)

@@ -17,7 +17,7 @@ from tests.tools import ROOT
 FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 500
 #: The only modules in which SQL stands as text: how connections are set up, and where transactions begin and end.
-SQL_MODULES = {"config.database", "config.snapshots", "config.writers"}
+SQL_MODULES = {"config.database", "config.engines", "config.snapshots", "config.writers"}
 DRIVERS = {"sqlite3", "psycopg", "psycopg2", "aiosqlite", "asyncpg"}
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill", "yaml"}
 

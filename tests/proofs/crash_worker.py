@@ -33,22 +33,22 @@ def plant(fault: str) -> None:
     if fault == "no-pack-sync":
         LocalPack.sync = lambda self: None  # type: ignore[method-assign]
     elif fault == "no-database-sync":
-        real = database._sqlite_engine
-        database._sqlite_engine = lambda path, synchronous: real(path, synchronous="OFF")
+        real = database.sqlite_engine
+        database.sqlite_engine = lambda path, synchronous: real(path, synchronous="OFF")
     else:
         assert fault in ("", "acknowledged-early"), fault
 
 
 def fold_each_commit() -> None:
     """Let SQLite carry each commit from its log into the database at once, as it otherwise does now and then."""
-    real = database._sqlite_engine
+    real = database.sqlite_engine
 
     def folding(path: Path, synchronous: str) -> Engine:
         engine = real(path, synchronous)
         event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA wal_autocheckpoint=1").close())
         return engine
 
-    database._sqlite_engine = folding
+    database.sqlite_engine = folding
 
 
 def say(*words: object) -> None:

@@ -63,8 +63,8 @@ def _site(frame: FrameType | None) -> str:
 
 def govern(fate: Fate, patch: pytest.MonkeyPatch) -> None:
     """Let this process draw from `fate`, and read its clock. Nothing is synced: no power is cut."""
-    engine = config.database._sqlite_engine
-    patch.setattr(config.database, "_sqlite_engine", lambda path, synchronous: engine(path, "OFF"))
+    engine = config.database.sqlite_engine
+    patch.setattr(config.database, "sqlite_engine", lambda path, synchronous: engine(path, "OFF"))
     patch.setattr(os, "fsync", lambda fd: None)
     patch.setattr(os, "fdatasync", lambda fd: None)
     patch.setattr(os, "urandom", fate.urandom)
