@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from config import patience
+from config.errors import DriverMissing
 from config.snapshots import POOL_MAX
 
 BUSY_MS_MAX = 20_000
@@ -52,13 +53,16 @@ def postgresql_engine(url: str, *, synchronous: bool) -> Engine:
     words += ["-c statement_timeout=20000", "-c lock_timeout=20000"]
     if not synchronous:
         words.append("-c synchronous_commit=off")
-    return create_engine(
-        url,
-        pool_size=POOL_MAX,
-        max_overflow=-1,
-        pool_pre_ping=False,
-        connect_args={"options": " ".join(words), "connect_timeout": int(patience.ANSWER_SECONDS_MAX)},
-    )
+    try:
+        return create_engine(
+            url,
+            pool_size=POOL_MAX,
+            max_overflow=-1,
+            pool_pre_ping=False,
+            connect_args={"options": " ".join(words), "connect_timeout": int(patience.ANSWER_SECONDS_MAX)},
+        )
+    except ModuleNotFoundError as error:
+        raise DriverMissing from error
 
 
 def reached_by(engine: Engine) -> tuple[str, str]:

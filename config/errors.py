@@ -79,6 +79,34 @@ class DatabaseSilent(DatabaseBusy):
     """The database broke off. What was asked for is done whole, or not at all. Look again in a moment."""
 
 
+class DatabaseUnreachable(DatabaseSilent):
+    """The database cannot be reached: {why}. Nothing was changed. Mend that, or try again in a moment."""
+
+
+class DatabaseRefuses(MellanrumError):
+    """The database does not let its role do what is needed. Nothing was changed. Let the role own the database, or all
+    of Mellanrum's tables in it.
+    """
+
+    exit_code = 77
+
+
+class DatabaseTaken(MellanrumError):
+    """The database that the settings name holds an installation already, or a part of one. It was left as it was.
+    Name an empty one, or the data folder that belongs to it.
+    """
+
+    exit_code = 3
+
+
+class DriverMissing(MellanrumError):
+    """The settings name a PostgreSQL database, but psycopg, by which it is reached, is not installed. Nothing was
+    changed. Install Mellanrum with its extra: pip install '.[postgresql]'.
+    """
+
+    exit_code = 69
+
+
 class StorageFull(MellanrumError):
     """There is no room left to store this. What stood there before is untouched. Free some room and try again."""
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from config.errors import DatabaseUnreachable
+
 #: For requests of clients: whoever asks has an answer within ten seconds.
 ANSWER_SECONDS_MAX = 8.0
 
@@ -37,7 +39,12 @@ def limit(engine: Engine, seconds_max: Callable[[], float | None]) -> None:
         if seconds is not None:
             limits = f"-c lock_timeout={int(seconds * 500)} -c statement_timeout={int(seconds * 750)}"
             options["options"] = f"{options.get('options', '')} {limits}"
-        return Impatient.connect(*arguments, **options)
+        try:
+            return Impatient.connect(*arguments, **options)
+        except driver.OperationalError as error:
+            # Clients are not told where the database stands, nor as whom it is reached.
+            why = " ".join(str(error).split()).rstrip(".") if seconds is None else "it is away"
+            raise DatabaseUnreachable(why=why) from error
 
 
 def is_silence(error: BaseException | None) -> bool:

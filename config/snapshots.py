@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from config import patience
-from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
+from config.errors import DatabaseBusy, DatabaseRefuses, DatabaseSilent, StorageFull
 
 POOL_MAX = 64
 #: The option by which a connection bears the driver's own.
@@ -145,6 +145,8 @@ def raise_told(error: DBAPIError) -> None:
     code = getattr(error.orig, "sqlstate", None) or ""
     if "disk is full" in text or code in ("53100", "54000"):
         raise StorageFull from error
+    if code == "42501":
+        raise DatabaseRefuses from error
     if patience.is_silence(error.orig):
         raise DatabaseSilent from error
     if "database is locked" in text or code in _PASSING or code.startswith(("08", "57P")):

@@ -22,7 +22,7 @@ from config import schema
 from config.clock import SECOND_US, now_us
 from config.complaints import Complaints
 from config.database import Database
-from config.errors import AlreadyInitialised, FolderUnusable, NotInitialised
+from config.errors import AlreadyInitialised, DatabaseTaken, FolderUnusable, NotInitialised
 from config.ids import new_id
 from config.logging import Word, get_log
 from config.settings.schema import Settings
@@ -114,6 +114,19 @@ class Installation:
         """Raise AlreadyInitialised if there is an installation in `folder`."""
         if (folder / "keystore").exists() or (folder / "catalogue.db").exists():
             raise AlreadyInitialised(folder=folder)
+
+    @staticmethod
+    def require_empty_database(settings: Settings) -> None:
+        """Raise DatabaseTaken if the settings name a PostgreSQL that holds tables of ours, or what keeps us from it."""
+        if not settings.installation.database_url:
+            return
+        database = Database(settings.folder, settings.installation.database_url)
+        try:
+            with database.read() as connection:
+                if schema.DURABLE.found(connection) is not None:
+                    raise DatabaseTaken
+        finally:
+            database.dispose()
 
     @staticmethod
     def make_folder(folder: Path) -> None:

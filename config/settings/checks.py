@@ -20,6 +20,10 @@ def database_url(value: str) -> str | None:
         return "must begin with postgresql://, or be empty for SQLite"
     if not parts.path.strip("/"):
         return "names no database after the host"
+    try:
+        _ = parts.port
+    except ValueError:
+        return "has a port that is none"
     return None
 
 

@@ -53,6 +53,7 @@ def init(desk: Desk, options: argparse.Namespace) -> Answer:
     """Make an installation. All that can be wrong is looked at before anything is made."""
     settings = desk.settings
     Installation.require_none(settings.folder)
+    Installation.require_empty_database(settings)
     password = people.given_password(options, command=_INIT)
     supplier = options.supplier or _asked("The supplier's name: ", "--supplier")
     login = options.admin or _asked("Login of the first administrator: ", "--admin")

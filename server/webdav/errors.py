@@ -91,9 +91,8 @@ def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
     if condition:
         inner = condition % escape(href) if "%s" in condition else condition
         return xml_answer(status, f'{PROLOGUE}<D:error xmlns:D="DAV:">{inner}</D:error>', headers)
-    text = str(error) if status[0] == "4" else "Something went wrong here. Nothing was changed.\n"
-    if status.startswith("507"):
-        text = str(error)
+    is_known = status[0] == "4" or status[:3] in ("503", "507")
+    text = str(error) if is_known else "Something went wrong here. Nothing was changed.\n"
     headers.append(("Content-Type", "text/plain; charset=utf-8"))
     return Answer(status, headers, (f"{text.rstrip()}\n".encode(),))
 

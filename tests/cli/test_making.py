@@ -14,6 +14,7 @@ from server.cli import find
 from server.cli.errors import HalfMade, Undone
 from server.cli.making import whole_or_not_at_all
 from tests.cli.shop import Ran, Shop
+from tests.postgres import Server
 from tests.worlds import settings_for
 
 
@@ -104,6 +105,27 @@ def test_of_two_at_once_neither_removes_what_the_other_makes(fresh: Shop) -> Non
         assert init(fresh).code == 75
         assert (fresh.data / "half").is_dir()
         raise KeyboardInterrupt
+    assert not fresh.data.exists()
+
+
+def test_a_database_of_another_installation_is_left_alone(
+    fresh: Shop, postgresql_server: Server, postgresql_template: str
+) -> None:
+    """Nobody is told to empty it, and nothing is made beside it."""
+    with postgresql_server.lent(postgresql_template) as name:
+        url = postgresql_server.url(name).replace("+psycopg", "")
+        fresh.data.with_suffix(".toml").write_text(f'[installation]\ndatabase_url = "{url}"\n')
+        ran = init(fresh)
+    assert (ran.code, "empty that" in ran.err) == (3, False), ran.err
+    assert not fresh.data.exists()
+
+
+def test_a_database_that_cannot_be_reached_is_named_with_why(fresh: Shop, postgresql_url: str) -> None:
+    url = postgresql_url.replace("+psycopg", "") + "x"
+    fresh.data.with_suffix(".toml").write_text(f'[installation]\ndatabase_url = "{url}"\n')
+    ran = init(fresh)
+    assert ran.code == 75
+    assert "does not exist" in ran.err and "empty that" not in ran.err
     assert not fresh.data.exists()
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, literal, select, text
+from sqlalchemy import inspect, literal, make_url, select, text
 
 from config import schema
 from config.database import Database, durable
-from config.errors import DatabaseBusy
+from config.errors import DatabaseBusy, DatabaseRefuses, DatabaseUnreachable, DriverMissing
 from tests.postgres import Server
 
 Opened = Callable[[str], Database]
@@ -92,3 +93,40 @@ def test_programs_of_postgresql_reach_the_same_database(
 
     told, secret = opened(url).reached_by()
     assert (conninfo_to_dict(told), secret) == (where, password)
+
+
+def test_why_it_cannot_be_reached_is_told_to_who_sits_at_the_machine_alone(
+    opened: Opened, postgresql_url: str, free_port: Callable[[], int]
+) -> None:
+    url = make_url(postgresql_url)
+    cases = [
+        (url.set(password="wrong"), "password authentication failed"),
+        (url.set(database="nowhere"), '"nowhere" does not exist'),
+        (url.set(port=free_port()), "refused"),
+        (url.set(host="nowhere.invalid"), "nowhere.invalid"),
+    ]
+    for wrong, why in cases:
+        database = opened(wrong.render_as_string(hide_password=False))
+        with pytest.raises(DatabaseUnreachable, match=why) as told, database.read():
+            pass
+        assert "wrong" not in str(told.value).replace(str(url.database), "")
+        database.answer_within(8.0)
+        with pytest.raises(DatabaseUnreachable, match="it is away"), database.write():
+            pass
+
+
+def test_a_role_with_too_few_rights_is_told_of(opened: Opened, postgresql_server: Server, postgresql_url: str) -> None:
+    schema.upgrade(opened(postgresql_url))
+    postgresql_server.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
+    poor = make_url(postgresql_url).set(username="poor", password="poor")
+    with pytest.raises(DatabaseRefuses):
+        schema.check(opened(poor.render_as_string(hide_password=False)))
+    empty = poor.set(database=postgresql_server.create())
+    with pytest.raises(DatabaseRefuses):
+        schema.upgrade(opened(empty.render_as_string(hide_password=False)))
+
+
+def test_what_is_lacking_without_the_driver_is_told(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DriverMissing, match=r"\[postgresql\]"):
+        opened("postgresql+psycopg://h/d")

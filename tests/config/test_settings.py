@@ -102,6 +102,7 @@ database_url = "mysql://root:canary@db/x"
         ('[key]\nfile = "/srv/mellanrum/data/root.key"\n', "m.toml:2: key.file stands inside the data folder"),
         ("port = " + "9" * 5000, "m.toml: cannot be understood: "),
         ("x = " + "[" * 5000, "m.toml: cannot be understood: "),
+        ('[installation]\ndatabase_url = "postgresql://h:many/d"', "m.toml:2: installation.database_url has a port"),
     ],
 )
 def test_wrong(text: str, expected: str, tmp_path: Path) -> None:

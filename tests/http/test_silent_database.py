@@ -50,11 +50,13 @@ def test_requests_are_told_within_ten_seconds_and_served_again_afterwards(
         lambda dav: dav.request("MKCOL", f"{HERE}/Mapp"),
     ]
     told: list[tuple[int, str | None, float]] = []
+    said: list[bytes] = []
 
     def ask(number: int) -> None:
         with_own: Dav = served.dav("anna")
         began = time.monotonic()
         reply = acts[number](with_own)
+        said.append(reply.body)
         told.append((reply.status, reply.headers.get("retry-after"), time.monotonic() - began))
         with_own.close()
 
@@ -64,6 +66,7 @@ def test_requests_are_told_within_ten_seconds_and_served_again_afterwards(
     for thread in threads:
         thread.join(60)
     assert [(status, after) for status, after, _ in told] == [(503, "2")] * len(acts)
+    assert all(each.startswith(b"The database ") for each in said), "what nobody knows must not be promised"
     assert max(seconds for _, _, seconds in told) < ANSWER_SECONDS + LATE_SECONDS
     frozen.freeze(frozen=False)
     assert anna.get(f"{HERE}/Före.txt").body == b"before"
