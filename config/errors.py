@@ -80,7 +80,7 @@ class DatabaseSilent(DatabaseBusy):
 
 
 class DatabaseUnreachable(DatabaseSilent):
-    """The database cannot be reached: {why}. Nothing was changed. Mend that, or try again in a moment."""
+    """The database cannot be reached: {why}. Nothing was changed. Try again in a moment."""
 
 
 class DatabaseRefuses(MellanrumError):
