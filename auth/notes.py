@@ -17,7 +17,7 @@ from auth.roles import Via
 from auth.throttle import Throttle
 from config.clock import SECOND_US, now_us
 from config.database import Database
-from config.errors import DatabaseBusy, StorageFull
+from config.errors import DatabaseBusy, StorageFailed
 from config.ids import NOBODY
 from config.logging import get_log
 
@@ -106,7 +106,7 @@ class Notes:
         try:
             if not self._throttle.once(b"sign-in" + subject, SIGN_IN_US):
                 return
-        except (DatabaseBusy, StorageFull) as error:
+        except (DatabaseBusy, StorageFailed) as error:
             log.warning("sign_in_not_noted", error=error)
             return
         name = self._directory.organisation_name(principal.organisation)
@@ -127,13 +127,13 @@ class Notes:
                 fresh = self._database.insert_ignore(tables.last_used).returning(tables.last_used.c.device)
                 if connection.execute(fresh, row).first() is None:
                     connection.execute(_USED_AGAIN, again)
-        except (DatabaseBusy, StorageFull) as error:
+        except (DatabaseBusy, StorageFailed) as error:
             log.warning("last_used_not_noted", error=error)
 
     def _record(self, event: AuthEvent) -> None:
         try:
             self._database.apply(lambda connection: self._recorder.record_auth(connection, event))
-        except (DatabaseBusy, StorageFull) as error:
+        except (DatabaseBusy, StorageFailed) as error:
             log.warning("event_not_recorded", error=error)
 
     def _mark(self, kept: dict[bytes, int], subject: bytes, now: int) -> None:

@@ -35,7 +35,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from config import patience
 from config.clock import now_us
 from config.engines import postgresql_engine, reached_by, sqlite_engine
-from config.errors import DatabaseBusy, DatabaseSilent, StorageFull
+from config.errors import DatabaseBusy, DatabaseSilent, StorageFailed
 from config.snapshots import Snapshots, translated
 from config.stamps import Stamp
 from config.turns import stand_aside
@@ -405,7 +405,7 @@ class _GroupCommit:
                     pending.result = pending.operation(connection)
                     savepoint.keep()
             except BaseException as error:
-                if _is_deadlock(error) or isinstance(error, StorageFull) or connection.invalidated:
+                if _is_deadlock(error) or isinstance(error, StorageFailed) or connection.invalidated:
                     raise  # the whole transaction is lost, not this operation alone
                 savepoint.undo()
                 pending.error, pending.is_put_off = error, self._is_for_later(error)

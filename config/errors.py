@@ -107,7 +107,15 @@ class DriverMissing(MellanrumError):
     exit_code = 69
 
 
-class StorageFull(MellanrumError):
+class StorageFailed(MellanrumError):
+    """The server could not write or read its disk: {what}. What stood there before is untouched.
+    Whoever looks after the server has to look at the disk.
+    """
+
+    exit_code = 62
+
+
+class StorageFull(StorageFailed):
     """There is no room left to store this. What stood there before is untouched. Free some room and try again."""
 
     exit_code = 74

@@ -1,9 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what it is called when the system refuses one."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+from config.errors import StorageFailed, StorageFull
+
+#: EFBIG is a limit on one file (setrlimit): to the one who uploads, no room is no room.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:
@@ -24,3 +30,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def full_or_failed(error: OSError) -> StorageFailed:
+    """Return the error that a person should read for what the system said."""
+    if error.errno in _FULL:
+        return StorageFull()
+    return StorageFailed(what=errno.errorcode.get(error.errno or 0, "unknown"))

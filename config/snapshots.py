@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from config import patience
-from config.errors import DatabaseBusy, DatabaseRefuses, DatabaseSilent, StorageFull
+from config.errors import DatabaseBusy, DatabaseRefuses, DatabaseSilent, StorageFailed, StorageFull
 
 POOL_MAX = 64
 #: The option by which a connection bears the driver's own.
@@ -20,6 +20,8 @@ DRIVER = "mellanrum_driver"
 _PASSING = ("55P03", "57014", "25006")
 #: The option of a writer's connection.
 WRITES = "mellanrum_write"
+#: How a fault of the disk begins, in SQLite's words and in PostgreSQL's.
+_DISK_FAULTS = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "58030")
 
 
 class _Snapshot:
@@ -140,13 +142,16 @@ def translated() -> Iterator[None]:
 
 
 def raise_told(error: DBAPIError) -> None:
-    """Raise what a full disk or a busy database is called here, if the error is one of these."""
+    """Raise what a full or failing disk or a busy database is called here, if the error is one of these."""
     text = str(error.orig).lower()
     code = getattr(error.orig, "sqlstate", None) or ""
     if "disk is full" in text or code in ("53100", "54000"):
         raise StorageFull from error
     if code == "42501":
         raise DatabaseRefuses from error
+    fault = code or getattr(error.orig, "sqlite_errorname", "")
+    if fault.startswith(_DISK_FAULTS):
+        raise StorageFailed(what=fault) from error
     if patience.is_silence(error.orig):
         raise DatabaseSilent from error
     if "database is locked" in text or code in _PASSING or code.startswith(("08", "57P")):

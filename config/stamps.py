@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from config.errors import StorageFull
+from config.errors import StorageFailed
+from config.files import full_or_failed
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,13 +47,13 @@ class Stamp:
         if word is None:
             try:
                 word = self._opened()
-            except StorageFull:
+            except StorageFailed:
                 return None
         number: int = word[0]
         return None if number == _UNSETTLED else number
 
     def prepare(self) -> None:
-        """Open the file, so that neither `unsettle` nor `renew` can fail. Raises StorageFull."""
+        """Open the file, so that neither `unsettle` nor `renew` can fail. Raises StorageFailed."""
         if self._word is None:
             self._opened()
 
@@ -138,4 +139,4 @@ def _mapped(path: Path) -> tuple[mmap.mmap, tuple[int, int]]:
         finally:
             os.close(fd)
     except OSError as error:
-        raise StorageFull from error
+        raise full_or_failed(error) from error

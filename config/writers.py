@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from config.files import full_or_failed
 from config.snapshots import DRIVER, WRITES, driver_of, raise_told, translated, wrapped
 from config.stamps import Stamp
 
@@ -60,6 +61,9 @@ class FileLock:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError as error:
+            self._threads.release()
+            raise full_or_failed(error) from error
         except BaseException:
             self._threads.release()
             raise
@@ -97,7 +101,7 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection that was kept."""
-        if self._kept is not None:
+        if self._kept is not None and self._kept.is_open:  # else the lock would be made only for this
             with self._lock:
                 self._kept.close()
 
@@ -147,6 +151,11 @@ class _Kept:
         self._stamp = stamp
         self._connection: Connection | None = None
         self._driver: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to close."""
+        return self._connection is not None
 
     def __enter__(self) -> Connection:
         self._lock.__enter__()

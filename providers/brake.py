@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select
 from auth.rights import Principal
 from config.clock import SECOND_US
 from config.database import Database
-from config.errors import DatabaseBusy, StorageFull
+from config.errors import DatabaseBusy, StorageFailed
 from config.logging import get_log
 from config.queries import Query
 from config.settings.schema import BrakeSettings
@@ -165,7 +165,7 @@ class Brake:
             who, _ = self._begun[subject]
         try:
             total, limit, at = self._settled(subject, acts)
-        except (DatabaseBusy, StorageFull) as error:
+        except (DatabaseBusy, StorageFailed) as error:
             _log.warning("acts_not_counted", error=error, count=len(acts))
             with self._guard:
                 self._pending[subject] = acts + self._pending.get(subject, [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from config.errors import MellanrumError
+from config.errors import MellanrumError, StorageFailed
 
 
 class AuditError(MellanrumError):
@@ -29,7 +29,7 @@ class EntryDamaged(AuditError):
     exit_code = 52
 
 
-class JournalFailed(AuditError):
+class JournalFailed(StorageFailed):
     """This read could not be recorded, so nothing was sent. Try again.
     If it stays so, look at the disk of the data folder.
     """

@@ -1,15 +1,12 @@
-"""What the vault cannot do. StorageFull stands with the errors of the whole house."""
+"""What the vault cannot do. StorageFailed and StorageFull stand with the errors of the whole house."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from config.errors import MellanrumError, StorageFull
-
-#: EFBIG is a limit on one file (setrlimit): to the one who uploads, no room is no room.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from config.errors import MellanrumError
+from config.files import full_or_failed
 
 
 class VaultError(MellanrumError):
@@ -22,12 +19,6 @@ class DamagedContent(VaultError):
     """What is stored is damaged: {what} (pack {pack}, byte {offset}). It was not shown. Restore it from a backup."""
 
     exit_code = 61
-
-
-class StorageFailed(VaultError):
-    """The disk reported a fault while storing this: {what}. What stood there before is untouched. Check the disk."""
-
-    exit_code = 62
 
 
 class StorageClosed(VaultError):
@@ -63,13 +54,6 @@ def translated() -> Iterator[None]:
         raise  # an answer, not a fault
     except OSError as error:
         raise full_or_failed(error) from error
-
-
-def full_or_failed(error: OSError) -> MellanrumError:
-    """Return the error that a person should read for what the system said."""
-    if error.errno in _FULL:
-        return StorageFull()
-    return StorageFailed(what=errno.errorcode.get(error.errno or 0, "unknown"))
 
 
 def damaged(what: str, pack: int | None = None, offset: int | None = None) -> DamagedContent:

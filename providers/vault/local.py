@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.errors import MellanrumError
+from config.files import full_or_failed
 from config.logging import get_log
-from providers.vault.errors import DraftInUse, StorageClosed, damaged, full_or_failed, translated
+from providers.vault.errors import DraftInUse, StorageClosed, damaged, translated
 from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
 from providers.vault.store import new_pack_id
 

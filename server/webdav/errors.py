@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from auth.errors import Paused, Revoked, SignInRefused, Throttled
-from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageFull
+from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageFailed, StorageFull
 from providers import errors
 from server.webdav.exchange import Answer, xml_answer
 from server.webdav.refusals import RequestError
@@ -44,6 +44,8 @@ _TABLE: dict[type[MellanrumError], Told] = {
     errors.VersionErased: Told("410 Gone"),
     errors.DriveError: Told("409 Conflict"),
     StorageFull: Told("507 Insufficient Storage", "<D:sufficient-disk-space/>"),
+    # As of a database that is down: it takes whoever looks after the server, and what watches over it must see it.
+    StorageFailed: Told("503 Service Unavailable"),
     # A passing failure. Finder takes any 5xx for "no such file" and lets the document vanish; 423 it shows as in use.
     DatabaseBusy: Told("423 Locked"),
     # No such moment: the installation is down, and whoever watches over it or balances its load must see that.
@@ -91,8 +93,7 @@ def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
     if condition:
         inner = condition % escape(href) if "%s" in condition else condition
         return xml_answer(status, f'{PROLOGUE}<D:error xmlns:D="DAV:">{inner}</D:error>', headers)
-    is_known = status[0] == "4" or status[:3] in ("503", "507")
-    text = str(error) if is_known else "Something went wrong here. Nothing was changed.\n"
+    text = "Something went wrong here. Nothing was changed." if status.startswith("500") else str(error)
     headers.append(("Content-Type", "text/plain; charset=utf-8"))
     return Answer(status, headers, (f"{text.rstrip()}\n".encode(),))
 

@@ -18,7 +18,7 @@ from auth.rights import Kind, Standing, decide
 from auth.roles import Action, GranteeKind, Role, Via
 from config.clock import SECOND_US, now_us
 from config.database import Database
-from config.errors import StorageFull
+from config.errors import StorageFailed, StorageFull
 from config.ids import new_id
 from tests.auth.decisions import PLAIN
 from tests.auth.people import ADDRESS, ELSEWHERE, PASSWORD, House, code_of
@@ -675,11 +675,14 @@ def test_when_a_device_was_last_used(house: House) -> None:
     assert general.open(b"address" + house.device.id, row.sealed_address) == ELSEWHERE.encode()
 
 
-def test_a_full_disk_keeps_nobody_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise StorageFull
+@pytest.mark.parametrize("error", [StorageFull, StorageFailed])
+def test_a_full_or_failing_disk_keeps_nobody_out(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: type[StorageFailed]
+) -> None:
+    def failing(*_: Any) -> None:
+        raise error
 
-    monkeypatch.setattr(house.heard, "record_auth", full)
+    monkeypatch.setattr(house.heard, "record_auth", failing)
     assert house.basic("anna", house.secret).id == house.anna.id
     with pytest.raises(SignInRefused):
         house.basic("anna", PASSWORD)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import stamps
-from config.errors import StorageFull
+from config.errors import StorageFailed
 from config.stamps import Answers, Stamp
 
 _RENEW = "import sys; from pathlib import Path; from config.stamps import Stamp; Stamp(Path(sys.argv[1])).renew()"
@@ -45,7 +45,7 @@ def test_it_outlives_those_who_look_at_it(tmp_path: Path) -> None:
 def test_where_it_cannot_be_made_nothing_is_known(tmp_path: Path) -> None:
     stamp = Stamp(tmp_path / "missing" / "s")
     assert stamp.value() is None
-    with pytest.raises(StorageFull):
+    with pytest.raises(StorageFailed):
         stamp.prepare()
 
 

@@ -17,9 +17,10 @@ from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, ins
 from sqlalchemy.exc import OperationalError
 
 from config.database import Database
-from config.errors import DatabaseBusy, StorageFull
+from config.errors import DatabaseBusy, StorageFailed, StorageFull
 from config.queries import Query
 from config.statements import Statement
+from config.writers import FileLock
 
 _TABLE = Table("kept", MetaData(), Column("number", Integer, primary_key=True), Column("word", String))
 _INSERT = Statement(insert(_TABLE))
@@ -330,7 +331,7 @@ def test_without_room_for_the_stamp_nothing_is_written(tmp_path: Path) -> None:
     try:
         _TABLE.create(database.durable_engine)
         (tmp_path / "catalogue.stamp").mkdir()
-        with pytest.raises(StorageFull):
+        with pytest.raises(StorageFailed):
             database.apply(writing(1))
         assert numbers(database) == []
         (tmp_path / "catalogue.stamp").rmdir()
@@ -350,3 +351,34 @@ def test_an_operation_that_would_wait_for_itself_fails_at_once(empty: Database, 
         empty.apply(nested)
     empty.apply(writing(3))
     assert numbers(empty) == [3]
+
+
+def test_a_disk_that_became_read_only_is_told_as_such(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    try:
+        _TABLE.create(database.durable_engine)
+        with database.write() as connection:
+            driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA query_only=1")
+        with pytest.raises(StorageFailed, match="SQLITE_READONLY") as told:
+            database.apply(writing(1))
+        assert not isinstance(told.value, StorageFull)
+        assert numbers(database) == []
+    finally:
+        database.dispose()
+
+
+def test_a_lock_that_cannot_be_made_is_a_fault_of_the_disk_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "missing" / "lock")
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="ENOENT"):
+            lock.__enter__()
+
+
+def test_to_let_go_of_a_database_nothing_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    database = Database(folder)
+    folder.rmdir()
+    database.dispose()
+    assert not folder.exists()

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.errors import StorageFailed
 from providers.vault import chunker
 from providers.vault.chunker import AVERAGE_BYTES, boundary, largest
 from providers.vault.drafts import BLOCK_BYTES
-from providers.vault.errors import DamagedContent, DraftInUse, StorageFailed, UnknownDraft
+from providers.vault.errors import DamagedContent, DraftInUse, UnknownDraft
 from providers.vault.memory import MemoryStore
 from providers.vault.vault import Draft, Sealed
 from tests.vault.world import SPACE, World, local

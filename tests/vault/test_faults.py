@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from config.errors import StorageFull
-from providers.vault.errors import DamagedContent, StorageFailed
+from config.errors import StorageFailed, StorageFull
+from providers.vault.errors import DamagedContent
 from providers.vault.local import LocalStore
 from providers.vault.manifests import Shape, content
 from providers.vault.reader import Location

@@ -7,7 +7,7 @@ never was are told alike, byte for byte. Where OpenSSH has a code for the same f
 from __future__ import annotations
 
 from auth.errors import AuthError
-from config.errors import DatabaseBusy, MellanrumError, StorageFull
+from config.errors import DatabaseBusy, MellanrumError, StorageFailed
 from providers import errors
 from server.sftp.engine.wire import Code, status
 
@@ -62,7 +62,7 @@ _TABLE: dict[type[MellanrumError], Code] = {
     errors.Forbidden: Code.PERMISSION_DENIED,
     errors.DriveError: Code.FAILURE,
     AuthError: Code.PERMISSION_DENIED,
-    StorageFull: Code.FAILURE,
+    StorageFailed: Code.FAILURE,
     DatabaseBusy: Code.FAILURE,
     Unsupported: Code.OP_UNSUPPORTED,
 }
