@@ -22,7 +22,14 @@ from config import schema
 from config.clock import SECOND_US, now_us
 from config.complaints import Complaints
 from config.database import Database
-from config.errors import AlreadyInitialised, DatabaseTaken, FolderUnusable, NotInitialised
+from config.errors import (
+    AlreadyInitialised,
+    DatabaseBusy,
+    DatabaseTaken,
+    FolderUnusable,
+    NotInitialised,
+    StorageFailed,
+)
 from config.ids import new_id
 from config.logging import Word, get_log
 from config.settings.schema import Settings
@@ -173,14 +180,16 @@ class Installation:
         return found
 
     def close(self) -> None:
-        """Write out what waits, and let go of files and connections."""
+        """Write out what waits, and let go of files and connections. What the disk does not take stays behind."""
         if self._tidying is not None:
             self._tidying.join(CLOSE_SECONDS_MAX)
         self.mailer.close()
-        self.audit.flush_unseen(everything=True)
-        self.journal.close()
-        self.vault.close()
-        self.database.dispose()
+        flush = partial(self.audit.flush_unseen, everything=True)
+        for part in (flush, self.journal.close, self.vault.close, self.database.dispose):
+            try:
+                part()
+            except (DatabaseBusy, StorageFailed) as error:
+                log.error("not_written_out", error)
 
     # --- who works here
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -14,6 +16,7 @@ from config.complaints import AGAIN_SECONDS, Complaints
 from config.ids import id_text
 from config.logging import Word, get_log
 from providers import tables
+from providers.errors import NotFound
 from providers.installation import Installation
 from tests.worlds import World, fetch, store
 
@@ -113,3 +116,18 @@ def test_what_goes_on_failing_is_told_of_once_an_hour(caplog: pytest.LogCaptureF
     complaints.attempt(Word("here"), lambda: None)
     complaints.attempt(Word("here"), lambda: None)
     assert (len(told(caplog, "failed")), len(told(caplog, "failed_no_more"))) == (3, 1)
+
+
+def test_a_disk_that_takes_nothing_any_more_keeps_nothing_from_being_let_go_of(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    installation = world.installation
+    with pytest.raises(NotFound):
+        fetch(world.drive("eva"), "/Ett/nothing.txt")
+    with installation.database.write() as connection:
+        driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA query_only=1")
+    installation.close()
+    assert len(told(caplog, "not_written_out")) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")
