@@ -204,36 +204,55 @@ class _Supervisor:
         return 0
 
     def _look_after(self, worker: _Worker) -> int | None:
-        """Start the worker if it is due; return its exit code if it has just died."""
+        """Start the worker if it is due; return its exit code if it has just died, or could not be started."""
         now = time.monotonic()
         if worker.process is None:
-            if worker.due_at is not None and now >= worker.due_at:
-                self._start(worker)
-            return None
+            return self._start_if_due(worker, now)
         code = worker.process.poll()
         if code is None:
             return None
         self._forget(worker)
         worker.failures = 0 if now - worker.started_at > SETTLED_SECONDS else worker.failures + 1
-        delay = BACK_OFF_SECONDS[min(worker.failures, len(BACK_OFF_SECONDS) - 1)] if worker.failures else 0.0
-        worker.due_at = now + delay
+        delay = self._put_off(worker, now)
         if not self._stopping:
             _log.error("worker_died", code=code, milliseconds=int(delay * 1000))
         return code
 
+    def _start_if_due(self, worker: _Worker, now: float) -> int | None:
+        """Start it; return an exit code if the system refuses: it is tried again, and the others go on."""
+        if worker.due_at is None or now < worker.due_at:
+            return None
+        try:
+            self._start(worker)
+        except OSError as error:
+            worker.failures += 1
+            delay = self._put_off(worker, now)
+            _log.error("worker_not_started", error, milliseconds=int(delay * 1000))
+            return 1
+        return None
+
+    @staticmethod
+    def _put_off(worker: _Worker, now: float) -> float:
+        """Say when the worker is due again; return in how many seconds."""
+        delay = BACK_OFF_SECONDS[min(worker.failures, len(BACK_OFF_SECONDS) - 1)] if worker.failures else 0.0
+        worker.due_at = now + delay
+        return delay
+
     def _start(self, worker: _Worker) -> None:
         handed, is_its_own = worker.hand()
         descriptor = handed.fileno()
-        # Fixed arguments, our own interpreter; nothing of it comes from outside.
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", worker.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(descriptor,),
-            env=os.environ | tls.environment() if self._task["tls"] else None,
-        )
-        if is_its_own:
-            handed.close()
+        try:
+            # Fixed arguments, our own interpreter; nothing of it comes from outside.
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-m", worker.module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(descriptor,),
+                env=os.environ | tls.environment() if self._task["tls"] else None,
+            )
+        finally:
+            if is_its_own:
+                handed.close()
         _tell(process, {**self._task, "descriptor": descriptor})
         assert process.stdout is not None
         worker.process, worker.started_at, worker.is_ready = process, time.monotonic(), False
@@ -307,7 +326,10 @@ def _certificate(folder: Path, settings: Settings) -> tls.Pair | None:
     http = settings.http
     certificate, key = http.tls_certificate_file, http.tls_key_file
     if http.self_signed:
-        certificate, key = tls.self_signed(folder / "tls", http.host)
+        try:
+            certificate, key = tls.self_signed(folder / "tls", http.host)
+        except OSError as error:
+            raise tls.BadCertificate(why=error.strerror or type(error).__name__) from error
     if certificate is None or key is None:
         return None
     return tls.read(certificate, key)

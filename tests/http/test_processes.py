@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import socket
 import threading
@@ -162,4 +163,39 @@ def test_tls_shows_its_fingerprint(tmp_path: Path) -> None:
     with serving(tmp_path / "data", **{"http.self_signed": True}) as server:
         assert server.http_url.startswith("https://") and server.fingerprint is not None
         assert len(server.fingerprint.split(":")) == 32
+        assert server.dav("anna").propfind("/").status == 207
+
+
+def test_a_worker_that_cannot_be_started_for_a_while_ends_nobody_else(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", **{"sftp.enabled": True}) as server:
+        supervisor, before = server.process.pid, server.workers()
+        own = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        held = len(os.listdir(f"/proc/{supervisor}/fd"))
+        for victim in (before[0], before[-1]):  # one of each door
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (held, own[1]))
+            os.kill(victim, signal.SIGKILL)
+            time.sleep(1.5)
+            assert server.process.poll() is None
+            assert len(server.workers()) == len(before) - 1
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, own)
+            assert until(lambda: len(server.workers()) == len(before))
+        assert server.dav("anna").propfind("/").status == 207
+        assert until(lambda: _greets(server.sftp_url))
+
+
+def _greets(sftp_url: str) -> bool:
+    host, _, port = sftp_url.removeprefix("sftp://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        return sock.recv(8) == b"SSH-2.0-"
+
+
+def test_a_certificate_that_cannot_be_made_anew_ends_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", **{"http.self_signed": True}) as server:
+        folder = tmp_path / "data" / "tls"
+        folder.rename(tmp_path / "elsewhere")
+        folder.touch()
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert server.process.poll() is None
+        server.certificate = tmp_path / "elsewhere" / "self-signed.pem"
         assert server.dav("anna").propfind("/").status == 207

@@ -63,6 +63,6 @@ def test_a_refusal_becomes_what_the_table_says(name: str) -> None:
 
 
 def test_no_status_of_webdav_stands_for_a_fault_of_ours() -> None:
-    """507 tells of a full disk or space, 503 of a database that is down or a disk that fails; no other refusal is a 5xx."""
+    """507 tells of a full disk or space, 503 of a database or disk that fails; no other refusal is a 5xx."""
     found = {words.status for words in refusals().values() if words.status.startswith("5")}
     assert found == {"507", "503"}
