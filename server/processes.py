@@ -111,9 +111,9 @@ def serve(
         finally:
             if gate is not None:
                 gate.close()
-            supervisor.stop()
-            for each in sockets:
+            for each in sockets:  # the workers have theirs; held here too, it would keep who comes now waiting
                 each.close()
+            supervisor.stop()
 
 
 def _lent(listener: socket.socket) -> tuple[socket.socket, bool]:

@@ -76,8 +76,8 @@ class Listener(HTTPServer):
         self.ready = False
         self._connections.stop()
         self._connections.close()
+        self.socket.close()  # who comes now is refused at once, and may find another server
         self.requests.stop(self.shutdown_timeout)
-        self.socket.close()
         access.flush()
 
     def put_conn(self, conn: Connection) -> None:

@@ -102,6 +102,33 @@ def test_stopping_lets_an_upload_end(server: Served) -> None:
         again.stop()
 
 
+def test_while_it_ends_nobody_new_is_left_waiting(server: Served) -> None:
+    dav = server.dav("anna")
+    host, _, port = server.http_url.split("/")[2].partition(":")
+    refused: list[bool] = []
+
+    def is_refused() -> bool:
+        try:
+            with socket.create_connection((host, int(port)), timeout=0.5) as sock:
+                sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+                return sock.recv(1) == b""
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first"
+        time.sleep(0.5)  # so that the request is under way
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        refused.extend(is_refused() for _ in range(8))  # several, so that each worker's queue is met
+        yield b"second"
+
+    assert dav.put(f"{space_path('anna')}/slow", pieces()).status == 201
+    assert refused == [True] * 8
+
+
 def test_stopping_cuts_what_does_not_end(tmp_path: Path) -> None:
     with serving(tmp_path / "data", **{"process.drain_seconds": 1}) as server:
         dav = server.dav("anna")
