@@ -27,6 +27,7 @@ from config.ids import new_id
 from config.logging import Word, get_log
 from config.settings import Settings
 from config.settings.plain import settings_to_plain
+from server import systemd
 from server.http import tls
 from server.ssh.gate import Gate
 
@@ -105,10 +106,16 @@ def serve(
         "server": new_id().hex(),  # by which the processes of one server know each other
     }
     supervisor = _Supervisor(workers, task, settings.process.drain_seconds, lambda: _certificate(folder, settings))
+
+    def announce() -> None:
+        on_ready(info)
+        systemd.tell(systemd.READY)
+
     with supervisor.signals():
         try:
-            return supervisor.run(lambda: on_ready(info))
+            return supervisor.run(announce)
         finally:
+            systemd.tell(systemd.STOPPING)
             if gate is not None:
                 gate.close()
             for each in sockets:  # the workers have theirs; held here too, it would keep who comes now waiting

@@ -22,3 +22,9 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     misspelt.write_text(unit.read_text().replace("ProtectHome=", "ProtectHomes="))
     done = subprocess.run([analyze, "verify", "--man=no", misspelt], capture_output=True, text=True, timeout=60)
     assert "ProtectHomes" in done.stderr
+
+
+def test_the_unit_waits_until_it_serves_and_outlives_a_worker() -> None:
+    """Else systemd reloads, and so ends, what has hardly begun, and stops all when the kernel kills one worker."""
+    lines = (ROOT / "deploy" / "systemd" / "mellanrum.service").read_text().splitlines()
+    assert "Type=notify" in lines and "OOMPolicy=continue" in lines

@@ -44,6 +44,26 @@ def test_settings_reach_the_workers_unchanged(tmp_path: Path) -> None:
     assert settings_from_plain(settings_to_plain(Settings())) == Settings()
 
 
+def test_systemd_is_told_once_everything_answers_and_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"\0mellanrum-test-{os.getpid()}")
+        heard.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@mellanrum-test-{os.getpid()}")
+        with serving(tmp_path / "data") as server:
+            assert heard.recv(100) == b"READY=1"
+            assert len(server.workers()) == 2
+            assert server.stop() == 0
+        assert heard.recv(100) == b"STOPPING=1"
+
+
+def test_where_systemd_cannot_be_told_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "missing"))
+    with serving(tmp_path / "data") as server:
+        assert server.dav("anna").propfind("/").status == 207
+
+
 def test_a_worker_that_dies_is_replaced_and_nobody_is_refused(server: Served) -> None:
     before = server.workers()
     assert len(before) == 2
