@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from config.errors import MellanrumError
 from config.ids import new_id
-from config.logging import Word, get_log
+from config.logging import get_log
 from config.settings import Settings
 from config.settings.plain import settings_to_plain
 from server import systemd
@@ -184,7 +184,7 @@ class _Supervisor:
         try:
             pair = self._read_certificate()
         except tls.BadCertificate as error:
-            _log.error("certificate_refused", why=Word(str(error.facts["why"]).replace(" ", "-")))
+            _log.error("certificate_refused", why=error.facts["cause"])
             return
         if pair is None or pair == self._task["tls"]:
             return
@@ -336,7 +336,7 @@ def _certificate(folder: Path, settings: Settings) -> tls.Pair | None:
         try:
             certificate, key = tls.self_signed(folder / "tls", http.host)
         except OSError as error:
-            raise tls.BadCertificate(why=error.strerror or type(error).__name__) from error
+            raise tls.BadCertificate.of_file(error, folder / "tls") from error
     if certificate is None or key is None:
         return None
     return tls.read(certificate, key)

@@ -21,8 +21,11 @@ class Issued(NamedTuple):
     key: Path
 
 
-def issue(folder: Path) -> Issued:
-    """Make an authority and a certificate for `localhost`, 127.0.0.1 and ::1, good for a day."""
+DAY = datetime.timedelta(days=1)
+
+
+def issue(folder: Path, ends_in: datetime.timedelta = DAY) -> Issued:
+    """Make an authority, good for a day, and a certificate for `localhost`, 127.0.0.1 and ::1."""
     folder.mkdir(parents=True, exist_ok=True)
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Throw-away authority")])
@@ -37,7 +40,7 @@ def issue(folder: Path) -> Issued:
         .sign(root_key, hashes.SHA256())
     )
     leaf = (
-        _begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), root_name, key)
+        _begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), root_name, key, ends_in)
         .add_extension(names, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
         .sign(root_key, hashes.SHA256())
@@ -51,7 +54,9 @@ def issue(folder: Path) -> Issued:
     return issued
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, ends_in: datetime.timedelta = DAY
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -59,8 +64,8 @@ def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKe
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + min(ends_in, datetime.timedelta()) - datetime.timedelta(hours=1))
+        .not_valid_after(now + ends_in)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

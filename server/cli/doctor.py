@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import func, select
@@ -24,8 +25,11 @@ from server.cli.frame import Answer, Desk, Noun
 from server.cli.ownership import name_of, strays
 from server.cli.sshkeys import host_keys
 from server.cli.text import size
+from server.http import tls
 
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
+#: A renewal that runs by itself comes before that.
+CERTIFICATE_DAYS_LOW = 7
 #: How many of a kind are named one by one.
 SHOWN = 3
 CLOCK_SECONDS_MAX = 60
@@ -152,6 +156,20 @@ def _host_keys(desk: Desk, settings: Settings) -> Found:
         yield "good", f"{key.name} {key.fingerprint}{' (announced, not in use yet)' if key.is_next else ''}"
 
 
+def _certificate(desk: Desk, settings: Settings) -> Found:
+    http = settings.http
+    if http.tls_certificate_file is None or http.tls_key_file is None:
+        return
+    left = tls.ends_at(tls.read(http.tls_certificate_file, http.tls_key_file)) - datetime.now(UTC)
+    file = http.tls_certificate_file
+    if left < timedelta(0):
+        yield "bad", f"{file} ran out {(-left).days} days ago: renew it, then reload the server (SIGHUP)"
+    elif left < timedelta(days=CERTIFICATE_DAYS_LOW):
+        yield "look", f"{file} runs out in {left.days} days: renew it, then reload the server (SIGHUP)"
+    else:
+        yield "good", f"{file} fits its key, and holds for {left.days} days"
+
+
 def _room(desk: Desk, settings: Settings) -> Found:
     free = shutil.disk_usage(settings.folder).free
     if free < ROOM_BYTES_BAD:
@@ -213,6 +231,7 @@ CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
     "keystore": _keystore,
     "sign-ins": _sign_ins,
     "host keys": _host_keys,
+    "certificate": _certificate,
     "disk room": _room,
     "ports": _ports,
     "clock": _clock,

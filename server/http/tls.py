@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
+import errno
 import ipaddress
 import os
 import socket
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.errors import MellanrumError
 from config.files import write_whole
+from config.logging import Word
 
 SELF_SIGNED_DAYS = 365
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -26,10 +30,28 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 GROUPS = ("X25519MLKEM768:" if ssl.OPENSSL_VERSION_INFO >= (3, 5) else "") + "X25519:P-256:P-384"
 
 
+#: What is wrong with a certificate and key that OpenSSL refuses, where we can tell.
+_WORDS = {
+    "no_certificate": "the certificate, or one of its chain, is none in PEM",
+    "key_has_passphrase": "the key has a passphrase; store it without one",
+    "no_key": "the key is none in PEM",
+    "key_of_another": "the key belongs to another certificate",
+}
+
+
 class BadCertificate(MellanrumError):
     """The TLS certificate or its key cannot be used: {why}."""
 
     exit_code = 2
+
+    def __init__(self, cause: str = "", *, why: str = "") -> None:
+        super().__init__(cause=Word(cause), why=why or _WORDS.get(cause, f"OpenSSL calls it {cause}"))
+
+    @classmethod
+    def of_file(cls, error: OSError, path: Path) -> BadCertificate:
+        """Return the error for a file that cannot be read or written."""
+        why = error.strerror or type(error).__name__
+        return cls(errno.errorcode.get(error.errno or 0, "unknown"), why=f"{error.filename or path}: {why}")
 
 
 class Pair(NamedTuple):
@@ -41,12 +63,21 @@ class Pair(NamedTuple):
 
 def read(certificate: Path, key: Path) -> Pair:
     """Return what the files hold, once it has been shown to serve. Raises BadCertificate."""
-    try:
-        pair = Pair(certificate.read_text("ascii"), key.read_text("ascii"))
-    except (OSError, ValueError) as error:
-        raise BadCertificate(why=getattr(error, "strerror", None) or type(error).__name__) from error
+    pair = Pair(_text(certificate), _text(key))
     context(pair)
+    try:
+        fingerprint(pair)
+    except ValueError as error:
+        raise BadCertificate("no_certificate") from error
     return pair
+
+
+def _text(path: Path) -> str:
+    """Return a file whose bytes need not be text: beside PEM there may be remarks in any coding."""
+    try:
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("latin-1")
+    except OSError as error:
+        raise BadCertificate.of_file(error, path) from error
 
 
 def context(pair: Pair) -> ssl.SSLContext:
@@ -60,8 +91,23 @@ def context(pair: Pair) -> ssl.SSLContext:
         with _in_memory(pair.certificate) as certificate, _in_memory(pair.key) as key:
             made.load_cert_chain(certificate, key, password=_no_passphrase)
     except (OSError, ssl.SSLError) as error:
-        raise BadCertificate(why=getattr(error, "reason", None) or error.strerror or type(error).__name__) from error
+        raise BadCertificate(_cause(pair) or getattr(error, "reason", None) or type(error).__name__) from error
     return made
+
+
+def _cause(pair: Pair) -> str:
+    """Return what is wrong with what OpenSSL refused, empty if that cannot be told."""
+    try:
+        certificate = x509.load_pem_x509_certificates(pair.certificate.encode("latin-1"))[0]
+    except ValueError:
+        return "no_certificate"
+    try:
+        key = serialization.load_pem_private_key(pair.key.encode("latin-1"), None)
+    except TypeError:
+        return "key_has_passphrase"
+    except (ValueError, UnsupportedAlgorithm):
+        return "no_key"
+    return "" if key.public_key() == certificate.public_key() else "key_of_another"
 
 
 @contextmanager
@@ -69,7 +115,7 @@ def _in_memory(text: str) -> Iterator[str]:
     """Give a path at which OpenSSL, which reads keys from files alone, finds the text; it never reaches a disk."""
     descriptor = os.memfd_create("tls")
     try:
-        os.write(descriptor, text.encode("ascii"))
+        os.write(descriptor, text.encode("latin-1"))
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
@@ -87,8 +133,13 @@ def environment() -> dict[str, str]:
 
 def fingerprint(pair: Pair) -> str:
     """Return the SHA-256 of the (first) certificate, as clients show it: `AB:CD:…`."""
-    found = x509.load_pem_x509_certificate(pair.certificate.encode("ascii"))
+    found = x509.load_pem_x509_certificate(pair.certificate.encode("latin-1"))
     return found.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def ends_at(pair: Pair) -> datetime.datetime:
+    """Return until when the (first) certificate holds."""
+    return x509.load_pem_x509_certificate(pair.certificate.encode("latin-1")).not_valid_after_utc
 
 
 def self_signed(folder: Path, host: str) -> tuple[Path, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from config.settings import load
 from providers.installation import Installation
 from providers.paths import ROOT
 from server.cli import text
+from tests.certificates import issue
 from tests.cli.shop import ADMIN, SUPPLIER, Shop
 
 
@@ -253,3 +254,18 @@ def test_whoever_works_here_is_named_in_the_log(shop: Shop) -> None:
     events = shop.ok("audit", "list", "--last", "1")
     assert events[0]["event"]["kind"] == "organisation_added"
     assert "operator:" in str(events[0]["personal"])
+
+
+def test_doctor_tells_how_long_the_certificate_holds(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {-3: " BAD {} ran out 3 days ago", 3: "look {} runs out in 3 days", 60: "  ok {} fits its key"}
+    for days, words in told.items():
+        issued = issue(tmp_path / str(days), timedelta(days=days, hours=-1 if days < 0 else 1))
+        monkeypatch.setenv("MELLANRUM_HTTP_TLS_CERTIFICATE_FILE", str(issued.chain))
+        monkeypatch.setenv("MELLANRUM_HTTP_TLS_KEY_FILE", str(issued.key))
+        assert words.format(f" certificate: {issued.chain}") in shop.run("doctor").out
+    issued.key.write_text("no key")
+    assert " BAD  certificate: The TLS certificate or its key cannot be used: the key is none in PEM" in (
+        shop.run("doctor").out
+    )

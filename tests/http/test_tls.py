@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from config.logging import line
 from server.http import tls
+from tests.certificates import issue
 from tests.http.fronts import Echo, Wire, ends_in_tls, front, heeding_ends, settings_with
 from tests.serving import Served, serving
 from tests.tools import need
@@ -158,3 +163,65 @@ def test_a_connection_ends_with_a_close_notify(tmp_path: Path, end: str) -> None
             with client.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock:
                 sock.sendall(requests.get(end, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
                 assert ends_in_tls(sock)
+
+
+def _key(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, passphrase: bytes = b"") -> bytes:
+    kind = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, kind)
+
+
+REFUSED = {
+    "nothing": (lambda chain, key: b"", None, "no_certificate"),
+    "DER": (lambda chain, key: ssl.PEM_cert_to_DER_cert(chain.decode()), None, "no_certificate"),
+    "cut": (lambda chain, key: chain[:200], None, "no_certificate"),
+    "trusted": (lambda chain, key: chain.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE"), None, "no_certificate"),
+    "chain with rubbish": (lambda chain, key: chain + pem_of(b"rubbish"), None, "no_certificate"),
+    "no key": (None, lambda chain, key: b"", "no_key"),
+    "certificate for a key": (None, lambda chain, key: chain, "no_key"),
+    "another key": (None, lambda chain, key: _key(ec.generate_private_key(ec.SECP256R1())), "key_of_another"),
+    "another kind of key": (None, lambda chain, key: _key(rsa.generate_private_key(65537, 2048)), "key_of_another"),
+    "passphrase": (
+        None, lambda chain, key: _key(ec.generate_private_key(ec.SECP256R1()), b"hemligt"), "key_has_passphrase"
+    ),
+}  # fmt: skip
+
+
+def pem_of(raw: bytes) -> bytes:
+    return ssl.DER_cert_to_PEM_cert(raw).encode()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_with_a_certificate_is_said(tmp_path: Path, name: str) -> None:
+    issued = issue(tmp_path)
+    chain, key = issued.chain.read_bytes(), issued.key.read_bytes()
+    other_chain, other_key, cause = REFUSED[name]
+    if other_chain is not None:
+        issued.chain.write_bytes(other_chain(chain, key))
+    if other_key is not None:
+        issued.key.write_bytes(other_key(chain, key))
+    with pytest.raises(tls.BadCertificate) as told:
+        tls.read(issued.chain, issued.key)
+    assert told.value.facts["cause"] == cause
+    assert "OpenSSL" not in str(told.value)
+    assert line("certificate_refused", {"why": told.value.facts["cause"]}).endswith(f"why={cause}")
+
+
+def test_the_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    issued = issue(tmp_path)
+    issued.key.unlink()
+    with pytest.raises(tls.BadCertificate, match=r"privkey\.pem: No such file") as told:
+        tls.read(issued.chain, issued.key)
+    assert told.value.facts["cause"] == "ENOENT"
+
+
+@pytest.mark.parametrize(
+    "remark", ["friendlyName: Kafé Blåbär\n".encode(), "Kafé\n".encode("latin-1"), b"\xef\xbb\xbf"]
+)
+def test_remarks_in_any_coding_may_stand_beside_a_certificate(tmp_path: Path, remark: bytes) -> None:
+    issued = issue(tmp_path)
+    for path in (issued.chain, issued.key):
+        path.write_bytes(remark + path.read_bytes())
+    client = ssl.create_default_context(cafile=str(issued.authority))
+    pair = tls.Pair(*json.loads(json.dumps(tls.read(issued.chain, issued.key))))  # as workers are handed it
+    with front(Echo(), settings_with(), tls.context(pair)) as address, Wire(address, client) as wire:
+        assert _is_served(wire)
