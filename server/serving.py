@@ -74,11 +74,17 @@ def leave(code: int) -> None:
 
 
 def heed_supervisor(stop: threading.Event, take: Callable[[dict[str, Any]], None]) -> None:
-    """Take the supervisor's news in a thread. Nobody would restart or stop a worker without it, so with it, it goes."""
+    """Take the supervisor's news in a thread. Nobody would restart or stop a worker without it, so with it, it goes.
+
+    It goes too if it cannot take the news: who takes its place begins with them.
+    """
 
     def heed() -> None:
-        while line := sys.stdin.readline():
-            take(json.loads(line))
+        try:
+            while line := sys.stdin.readline():
+                take(json.loads(line))
+        except Exception as error:
+            _log.error("news_not_taken", error)
         stop.set()
 
     threading.Thread(target=heed, name="supervisor", daemon=True).start()

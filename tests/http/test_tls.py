@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -225,3 +226,20 @@ def test_remarks_in_any_coding_may_stand_beside_a_certificate(tmp_path: Path, re
     pair = tls.Pair(*json.loads(json.dumps(tls.read(issued.chain, issued.key))))  # as workers are handed it
     with front(Echo(), settings_with(), tls.context(pair)) as address, Wire(address, client) as wire:
         assert _is_served(wire)
+
+
+def test_a_worker_that_cannot_take_a_certificate_makes_room_for_one_that_has_it(tmp_path: Path) -> None:
+    issued = issue(tmp_path / "tls")
+    files = {"http.tls_certificate_file": str(issued.chain), "http.tls_key_file": str(issued.key)}
+    with serving(tmp_path / "data", **files, **{"http.workers": 1}) as server:
+        (worker,) = server.workers()
+        issue(tmp_path / "tls")
+        second = tls.fingerprint(tls.read(issued.chain, issued.key))
+        held = len(os.listdir(f"/proc/{worker}/fd"))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (held, held))  # as when strangers hold all there are
+        server.process.send_signal(signal.SIGHUP)
+        limit = time.monotonic() + 30
+        while worker in server.workers() and time.monotonic() < limit:
+            time.sleep(0.1)
+        assert worker not in server.workers()
+        assert comes_to_be_shown(server, second)
