@@ -20,6 +20,7 @@ from sqlalchemy import Connection, bindparam, case, delete, select, update
 from auth import tables
 from auth.errors import AccountLocked, Throttled
 from auth.keyring import Keyring
+from config.addresses import parsed
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.settings.schema import ThrottleSettings
@@ -217,11 +218,8 @@ class Throttle:
         return hmac.digest(digests, b"throttle " + kind + b"\0" + subject, hashlib.sha256)
 
     def _network(self, address: str) -> bytes:
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
+        found = parsed(address)
+        if found is None:
             return address.encode("utf-8", "replace")
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        bits = self._settings.network_ipv4_bits if parsed.version == 4 else self._settings.network_ipv6_bits
-        return ipaddress.ip_network((parsed, bits), strict=False).network_address.packed
+        bits = self._settings.network_ipv4_bits if found.version == 4 else self._settings.network_ipv6_bits
+        return ipaddress.ip_network((found, bits), strict=False).network_address.packed

@@ -349,14 +349,14 @@ def _listen(host: str, port: int, count: int) -> Iterator[socket.socket]:
         if port:
             with socket.socket(found[0], socket.SOCK_STREAM) as probe:  # another server's port could be shared unseen
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((found[4][0], port))
+                probe.bind(found[4])
         for _ in range(count):
             made = socket.socket(found[0], socket.SOCK_STREAM)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if found[0] == socket.AF_INET6 and host in ("::", "::0"):
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            made.bind((found[4][0], port))
+            made.bind((found[4][0], port, *found[4][2:]))  # with the zone that a link-local address needs
             made.listen(BACKLOG)
             port = made.getsockname()[1]
             yield made

@@ -12,6 +12,7 @@ from typing import Any
 from cheroot.connections import ConnectionManager
 from cheroot.server import HTTPConnection
 
+from config.addresses import plain
 from config.logging import get_log
 from server.http import access
 from server.http.channel import Channel, ClientGone, TooSlow
@@ -35,7 +36,7 @@ class Connection(HTTPConnection):
 
     def __init__(self, server: Any, sock: socket.socket, address: tuple[Any, ...]) -> None:
         self.server = server
-        self.environ = base_environ(address[0], address[1], server.bind_addr[1], is_tls=server.tls is not None)
+        self.environ = base_environ(plain(address[0]), address[1], server.bind_addr[1], is_tls=server.tls is not None)
         self.requests_seen = 0
         self.is_talking = False
         self.events = selectors.EVENT_READ
@@ -128,7 +129,7 @@ class Connection(HTTPConnection):
             return False
         source = header.source()
         if source is not None:
-            self.environ |= {"REMOTE_ADDR": source.address, "REMOTE_PORT": str(source.port)}
+            self.environ |= {"REMOTE_ADDR": plain(source.address), "REMOTE_PORT": str(source.port)}
         self._proxy_header = None
         try:
             self._begin_tls()

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from config.addresses import Address, parsed
 from server.http.parser import HOST
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -29,11 +30,11 @@ def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, st
         scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip() or None
         host = environ.get("HTTP_X_FORWARDED_HOST", "").rpartition(",")[2].strip() or None
     for hop in _hops(environ, standard=standard):
-        address = _bare(hop)
-        if not _is_address(address):
+        address = parsed(_bare(hop))
+        if address is None:
             break
-        environ["REMOTE_ADDR"] = address
-        if not is_among(address, proxies):
+        environ["REMOTE_ADDR"] = str(address)
+        if not _lies_in(address, proxies):
             break
     if scheme is not None and scheme.lower() in ("http", "https"):
         environ["wsgi.url_scheme"] = scheme.lower()
@@ -76,20 +77,11 @@ def _bare(text: str) -> str:
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def is_among(text: str, networks: tuple[Network, ...]) -> bool:
     """Tell whether an address lies in one of the networks."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    address = parsed(text)
+    return address is not None and _lies_in(address, networks)
+
+
+def _lies_in(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)

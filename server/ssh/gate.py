@@ -23,6 +23,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final
 
+from config.addresses import parsed
 from config.logging import get_log
 from config.settings import Settings
 
@@ -246,9 +247,7 @@ class Gate:
         self._accept_if_any()
 
     def _network(self, address: str) -> bytes:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(parsed, ipaddress.IPv6Address):
-            if parsed.ipv4_mapped is not None:
-                return parsed.ipv4_mapped.packed
-            return ipaddress.ip_network((parsed, self._ipv6_bits), strict=False).network_address.packed
-        return parsed.packed
+        found = parsed(address)
+        if isinstance(found, ipaddress.IPv6Address):
+            return ipaddress.ip_network((found, self._ipv6_bits), strict=False).network_address.packed
+        return found.packed if found is not None else b""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncssh
 
 from auth.rights import Principal
+from config.addresses import plain
 from config.logging import get_log
 from config.settings.schema import SftpSettings
 from server.sftp.channel import Channel, Jobs
@@ -68,7 +69,7 @@ class Visitor(asyncssh.SSHServer):
         """Begin."""
         self.connection = conn
         peer = conn.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else ""
+        self.address = plain(str(peer[0])) if peer else ""
         house = self._house
         with_code: Any = house.settings.key_and_code
         self.signin = SignIn(house.authenticator, house.threads, with_code, self.address, conn.send_auth_banner)

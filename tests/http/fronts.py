@@ -92,15 +92,20 @@ def settings_with(**changes: Any) -> Settings:
 
 
 @contextmanager
-def front(application: Application, settings: Settings, tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, int]]:
-    """Serve `application`; give the address."""
-    sock = socket.create_server(("127.0.0.1", 0), backlog=512)
+def front(
+    application: Application, settings: Settings, tls: ssl.SSLContext | None = None, *, dual: bool = False
+) -> Iterator[tuple[str, int]]:
+    """Serve `application`; give the address. `dual`: for IPv6 and IPv4 alike, as `::` in the settings."""
+    if dual:
+        sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
+    else:
+        sock = socket.create_server(("127.0.0.1", 0), backlog=512)
     listener = Listener(sock, application, settings, tls)
     listener.prepare()
     thread = threading.Thread(target=listener.serve)
     thread.start()
     try:
-        yield sock.getsockname()
+        yield sock.getsockname()[:2]
     finally:
         listener.stop()
         thread.join()

@@ -596,6 +596,11 @@ LOCAL = ("127.0.0.0/8",)
         (LOCAL, "forwarded", "Forwarded: for=1.2.3.4\r\nX-Forwarded-For: 6.6.6.6\r\n", "1.2.3.4 http a"),
         (LOCAL, "forwarded", "X-Forwarded-For: 6.6.6.6\r\n", "127.0.0.1 http a"),
         (LOCAL, "forwarded", 'Forwarded: for="[2001:db8::1]:4711";proto=https;host=h\r\n', "2001:db8::1 https h"),
+        (LOCAL, "x-forwarded", "X-Forwarded-For: 2001:DB8:0:0::1\r\n", "2001:db8::1 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-For: ::ffff:1.2.3.4\r\n", "1.2.3.4 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-For: 6.6.6.6, ::ffff:127.0.0.1\r\n", "6.6.6.6 http a"),
+        (LOCAL, "x-forwarded", f"X-Forwarded-For: fe80::1%{'zone' * 999}\r\n", "fe80::1 http a"),
+        (LOCAL, "forwarded", 'Forwarded: for="[FE80::1%25eth0]:80"\r\n', "fe80::1 http a"),
         (("10.0.0.0/8",), "x-forwarded", "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1 http a"),
     ],
 )
@@ -608,6 +613,14 @@ def test_only_a_trusted_proxy_is_believed_and_only_in_the_headers_it_sets(
         wire.answer()
     found = echo.seen[0]
     assert " ".join((found["REMOTE_ADDR"], found["wsgi.url_scheme"], found["HTTP_HOST"])) == seen
+
+
+@pytest.mark.parametrize(("host", "seen"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+def test_a_client_has_one_address_whatever_it_came_to(echo: Echo, host: str, seen: str) -> None:
+    with front(echo, settings_with(), dual=True) as (_, port), Wire((host, port)) as wire:
+        wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert wire.answer()[0] == 200
+    assert echo.seen[0]["REMOTE_ADDR"] == seen
 
 
 def test_the_log_has_one_line_a_request_and_no_name_in_it(

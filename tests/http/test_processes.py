@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ import pytest
 from config.settings import Settings
 from config.settings.plain import settings_from_plain, settings_to_plain
 from server.processes import PortTaken, _listen
+from tests.ports import free_port
 from tests.serving import Served, serving, space_path, start
 from tests.worlds import settings_for
 
@@ -246,3 +248,19 @@ def test_a_certificate_that_cannot_be_made_anew_ends_nobody(tmp_path: Path) -> N
         assert server.process.poll() is None
         server.certificate = tmp_path / "elsewhere" / "self-signed.pem"
         assert server.dav("anna").propfind("/").status == 207
+
+
+def _link_local() -> str:
+    """Return an address of this machine that needs its zone to be said; skip where there is none."""
+    for line in Path("/proc/net/if_inet6").read_text().splitlines():
+        digits, _, _, scope, _, interface = line.split()
+        if scope == "20":
+            return f"{ipaddress.IPv6Address(int(digits, 16))}%{interface}"
+    pytest.skip("no interface has a link-local address")
+
+
+def test_a_link_local_address_can_be_listened_on(tmp_path: Path) -> None:
+    for port in (0, free_port()):
+        for sock in _listen(_link_local(), port, 2):
+            with sock, socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+                client.connect(sock.getsockname())

@@ -23,6 +23,7 @@ def binary(command: int, family: int, rest: bytes, length: int | None = None) ->
 
 V4 = socket.inet_aton("1.2.3.4") + socket.inet_aton("5.6.7.8") + (4711).to_bytes(2, "big") + (443).to_bytes(2, "big")
 V6 = socket.inet_pton(socket.AF_INET6, "2001:db8::1") * 2 + (4711).to_bytes(2, "big") + (443).to_bytes(2, "big")
+MAPPED = socket.inet_pton(socket.AF_INET6, "::ffff:1.2.3.4") * 2 + V6[-4:]
 FIELDS = b"\x04\x00\x03abc\x20\x00\x05\x01\0\0\0\0"
 
 GOOD = {
@@ -36,6 +37,7 @@ GOOD = {
     "v1 unknown with words": (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", "127.0.0.1"),
     "v2 over IPv4": (binary(0x21, 0x11, V4), "1.2.3.4"),
     "v2 over IPv6": (binary(0x21, 0x21, V6), "2001:db8::1"),
+    "v2 over IPv4 mapped into IPv6": (binary(0x21, 0x21, MAPPED), "1.2.3.4"),
     "v2 with fields": (binary(0x21, 0x11, V4 + FIELDS), "1.2.3.4"),
     "v2 local": (binary(0x20, 0x00, b""), "127.0.0.1"),
     "v2 local with an address": (binary(0x20, 0x11, V4), "127.0.0.1"),
