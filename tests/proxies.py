@@ -116,7 +116,9 @@ def shipped_nginx(folder: Path, upstream: str, *, port: int | None = None) -> It
         {
             "server 127.0.0.1:8080;": f"server {upstream};",
             "listen 80;": f"listen 127.0.0.1:{plain_port};",
+            "listen [::]:80;": f"listen [::1]:{plain_port};",
             "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+            "listen [::]:443 ssl;": f"listen [::1]:{port} ssl;",
             "/etc/ssl/mellanrum/fullchain.pem": str(issued.chain),
             "/etc/ssl/mellanrum/privkey.pem": str(issued.key),
             "/var/log/nginx": str(folder / "logs"),
@@ -143,7 +145,7 @@ def shipped_caddy(folder: Path, upstream: str, *, port: int | None = None) -> It
         {
             "127.0.0.1:8080 {": f"{upstream} {{",
             # No names, and no authority, are to be asked for by a test.
-            f"\n{HOST} {{": f"\nhttps://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {issued.chain} {issued.key}",
+            f"\n{HOST} {{": f"\nhttps://localhost:{port} {{\n\tbind 127.0.0.1 ::1\n\ttls {issued.chain} {issued.key}",
             "\n{\n": "\n{\n\tadmin off\n\tauto_https disable_redirects\n",
         },
     )

@@ -25,10 +25,10 @@ MIB = 1024 * 1024
 NAME = "Lönelista Xq7"
 
 
-def wire(proxy: Proxy) -> Wire:
+def wire(proxy: Proxy, host: str = "127.0.0.1") -> Wire:
     """Return a connection through TLS, on which nothing has been sent."""
     port = int(proxy.origin.rpartition(":")[2])
-    return Wire(("127.0.0.1", port), ssl.create_default_context(cafile=str(proxy.authority)))
+    return Wire((host, port), ssl.create_default_context(cafile=str(proxy.authority)))
 
 
 def head_of(dav: Dav, method: str, path: str, *fields: str) -> bytes:
@@ -186,6 +186,14 @@ def test_what_a_client_says_of_itself_is_not_believed(echoed: tuple[Proxy, Echo]
     seen = echo.seen[-1]
     assert (seen["REMOTE_ADDR"], seen["HTTP_HOST"]) == ("127.0.0.1", proxy.origin[8:])
     assert seen["wsgi.url_scheme"] == "https"
+
+
+def test_clients_come_over_ipv6_too(echoed: tuple[Proxy, Echo]) -> None:
+    proxy, echo = echoed
+    with wire(proxy, "::1") as connection:
+        connection.send(f"GET /x HTTP/1.1\r\nHost: {proxy.origin[8:]}\r\n\r\n".encode())
+        assert connection.answer()[0] == 200
+    assert echo.seen[-1]["REMOTE_ADDR"] == "::1"
 
 
 TARGETS = ("/dav/a%2Fb", "/dav/%41%20%C3%A5", "/dav//a", "/dav/a;b%3Fc", "/dav/a+b~'()", "/dav/%2e%2e/x", "/dav/a/")
