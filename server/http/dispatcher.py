@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from server.walls import WALLS
+
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
 
 WELCOME = (
@@ -45,7 +47,7 @@ def _text(
     standing = [
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
-        ("X-Content-Type-Options", "nosniff"),
+        *WALLS,
         ("Cache-Control", "no-store"),
     ]
     start_response(status, [*standing, *headers])

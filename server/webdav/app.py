@@ -17,8 +17,8 @@ from config.logging import get_log
 from config.settings import Settings
 from providers.errors import QuotaExceeded
 from server.webdav.errors import ALLOWED, answer_to
-from server.webdav.exchange import Answer, Exchange
-from server.webdav.get import GUARD, get
+from server.webdav.exchange import GUARD, Answer, Exchange
+from server.webdav.get import get
 from server.webdav.locking import lock, unlock
 from server.webdav.propfind import propfind
 from server.webdav.proppatch import proppatch

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from auth.errors import Paused, Revoked, SignInRefused, Throttled
 from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageFailed, StorageFull
 from providers import errors
-from server.webdav.exchange import Answer, xml_answer
+from server.webdav.exchange import GUARD, Answer, xml_answer
 from server.webdav.refusals import RequestError
 from server.webdav.xml import PROLOGUE, escape
 
@@ -81,7 +81,7 @@ def told(error: MellanrumError, method: str) -> Told:
 def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
     """Return what the client is told of an error. `href` is what it asked for."""
     status, condition = told(error, method)
-    headers: list[tuple[str, str]] = []
+    headers = [*GUARD]
     if status.startswith("401"):
         headers.append(CHALLENGE)
     if isinstance(error, Throttled):

@@ -9,12 +9,15 @@ from config.clock import SECOND_US
 from config.settings import Settings
 from providers.model import Conditions
 from providers.paths import Path
+from server.walls import WALLS
 from server.webdav.conditions import conditions_of
 from server.webdav.urls import Origins, href_of
 
 if TYPE_CHECKING:
     from providers.drive.drive import Drive
 
+#: What goes with all that a browser may ask for.
+GUARD = [*WALLS, ("Cache-Control", "private, no-cache")]
 #: What clients are told whose X-OC-Mtime was taken: rclone, lftp, Nextcloud's.
 MTIME_ACCEPTED = ("X-OC-Mtime", "accepted")
 _SECONDS_MAX = 253_402_300_799

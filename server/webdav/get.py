@@ -12,7 +12,7 @@ from providers.model import Item
 from server.webdav import live
 from server.webdav.conditions import entity_tags, http_date
 from server.webdav.dates import http_date as date_text
-from server.webdav.exchange import Answer, Exchange
+from server.webdav.exchange import GUARD, Answer, Exchange
 from server.webdav.ranges import Range, Unsatisfiable, parse_ranges
 from server.webdav.urls import href_of
 
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from providers.drive.reading import Reader
 
 FOLDER_TEXT = b"This is a folder in Mellanrum. Mount this address as a network drive (WebDAV) to see what is in it.\n"
-#: What was uploaded never runs as part of this server's pages.
-GUARD = [
-    ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "sandbox; default-src 'none'"),
-    ("Cache-Control", "private, no-cache"),
-]
 #: What is no larger leaves in one piece, with the head of the answer before it.
 SMALL_BYTES = 64 * 1024
 _CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")

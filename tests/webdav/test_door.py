@@ -57,6 +57,19 @@ def test_the_front_page_and_health(client: Client) -> None:
     assert nobody.raw("POST", "/").status == 405
 
 
+@pytest.mark.parametrize("target", ["/", "/healthz", "/none", "/dav/", "/dav/Sandbox/a.js", "/dav/Sandbox/none.js"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_page_elsewhere_read_documents_through_a_browser_that_was_signed_in(
+    client: Client, method: str, target: str
+) -> None:
+    client("anna").put("/Sandbox/a.js", b"window.secret = 42")
+    for reply in (client("anna").raw(method, target), client(None).raw(method, target)):
+        assert reply.headers["cross-origin-resource-policy"] == "same-origin"
+        assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
+        assert reply.headers["referrer-policy"] == "no-referrer"
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
 def test_a_revoked_device_is_out_at_once_even_in_the_middle_of_a_download(server: Served, home: Home) -> None:
     home.dav.put(home / "large", bytes(64_000_000))
     directory = server.world.installation.directory
