@@ -8,10 +8,12 @@ import io
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
+from functools import partial
 from pathlib import Path as File
 from typing import Any
 
+from auth.records import checked_login, checked_text
 from auth.roles import GranteeKind, Role
 from config.errors import MellanrumError
 from providers.paths import Path, check_name, fold, parse
@@ -128,14 +130,14 @@ def wrong(file: File, problems: list[str]) -> InputWrong:
 
 
 #: The tables of a TOML file, and the keys of each: type, and whether it must be there.
-_TEXT, _TEXTS, _FLAG, _NUMBER, _TABLES = "text", "texts", "flag", "number", "tables"
+_TEXT, _TEXTS, _FLAG, _NUMBER, _DATE, _TABLES = "text", "texts", "flag", "number", "date", "tables"
 _GRANTEE = {"person": (_TEXT, False), "group": (_TEXT, False), "organisation": (_TEXT, False)}
 _GRANT = {
     "role": (_TEXT, True),
     **_GRANTEE,
     "path": (_TEXT, False),
     "history": (_FLAG, False),
-    "expires": (_TEXT, False),
+    "expires": (_DATE, False),
 }
 TABLES: dict[str, dict[str, tuple[str, bool]]] = {
     "organisation": {"name": (_TEXT, True), "second_factor": (_FLAG, False)},
@@ -166,12 +168,21 @@ TABLES: dict[str, dict[str, tuple[str, bool]]] = {
         "organisation": (_TEXT, False),
         "also": (_TABLES, False),
     },
-    "also": {"role": (_TEXT, True), **_GRANTEE, "history": (_FLAG, False), "expires": (_TEXT, False)},
+    "also": {"role": (_TEXT, True), **_GRANTEE, "history": (_FLAG, False), "expires": (_DATE, False)},
 }
 COLUMNS = (
     *("organisation", "second_factor", "login", "name", "mail", "administrator"),
     *("space", "folders", "path", "role", "history", "expires", "private_below"),
 )
+#: Without which a column says nothing: what is typed there would be passed over in silence.
+NEEDED = {
+    "second_factor": "organisation",
+    **dict.fromkeys(("name", "mail", "administrator"), "login"),
+    **dict.fromkeys(("folders", "role", "private_below"), "space"),
+    **dict.fromkeys(("path", "history", "expires"), "role"),
+}
+#: What a private folder, its member's for good, has no use for.
+NOT_PRIVATE = ("path", "history", "expires")
 _YES, _NO = ("yes", "true", "1", "x", "ja"), ("no", "false", "0", "nej")
 
 
@@ -180,6 +191,7 @@ class _Reading:
         self.file = file
         self.wanted = Wanted()
         self.problems: list[str] = []
+        self._said: dict[tuple[str, str], dict[str, Any]] = {}
 
     # --- TOML
 
@@ -217,29 +229,34 @@ class _Reading:
         return table if len(self.problems) == before else None
 
     def _organisation(self, values: Mapping[str, Any], where: str) -> None:
-        key = fold(values["name"])
-        if key in self.wanted.organisations:
-            self.problems.append(f"{where}: {values['name']} stands twice.")
-        self.wanted.organisations[key] = WantedOrganisation(values["name"], values.get("second_factor"))
+        name = self._name("name of an organisation", values["name"], where)
+        if fold(name) in self.wanted.organisations:
+            self.problems.append(f"{where}: {name} stands twice.")
+        self.wanted.organisations[fold(name)] = WantedOrganisation(name, values.get("second_factor"))
 
     def _person(self, values: Mapping[str, Any], where: str) -> None:
-        key = fold(values["login"])
-        if key in self.wanted.people:
-            self.problems.append(f"{where}: {values['login']} stands twice.")
-        self.wanted.people[key] = WantedPerson(
-            values["login"],
-            values["name"],
+        made = self._wanted_person(values, where)
+        if fold(made.login) in self.wanted.people:
+            self.problems.append(f"{where}: {made.login} stands twice.")
+        self.wanted.people[fold(made.login)] = made
+
+    def _wanted_person(self, values: Mapping[str, Any], where: str) -> WantedPerson:
+        mail = values.get("mail", "")
+        return WantedPerson(
+            self._checked(checked_login, values["login"], where) or "",
+            self._name("name of a person", values["name"], where),
             values.get("organisation", ""),
-            values.get("mail", ""),
+            mail and self._name("mail address", mail, where),
             values.get("administrator", False),
         )
 
     def _group(self, values: Mapping[str, Any], where: str) -> None:
-        key = (fold(values.get("organisation", "")), fold(values["name"]))
+        name = self._name("name of a group", values["name"], where)
+        key = (fold(values.get("organisation", "")), fold(name))
         if key in self.wanted.groups:
-            self.problems.append(f"{where}: {values['name']} stands twice.")
+            self.problems.append(f"{where}: {name} stands twice.")
         members = tuple(dict.fromkeys(values.get("members", ())))
-        self.wanted.groups[key] = WantedGroup(values["name"], values.get("organisation", ""), members)
+        self.wanted.groups[key] = WantedGroup(name, values.get("organisation", ""), members)
 
     def _space(self, values: Mapping[str, Any], where: str) -> None:
         name, customer = values["name"], values.get("customer", "")
@@ -296,14 +313,14 @@ class _Reading:
         delimiter = max(";,\t", key=text.partition("\n")[0].count)
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         try:
-            listed = [row for row in rows if any(cell.strip() for cell in row)]
+            listed = [(number, row) for number, row in enumerate(rows, 1) if any(cell.strip() for cell in row)]
         except csv.Error as error:
             self.problems.append(f"line {rows.line_num}: it is no CSV: {error}.")
             return
         if not listed:
             self.problems.append("it is empty: the first line names the columns.")
             return
-        names = [cell.strip().casefold() for cell in listed[0]]
+        names = [cell.strip().casefold() for cell in listed[0][1]]
         unknown = [name for name in names if name not in COLUMNS]
         self.problems.extend(f"there is no column {name}.{_nearest(name, COLUMNS)}" for name in unknown)
         if len(set(names)) != len(names):
@@ -312,7 +329,7 @@ class _Reading:
             self.problems.append(f"it has more than {ROWS_MAX} rows.")
         if self.problems:
             return
-        for number, row in enumerate(listed[1:], 2):
+        for number, row in listed[1:]:
             where = f"row {number}"
             if len(row) > len(names):
                 self.problems.append(f"{where}: it has more cells than there are columns.")
@@ -320,30 +337,41 @@ class _Reading:
 
     def _row(self, row: Mapping[str, str], where: str) -> None:
         organisation, login = row.get("organisation", ""), row.get("login", "")
+        stray = [column for column in row if column in NEEDED and NEEDED[column] not in row]
+        if stray:
+            self.problems.append(f"{where}: {stray[0]} needs {NEEDED[stray[0]]} in the same row.")
         if organisation:
-            known = self.wanted.organisations.get(fold(organisation))
             second = self._flag(row, "second_factor", where)
-            if known is None or second is not None:
-                self.wanted.organisations[fold(organisation)] = WantedOrganisation(organisation, second)
+            said = self._agreed(("organisation", fold(organisation)), organisation, {"second_factor": second}, where)
+            known = self.wanted.organisations.get(fold(organisation))
+            name = known.name if known else self._name("name of an organisation", organisation, where)
+            self.wanted.organisations[fold(organisation)] = WantedOrganisation(name, said["second_factor"])
         if login:
-            made = WantedPerson(
-                login,
-                row.get("name", ""),
-                organisation,
-                row.get("mail", ""),
-                bool(self._flag(row, "administrator", where)),
-            )
-            known_person = self.wanted.people.setdefault(fold(login), made)
-            if not known_person.name:
-                self.problems.append(f"{where}: {login} has no name.")
-            if fold(known_person.organisation) != fold(organisation):
-                self.problems.append(f"{where}: {login} is of another organisation in an earlier row.")
+            self._person_row(row, organisation, login, where)
         if row.get("space"):
             self._space_row(row, organisation, login, where)
-        elif stray := [name for name in ("folders", "path", "role", "private_below") if name in row]:
-            self.problems.append(f"{where}: {stray[0]} needs a space.")
         if not (organisation or login or row.get("space")):
             self.problems.append(f"{where}: it names no organisation, person or space.")
+
+    def _person_row(self, row: Mapping[str, str], organisation: str, login: str, where: str) -> None:
+        flag = self._flag(row, "administrator", where)
+        given = {"organisation": organisation, "name": row.get("name"), "mail": row.get("mail"), "administrator": flag}
+        said = self._agreed(("person", fold(login)), login, given, where)
+        if said["name"] is None:
+            self.problems.append(f"{where}: {login} has no name.")
+            return
+        values = {"login": login, **{column: value for column, value in said.items() if value is not None}}
+        self.wanted.people[fold(login)] = self._wanted_person(values, where)
+
+    def _agreed(self, key: tuple[str, str], name: str, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return what all rows so far say of something; None: none of them does. Rows may not contradict each other."""
+        said = self._said.setdefault(key, dict(given))
+        for column, value in given.items():
+            if said[column] is None:
+                said[column] = value
+            elif value is not None and fold(str(value)) != fold(str(said[column])):
+                self.problems.append(f"{where}: {column} of {name} is another than in an earlier row.")
+        return said
 
     def _space_row(self, row: Mapping[str, str], organisation: str, login: str, where: str) -> None:
         self._checked(check_name, row["space"], where)
@@ -357,6 +385,8 @@ class _Reading:
             if not login:
                 self.problems.append(f"{where}: private_below needs a login.")
                 return
+            if useless := [column for column in NOT_PRIVATE if column in row]:
+                self.problems.append(f"{where}: {useless[0]} does not go with private_below.")
             for path in self._path(below, where):
                 space.private.append(WantedPrivate(path, role or Role.EDITOR, (login,)))
             return
@@ -389,6 +419,9 @@ class _Reading:
         if found is not None:
             yield found
 
+    def _name(self, kind: str, text: str, where: str) -> str:
+        return self._checked(partial(checked_text, kind), text, where) or text
+
     def _checked(self, made: Any, given: Any, where: str) -> Any:
         try:
             return made(given)
@@ -399,6 +432,7 @@ class _Reading:
 
 _SAID = {
     _TEXT: "text",
+    _DATE: "a date or time",
     _TEXTS: "a list of texts",
     _FLAG: "true or false",
     _NUMBER: "a number of bytes",
@@ -407,9 +441,10 @@ _SAID = {
 
 
 def _fits(kind: str, value: object) -> bool:
-    if kind == _TEXT:
-        is_date = isinstance(value, date | datetime)
-        return is_date or (isinstance(value, str) and 0 < len(value.strip()) <= FIELD_CHARACTERS_MAX)
+    if kind == _DATE and isinstance(value, date):
+        return True
+    if kind in (_TEXT, _DATE):
+        return isinstance(value, str) and 0 < len(value.strip()) <= FIELD_CHARACTERS_MAX
     if kind == _TEXTS:
         return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
     if kind == _FLAG:

@@ -125,16 +125,75 @@ name = "x"
         assert part in ran.err, part
     rows = (
         "organisation,login,name,space,role\n"
-        "Kund,bo,,,\n"  # row 2
+        "\n"  # row 2, empty
+        "Kund,bo,,,\n"
         ",,,Akten,viewer\n"
         "Kund,,,Akten,editr\n"
     )
     ran = shop.run("apply", written(tmp_path, rows, "w.csv"))
     assert ran.code == 65
-    for part in ("row 2: bo has no name", "row 3: role needs", "row 4: there is no role editr"):
+    for part in ("row 3: bo has no name", "row 4: role needs", "row 5: there is no role editr"):
         assert part in ran.err, part
     ran = shop.run("apply", written(tmp_path, "organisation,spaec\nKund,x\n", "w.csv"))
     assert "Did you mean space?" in ran.err
+
+
+CONTRADICTING = {
+    "a mail address without whose it is": ("organisation,login,name,mail", "Kund,,,b@kund.example", "mail needs login"),
+    "a role's end without the role": ("organisation,space,expires", "Kund,Akten,2030-01-01", "expires needs role"),
+    "an end of what is a member's for good": (
+        "organisation,login,name,space,role,expires,private_below",
+        "Kund,bo,Bo,Akten,viewer,2030-01-01,/M",
+        "expires does not go with private_below",
+    ),
+    "no history where it is a member's own": (
+        "organisation,login,name,space,role,history,private_below",
+        "Kund,bo,Bo,Akten,viewer,no,/M",
+        "history does not go with private_below",
+    ),
+    "two names of one person": ("organisation,login,name", "Kund,bo,Bo\nKund,bo,Bosse", "row 3: name of bo is another"),
+    "a second factor, and none": (
+        "organisation,second_factor",
+        "Kund,yes\nKund,no",
+        "second_factor of Kund is another",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTING)
+def test_what_a_row_said_was_passed_over_in_silence(shop: Shop, tmp_path: Path, what: str) -> None:
+    columns, rows, said = CONTRADICTING[what]
+    ran = shop.run("apply", written(tmp_path, f"{columns}\n{rows}\n", "w.csv"), "--yes")
+    assert (ran.code, len(shop.ok("org", "list"))) == (65, 1)
+    assert said in ran.err
+
+
+def test_a_later_row_says_what_an_earlier_one_left_empty(shop: Shop, tmp_path: Path) -> None:
+    rows = "organisation,login,name,mail,administrator\nKund,bo,Bo,,\nKund,bo,,bo@kund.example,yes\n"
+    shop.ok("apply", written(tmp_path, rows, "w.csv"), "--yes")
+    found = shop.ok("person", "show", "bo")
+    assert (found["mail"], found["administrator"]) == ("bo@kund.example", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[organisation]]\nname = "Kund"\n[[person]]\nlogin = "b:o"\nname = "Bo"',
+        '[[organisation]]\nname = "Kund"\n[[person]]\nlogin = "bo"\nname = "Bo\\u0007"',
+        '[[organisation]]\nname = "Kund"\n[[organisation]]\nname = "' + "K" * 300 + '"',
+        "[[organisation]]\nname = 2026-10-31",
+        '[[person]]\nlogin = 2026-10-31T10:00:00Z\nname = "Bo"',
+    ],
+)
+def test_a_name_that_cannot_be_stopped_it_half_way(shop: Shop, tmp_path: Path, text: str) -> None:
+    ran = shop.run("apply", written(tmp_path, text), "--yes")
+    assert (ran.code, len(shop.ok("org", "list"))) == (65, 1), ran.err
+
+
+def test_white_space_around_a_name_was_a_difference_each_time(shop: Shop, tmp_path: Path) -> None:
+    text = '[[organisation]]\nname = "Kund "\n[[person]]\nlogin = "bo "\nname = " Bo"\norganisation = "Kund"'
+    shop.ok("apply", written(tmp_path, text), "--yes")
+    assert shop.ok("apply", written(tmp_path, text), "--yes")["steps"] == []
 
 
 def test_names_that_lead_nowhere_keep_it_from_beginning(shop: Shop, tmp_path: Path) -> None:
