@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import os
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from auth.people import Person
 from config.errors import MellanrumError
@@ -23,7 +22,7 @@ from server.cli.difference import Comparison, Difference, Step
 from server.cli.errors import ApplyStopped, OutputTaken
 from server.cli.frame import Answer, Desk, Noun, tell
 from server.cli.progress import Progress
-from server.cli.text import one_line
+from server.cli.text import cell, one_line
 from server.cli.wanted import read, wrong
 
 #: Steps side by side share commits, so that hundreds of customers cost few syncs of the disk.
@@ -46,10 +45,13 @@ def add_to(nouns: Noun) -> None:
 def apply(desk: Desk, options: argparse.Namespace) -> Answer:
     """Show the difference, then do it."""
     wanted = read(options.file)
-    if options.devices is not None and options.devices.exists():
-        raise OutputTaken(file=options.devices)
-    newcomers: list[Person] = []
-    difference = Comparison(desk, wanted, newcomers.append).run()
+    devices = None
+    if options.devices is not None:
+        if options.devices.exists():
+            raise OutputTaken(file=options.devices)
+        find.require_writable(options.devices)
+        devices = Devices(desk, options.devices)
+    difference = Comparison(desk, wanted, _nothing if devices is None else devices.add).run()
     if difference.problems:
         raise wrong(options.file, difference.problems)
     steps = difference.steps
@@ -64,16 +66,23 @@ def apply(desk: Desk, options: argparse.Namespace) -> Answer:
         return Answer(document)
     desk.confirm(f"Do these {len(steps)} steps?")
     started = time.monotonic()
+    if devices is not None:
+        devices.begin()
     try:
         with desk.progress("applying", len(steps)) as bar:
             _do(difference, bar)
-            if options.devices is not None:
-                _write_devices(desk, newcomers, options.devices)
     except MellanrumError as error:
         raise ApplyStopped(error=error) from error
+    finally:
+        if devices is not None:
+            devices.end()
     seconds = time.monotonic() - started
     document |= {"done": True, "seconds": round(seconds, 3)}
     return Answer(document, [f"Did {len(steps)} steps in {seconds:.1f} s."])
+
+
+def _nothing(person: Person) -> None:
+    """Nobody asked for device passwords."""
 
 
 def _shown(difference: Difference) -> list[str]:
@@ -106,22 +115,41 @@ def _do(difference: Difference, bar: Progress) -> None:
                 future.result()
 
 
-def _write_devices(desk: Desk, newcomers: list[Person], file: Path) -> None:
-    """Make a device password for each new person, and list them in a file that only its owner may read."""
-    directory = desk.installation.directory
-    find.write_new(file, b"")
+class Devices:
+    """A file that lists a device password for each new person, and that only its owner may read.
 
-    def device(person: Person) -> str:
-        return directory.add_device(person.id, LABEL, actor=desk.actor)[1]
+    Each stands there as soon as its person does. Whatever stops the work later, nobody is left without one: the next
+    run, which finds them there, would make none.
+    """
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="apply") as pool:
-        passwords = list(pool.map(device, newcomers))
-    text = io.StringIO(newline="")
-    rows = csv.writer(text)
-    rows.writerow(("login", "name", "organisation", "device_password"))
-    for person, password in zip(newcomers, passwords, strict=True):
-        rows.writerow((person.login, person.name, directory.organisation_name(person.organisation), password))
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(text.getvalue())
-        stream.flush()
-        os.fsync(stream.fileno())
+    def __init__(self, desk: Desk, file: Path) -> None:
+        self._directory = desk.installation.directory
+        self._actor = desk.actor
+        self._guard = threading.Lock()
+        self._file = file
+        self._stream: TextIO | None = None
+
+    def begin(self) -> None:
+        """Make the file. Raises OutputTaken, OutputUnwritable."""
+        find.reserve(self._file)
+        with find.writing(self._file):
+            self._stream = self._file.open("a", encoding="utf-8", newline="")
+        self._write(("login", "name", "organisation", "device_password"))
+
+    def add(self, person: Person) -> None:
+        """Make a person's device password and write it down."""
+        password = self._directory.add_device(person.id, LABEL, actor=self._actor)[1]
+        organisation = self._directory.organisation_name(person.organisation)
+        self._write((*map(cell, (person.login, person.name, organisation)), password))
+
+    def _write(self, row: tuple[str, ...]) -> None:
+        assert self._stream is not None
+        with self._guard, find.writing(self._file):
+            csv.writer(self._stream).writerow(row)
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Make all that was written durable."""
+        if self._stream is not None:
+            with self._stream, find.writing(self._file):
+                os.fsync(self._stream.fileno())

