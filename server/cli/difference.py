@@ -16,7 +16,7 @@ from providers.model import SpaceInfo
 from providers.paths import ROOT, Path, check_name, fold
 from server.cli.frame import Desk
 from server.cli.grants import history_by_default
-from server.cli.text import parse_moment, size
+from server.cli.text import is_over, parse_moment, size
 from server.cli.wanted import Wanted, WantedGrant, WantedPerson, WantedPrivate, WantedSpace
 
 Act = Callable[[], None]
@@ -353,6 +353,9 @@ class Comparison:
             grantee = self._identity(reach)
             here = [] if grantee is None else standing.get((fold(str(each.path)), grantee), [])
             if any((g.role, g.history, g.expires_at) == (each.role, history, expires) for g in here):
+                continue
+            if is_over(expires):
+                self.found.problems.append(f"space {shown}: {each.expires} is past: that grant would hold for nobody.")
                 continue
             text = f"{each.role.name.lower()} for {each.kind.name.lower()} {each.name} on {shown}"
             text += "" if each.path == ROOT else str(each.path)

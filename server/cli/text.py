@@ -133,7 +133,11 @@ def parse_moment(text: str, zone: tzinfo, command: str) -> int:
             end = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(0), zone)
             return int(end.timestamp()) * SECOND_US
         found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
+        aware = found if found.tzinfo is not None else found.replace(tzinfo=zone)
+        return int(aware.astimezone(UTC).timestamp() * SECOND_US)
+    except ValueError:
         raise Misused(problem=f"{text} is no date: write 2026-10-31 or 2026-10-31T12:00Z.", command=command) from None
-    aware = found if found.tzinfo is not None else found.replace(tzinfo=zone)
-    return int(aware.astimezone(UTC).timestamp() * SECOND_US)
+    except OverflowError:
+        raise Misused(
+            problem=f"{text} is beyond what can be reckoned with: take a nearer date.", command=command
+        ) from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
+from server.cli.text import parse_moment
 from tests.cli.shop import Shop, process
 from tests.tools import ROOT
 
@@ -212,6 +214,19 @@ grants = [{ role = "viewer", group = "Inga" }, { role = "viewer", person = "eva"
     assert ran.code == 65
     assert all(part in ran.err for part in ("Ingen", "Inga", "eva"))
     assert len(shop.ok("org", "list")) == 1
+
+
+def test_a_grant_in_a_file_was_given_an_end_that_is_past(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.ok("person", "add", "bo", "Bo")
+    form = '[[space]]\nname = "Akten"\ngrants = [{ role = "viewer", person = "bo", expires = "%s" }]'
+    ran = shop.run("apply", written(tmp_path, form % "2020-01-01"), "--yes")
+    assert (ran.code, "2020-01-01 is past" in ran.err, shop.ok("space", "list")) == (65, True, [])
+    file = written(tmp_path, form % "2090-01-01")
+    shop.ok("apply", file, "--yes")
+    monkeypatch.setattr("server.cli.text.now_us", lambda: parse_moment("2090-02-01", UTC, ""))
+    assert shop.ok("apply", file, "--yes")["steps"] == [], "what has run out since is no difference"
 
 
 def test_half_way_is_told_and_gone_on_from(shop: Shop, tmp_path: Path) -> None:

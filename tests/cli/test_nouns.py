@@ -158,6 +158,13 @@ def test_a_date_that_is_past_was_taken_as_if_it_held(
         assert " expired " in shop.run(*listed).out
 
 
+@pytest.mark.parametrize("date", ["9999-12-31T23:59-23:00", "9999-12-31", "0001-01-01T00:00+23:00"])
+def test_a_date_at_the_end_of_all_calendars_was_something_unforeseen(shop: Shop, date: str) -> None:
+    shop.ok("person", "add", "li", "Li")
+    ran = shop.run("device", "add", "li", "laptop", "--expires", date)
+    assert (ran.code, "take a nearer date" in ran.err) == (64, True), ran.err
+
+
 def test_groups(shop: Shop) -> None:
     shop.ok("person", "add", "bo", "Bo Alm")
     assert shop.ok("group", "add", "Bokförare", "--member", ADMIN)["members"] == [ADMIN]
