@@ -61,6 +61,8 @@ def public_bytes(text: str | bytes) -> bytes:
     """Return the raw 32 bytes of a public key given as such, in hex, base64, or as a verifier key. Raises BadNote."""
     if isinstance(text, bytes):
         raw = text
+    elif not _is_text(text):
+        raise BadNote(why="the public key is damaged.")
     elif text.count("+") >= 2 and "/" in text.split("+", 1)[0]:
         name, given_id, encoded = text.strip().split("+", 2)
         raw = _decoded(encoded)
@@ -91,6 +93,8 @@ def open_note(note: str, name: str, public: bytes) -> str:
     """Return the text of a note that carries a good signature under `name` by the key `public`. Raises BadNote."""
     if len(note) > NOTE_BYTES_MAX:
         raise BadNote(why="it is too long.")
+    if not _is_text(note):
+        raise BadNote(why="it is no text.")
     text, gap, lines = note.rpartition("\n\n")
     if not gap or not lines.endswith("\n") or lines.count("\n") > SIGNATURES_MAX:
         raise BadNote(why="it has no signature.")
@@ -133,6 +137,11 @@ def opened(note: str, public: bytes) -> Checkpoint:
     """Return the checkpoint of a note, of whichever log, once its signature is found good. Raises BadNote."""
     named = note.split("\n", 1)[0]
     return parse(open_note(note, named, public))
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text is one: JSON can write halves of characters, and a command line bytes that are none."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
 
 
 def _decoded(text: str) -> bytes:

@@ -139,7 +139,7 @@ def verify(desk: Desk, options: argparse.Namespace) -> Answer:
         raise InputUnreadable(file=options.bundle, why="there is no such file")
     since, kept_key = (None, None) if options.since is None else _kept(options.since)
     key = _given_key(options.key) or kept_key
-    outcome = bundle.verify_bundle(options.bundle, key or _own_key(options.bundle) or "", since)
+    outcome = bundle.verify_bundle(options.bundle, key or _own_key(options.bundle), since)
     code, message = outcome.code, outcome.message
     if key is None and code == bundle.WHOLE:
         code = bundle.INCOMPLETE
@@ -160,23 +160,24 @@ def verify(desk: Desk, options: argparse.Namespace) -> Answer:
 
 
 def _kept(file: Path) -> tuple[str, str | None]:
-    """Return the checkpoint that a kept file holds, and the public key if it is a bundle."""
-    text = find.read_text(file)
-    if not text.startswith("{"):
-        return text, None
-    newest, key = "", None
-    for number, line in enumerate(text.splitlines()):
-        try:
-            found = json.loads(line)
-        except ValueError:
-            break
-        if number == 0:
-            key = found.get("public_key")
-        elif "checkpoint" in found:
-            newest = str(found["checkpoint"])
-        else:
-            break
-    return newest, key
+    """Return the checkpoint that a kept file holds, and the public key if it is a bundle, of which no more is read."""
+    with find.reading(file) as stream:
+        first = stream.readline(LINE_BYTES_MAX)
+        if not first.startswith("{"):
+            return first + stream.read(LINE_BYTES_MAX), None
+        newest = ""
+        while (found := _texts(stream.readline(LINE_BYTES_MAX)).get("checkpoint")) is not None:
+            newest = found
+    return newest, _texts(first).get("public_key")
+
+
+def _texts(line: str | bytes) -> dict[str, str]:
+    """Return what a line of a bundle says in texts; nothing of a line that is no JSON object."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return {name: each for name, each in found.items() if isinstance(each, str)} if isinstance(found, dict) else {}
 
 
 def _given_key(text: str | None) -> str | None:
@@ -189,10 +190,10 @@ def _given_key(text: str | None) -> str | None:
         return text
 
 
-def _own_key(file: Path) -> str | None:
-    """Return the public key that a bundle claims for itself."""
-    try:
-        with file.open("rb") as stream:
-            return str(json.loads(stream.readline(LINE_BYTES_MAX))["public_key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Misused(problem=f"{file} is no bundle.", command="mellanrum audit verify") from None
+def _own_key(file: Path) -> str:
+    """Return the public key that a bundle claims for itself. Raises Misused for what is none."""
+    with file.open("rb") as stream:
+        key = _texts(stream.readline(LINE_BYTES_MAX)).get("public_key")
+    if key is None:
+        raise Misused(problem=f"{file} is no bundle.", command="mellanrum audit verify")
+    return key

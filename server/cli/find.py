@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path as File
+from typing import TextIO
 
 from auth.errors import UnknownName
 from auth.people import Group, Organisation, Person
@@ -179,8 +180,16 @@ def path(text: str) -> Path:
 
 def read_text(file: File) -> str:
     """Return what stands in a file. Raises InputUnreadable."""
+    with reading(file) as stream:
+        return stream.read()
+
+
+@contextmanager
+def reading(file: File) -> Iterator[TextIO]:
+    """Open a file of text. Raises InputUnreadable, also for what goes wrong while it is read."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig") as stream:
+            yield stream
     except OSError as error:
         raise InputUnreadable(file=file, why=(error.strerror or "it is not there").lower()) from None
     except UnicodeDecodeError:

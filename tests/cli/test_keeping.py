@@ -196,6 +196,24 @@ def test_a_bundle_is_verified_without_the_installation(shop: Shop, tmp_path: Pat
     assert process("audit", "verify", newer, "--since", bundle).code == 0
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5", "[]", "null", '"checkpoint"', '{"checkpoint":5}', '{"public_key":5}', "[" * 9000, '{"a":' * 9000,
+        '{"public_key":"a/\\ud800+b+c"}', '{"checkpoint":"\\ud800\\n\\n\\u2014 \\ud800 AAAAAAAA\\n"}',
+    ],
+)  # fmt: skip
+def test_a_bundle_of_somebody_elses_making_was_something_unforeseen(shop: Shop, tmp_path: Path, line: str) -> None:
+    bundle, odd = tmp_path / "bundle", tmp_path / "odd"
+    shop.ok("audit", "export", bundle)
+    head = bundle.read_text(encoding="utf-8").split("\n", 1)[0]
+    for text in (f"{line}\n", f"{head}\n{line}\n"):
+        odd.write_text(text, encoding="utf-8")
+        assert shop.run("audit", "verify", odd).code in (1, 2, 64)
+        assert shop.run("audit", "verify", bundle, "--since", odd).code == 2
+    assert shop.run("audit", "verify", bundle, "--key", "a/\udcff+b+c").code == 2
+
+
 def test_a_party_gets_its_own_stream(shop: Shop, tmp_path: Path) -> None:
     shop.ok("org", "add", "Kund")
     shop.ok("space", "create", "Akten", "--customer", "Kund")
