@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import bidirectional, category
 
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +27,7 @@ from config.logging import get_log
 _log = get_log("directory")
 NAMES_MAX = 20_000
 TEXT_CHARACTERS_MAX = 256
+_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 SYSTEM = Actor(NOBODY, NOBODY, NOBODY, True, "system", "", Via.CLI, NOBODY, "")
 
 
@@ -51,10 +53,14 @@ def grant_of(row: Any) -> Grant:
 def checked_text(kind: str, text: str) -> str:
     """Return what a person typed as a name or label, without white space around it; raise UnusableText."""
     bare = text.strip()
-    odd = any(ord(letter) < 32 or ord(letter) == 127 or 0xD800 <= ord(letter) <= 0xDFFF for letter in bare)
-    if odd or not 0 < len(bare) <= TEXT_CHARACTERS_MAX:
+    if any(map(_is_odd, bare)) or not 0 < len(bare) <= TEXT_CHARACTERS_MAX:
         raise UnusableText(kind=kind, length=TEXT_CHARACTERS_MAX)
     return bare
+
+
+def _is_odd(letter: str) -> bool:
+    """Return whether a character ends a line, commands a terminal, or turns the order in which others are shown."""
+    return category(letter) in ("Cc", "Cs", "Zl", "Zp") or bidirectional(letter) in _TURNING
 
 
 def checked_login(text: str) -> str:

@@ -69,7 +69,13 @@ def test_of_two_processes_that_add_one_name_one_is_told(house: House) -> None:
     assert sorted(told) == ["added"] * 6 + ["taken"] * 6
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * 257, "a\x00b", "a\rb", "a\nb", "a\x7fb", "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "  ", "x" * 257, "a\x00b", "a\rb", "a\nb", "a\x7fb", "\ud800"),
+        *("a\x9b31m", "a\x85b", "a\u2028b", "a\u202eb", "\u2066a"),
+    ],
+)
 def test_a_text_that_nobody_can_use_is_refused(house: House, text: str) -> None:
     directory = house.directory
     for attempt in (
