@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
-from auth.people import Group
+from auth.people import Group, Person
 from config.ids import id_text
 from server.cli import find
 from server.cli.frame import Answer, Desk, Noun
@@ -44,7 +45,7 @@ def document(desk: Desk, found: Group) -> dict[str, Any]:
 
 def add(desk: Desk, options: argparse.Namespace) -> Answer:
     """Add a group."""
-    members = [find.person(desk, login) for login in options.member]
+    members = _people(desk, options.member)
     organisation = None if options.org is None else find.organisation(desk, options.org).id
     directory = desk.installation.directory
     made = directory.add_group(options.name, organisation, [member.id for member in members], actor=desk.actor)
@@ -75,17 +76,36 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
 def join(desk: Desk, options: argparse.Namespace) -> Answer:
     """Let people in."""
     found = find.group(desk, options.name)
-    people = [find.person(desk, login).id for login in options.login]
-    desk.installation.directory.add_members(found.id, people, actor=desk.actor)
-    return Answer(document(desk, found), [f"{', '.join(options.login)} joined {found.name}."])
+    people, inside = _people(desk, options.login), desk.installation.directory.members(found.id)
+    desk.installation.directory.add_members(found.id, [each.id for each in people], actor=desk.actor)
+    fresh = _logins(each for each in people if each not in inside)
+    standing = _logins(each for each in people if each in inside)
+    return Answer(document(desk, found), [_said(fresh and f"{fresh} joined {found.name}", "Already in it", standing)])
 
 
 def leave(desk: Desk, options: argparse.Namespace) -> Answer:
     """Let people out."""
     found = find.group(desk, options.name)
-    for member in [find.person(desk, login) for login in options.login]:
+    people, inside = _people(desk, options.login), desk.installation.directory.members(found.id)
+    for member in people:
         desk.installation.directory.remove_member(found.id, member.id, actor=desk.actor)
-    return Answer(document(desk, found), [f"{', '.join(options.login)} left {found.name}."])
+    gone = _logins(each for each in people if each in inside)
+    strange = _logins(each for each in people if each not in inside)
+    return Answer(document(desk, found), [_said(gone and f"{gone} left {found.name}", "Not in it", strange)])
+
+
+def _people(desk: Desk, logins: Iterable[str]) -> list[Person]:
+    """Return whom the logins name, each once. Raises UnknownName."""
+    return list(dict.fromkeys(find.person(desk, login) for login in logins))
+
+
+def _logins(people: Iterable[Person]) -> str:
+    return ", ".join(each.login for each in people)
+
+
+def _said(done: str, otherwise: str, others: str) -> str:
+    """Return what was done, if anything, and of whom there was nothing to do."""
+    return f"{done or 'Nothing was changed'}." + (f" {otherwise}: {others}." if others else "")
 
 
 def remove(desk: Desk, options: argparse.Namespace) -> Answer:

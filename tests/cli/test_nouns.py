@@ -177,6 +177,17 @@ def test_groups(shop: Shop) -> None:
     assert shop.ok("group", "list") == []
 
 
+def test_who_was_never_in_a_group_was_said_to_have_left_it(shop: Shop) -> None:
+    shop.ok("person", "add", "bo", "Bo Alm")
+    shop.ok("person", "add", "eva", "Eva Ek")
+    assert "with 1 people" in shop.run("group", "add", "Styrelsen", "--member", "bo", "--member", "BO").out
+    assert (
+        shop.run("group", "join", "Styrelsen", "bo", "eva", "eva").out == "eva joined Styrelsen. Already in it: bo.\n"
+    )
+    assert shop.run("group", "leave", "Styrelsen", ADMIN, "bo").out == f"bo left Styrelsen. Not in it: {ADMIN}.\n"
+    assert shop.run("group", "leave", "Styrelsen", "bo").out == "Nothing was changed. Not in it: bo.\n"
+
+
 def test_spaces_from_a_template_and_who_is_let_in(shop: Shop, tmp_path: Path, init: dict[str, Any]) -> None:
     for folder in ("01 Ritningar/Äldre", "02 Avtal", ".git/objects"):
         (tmp_path / "mall" / folder).mkdir(parents=True)
