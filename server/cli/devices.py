@@ -13,7 +13,8 @@ from server.cli import find
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import is_over, moment, parse_end, table, yes
 
-PROTOCOLS = {"webdav": Via.WEBDAV, "sftp": Via.SFTP, "web": Via.WEB}
+#: The doors that take a device password. Pages in a browser take none (docs/THREATS.md, "A stolen device").
+PROTOCOLS = {"webdav": Via.WEBDAV, "sftp": Via.SFTP}
 
 
 def add_to(nouns: Noun) -> None:

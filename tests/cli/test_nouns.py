@@ -265,6 +265,8 @@ def test_devices_end_at_once(shop: Shop) -> None:
     with pytest.raises((SignInRefused, Revoked)):
         roots(shop, "bo", made["device_password"])
     assert shop.run("device", "remove", "00" * 16).code == 23
+    # A password for pages in a browser would open no door.
+    assert shop.run("device", "add", "bo", "webbläsaren", "--protocol", "web").code == 64
 
 
 def test_whoever_works_here_is_named_in_the_log(shop: Shop) -> None:
