@@ -68,12 +68,12 @@ class Comparison:
         self.people: dict[str, Person] = {fold(p.login): p for p in self._directory.people()}
         self.groups: dict[tuple[str, str], Group] = {}
         names: dict[bytes | None, str] = {o.id: fold(o.name) for o in self.organisations.values()}
+        names[None] = ""
         for group in self._directory.groups():
-            home = "" if group.organisation is None else names.get(group.organisation, "")
-            self.groups[home, fold(group.name)] = group
-        customers = names | {None: ""}
+            if group.organisation in names:  # else it is of an organisation that has ended, and nobody is in it
+                self.groups[names[group.organisation], fold(group.name)] = group
         self.spaces: dict[tuple[str, str], SpaceInfo] = {
-            (customers.get(info.customer, "?"), fold(info.name)): info for info in self._installation.spaces.all()
+            (names.get(info.customer, "?"), fold(info.name)): info for info in self._installation.spaces.all()
         }
 
     def run(self) -> Difference:

@@ -229,6 +229,26 @@ def test_a_grant_in_a_file_was_given_an_end_that_is_past(
     assert shop.ok("apply", file, "--yes")["steps"] == [], "what has run out since is no difference"
 
 
+def test_a_group_of_an_ended_customer_was_taken_for_one_across_several(shop: Shop, tmp_path: Path) -> None:
+    shop.ok("org", "add", "Kund")
+    shop.ok("group", "add", "Ledning", "--org", "Kund")
+    shop.ok("org", "remove", "Kund", "--yes")
+    text = """
+[[person]]
+login = "bo"
+name = "Bo"
+[[group]]
+name = "Ledning"
+members = ["bo"]
+[[space]]
+name = "Akten"
+grants = [{ role = "viewer", group = "Ledning" }]
+"""
+    shop.ok("apply", written(tmp_path, text), "--yes")
+    assert shop.ok("apply", written(tmp_path, text), "--yes")["steps"] == []
+    assert [each["members"] for each in shop.ok("group", "list") if each["organisation"] is None] == [["bo"]]
+
+
 def test_half_way_is_told_and_gone_on_from(shop: Shop, tmp_path: Path) -> None:
     text = """
 [[organisation]]
