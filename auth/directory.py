@@ -213,13 +213,14 @@ class Directory(Groups, Devices):
         administrator: bool | None = None,
         actor: Actor = SYSTEM,
     ) -> None:
-        """Change what is given of a person. Raises UnknownName, UnusableText."""
+        """Change what is given of a person; an empty `mail`: none. Raises UnknownName, UnusableText."""
         found = self.person(person)
         values: dict[str, object] = {}
         if name is not None:
             values["name"] = self._sealed(found.organisation, b"name" + person, checked_text("name of a person", name))
         if mail is not None:
-            values["mail"] = self._sealed(found.organisation, b"mail" + person, checked_text("mail address", mail))
+            bare = mail and checked_text("mail address", mail)
+            values["mail"] = self._sealed(found.organisation, b"mail" + person, bare) if bare else None
         if administrator is not None:
             values["is_administrator"] = administrator
         if values:

@@ -46,7 +46,7 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("set", change, "Change what is given of a person.")
     command.add_argument("login", metavar="LOGIN")
     command.add_argument("--name", metavar="NAME")
-    command.add_argument("--mail", metavar="ADDRESS")
+    command.add_argument("--mail", metavar="ADDRESS", help="empty: none any longer")
     command.add_argument("--administrator", choices=("yes", "no"))
     command = noun.command("password", password, "Set a person's password.")
     command.add_argument("login", metavar="LOGIN")

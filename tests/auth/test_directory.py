@@ -168,6 +168,8 @@ def test_people_change(house: House) -> None:
     found = directory.find_person("anna")
     assert (found.name, found.mail, found.is_administrator) == ("Anna Ek", "anna@example.com", True)
     assert directory.person_name(house.anna.id) == "Anna Ek"
+    directory.change_person(house.anna.id, mail="")
+    assert directory.find_person("anna").mail == "", "a mail address given once stayed for good"
 
 
 def test_a_changed_name_reaches_the_other_processes(house: House) -> None:

@@ -83,6 +83,7 @@ def test_people_their_secrets_and_their_end(shop: Shop, tmp_path: Path) -> None:
     assert shop.ok("person", "set", "åsa", "--name", "Åsa Ek-Berg", "--administrator", "yes")["name"] == "Åsa Ek-Berg"
     assert [each["login"] for each in shop.ok("person", "list", "--org", "Kund")] == ["åsa"]
     assert shop.ok("person", "show", "åsa")["administrator"]
+    assert shop.ok("person", "set", "åsa", "--mail", "")["mail"] is None
     shop.ok("person", "remove", "åsa", "--yes")
     assert shop.run("person", "show", "åsa").code == 23
 
