@@ -57,7 +57,7 @@ class LockInTheWay(MellanrumError):
 
 
 class NoLockThere(MellanrumError):
-    """There is no lock on {path}. Nothing was changed. "mellanrum lock list {space}" shows which there are."""
+    """There is no lock on {path}. Nothing was changed. "mellanrum lock list {quoted}" shows which there are."""
 
     exit_code = 13
 

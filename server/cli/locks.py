@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from config.clock import iso_utc
@@ -41,7 +42,7 @@ def break_(desk: Desk, options: argparse.Namespace) -> Answer:
     try:
         broken = spot.drive(desk).break_locks(spot.path, below=options.below)
     except LockNotFound:
-        raise NoLockThere(path=where, space=find.full_name(desk, spot.info)) from None
+        raise NoLockThere(path=where, quoted=shlex.quote(find.full_name(desk, spot.info))) from None
     said = [f"Broke the lock on {_inner(lock)}, held by {lock.holder}." for lock in broken]
     return Answer([_document(lock) for lock in broken], said)
 
