@@ -18,7 +18,7 @@ from providers.audit.log import Entry, LogInfo
 from server.cli import find
 from server.cli.errors import InputUnreadable, Misused, OutputTaken
 from server.cli.frame import Answer, Desk, Noun, Parser
-from server.cli.text import moment, one_line, table
+from server.cli.text import moment, one_line, parse_count, table
 
 LISTED = 50
 LINE_BYTES_MAX = bundle.LINE_BYTES_MAX
@@ -29,7 +29,7 @@ def add_to(nouns: Noun) -> None:
     noun = nouns.noun("audit", "The audit logs: who did what, and the proof that nothing was changed since.")
     command = noun.command("list", show_all, "List the newest events of a log.")
     add_log(command)
-    command.add_argument("--last", metavar="N", type=int, default=LISTED, help=f"how many; by default {LISTED}")
+    command.add_argument("--last", metavar="N", default=str(LISTED), help=f"how many; by default {LISTED}")
     command = noun.command("export", export, "Write a log to a file that can be verified without a server: a bundle.")
     command.add_argument("file", metavar="FILE", type=Path)
     add_log(command)
@@ -74,7 +74,7 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List events."""
     log = _log(desk, options)
     installation = desk.installation
-    start = max(0, log.size - max(0, options.last))
+    start = max(0, log.size - parse_count(options.last, "mellanrum audit list"))
     with installation.database.read() as connection:
         found = [document(entry) for entry in installation.audit.entries(connection, log, start)]
     rows = ((e["number"], e["time"], e["event"]["kind"], e["event"]["outcome"], _who(e), _what(e)) for e in found)

@@ -17,7 +17,7 @@ from server.cli import find
 from server.cli.errors import DeletedThere, LockInTheWay, Misused, NoSuchVersion, NotInTrash, NotThen
 from server.cli.find import Spot
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import moment, size, table
+from server.cli.text import moment, parse_count, size, table
 
 _MOMENT = "2026-10-31 (its end), 2026-10-31T120000Z as in .history, or 2026-10-31T12:00:00Z"
 
@@ -166,7 +166,7 @@ def restore(desk: Desk, options: argparse.Namespace) -> Answer:
 def show_trash(desk: Desk, options: argparse.Namespace) -> Answer:
     """Show what was deleted."""
     spot = find.spot(desk, options.path)
-    limit = _number(options.last, "mellanrum trash")
+    limit = parse_count(options.last, "mellanrum trash")
     found, more = spot.drive(desk, looks=True).trash(spot.path, limit=limit, everything=options.all)
     shown = [
         {

@@ -11,6 +11,8 @@ from server.cli.errors import Misused
 
 DAY_SECONDS = 24 * 3600
 SPANS = {"y": 366 * DAY_SECONDS, "m": 31 * DAY_SECONDS, "w": 7 * DAY_SECONDS, "d": DAY_SECONDS, "h": 3600}
+#: As for `installation.quota_default_bytes`.
+SIZE_MAX = 2**60
 UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
@@ -89,7 +91,17 @@ def parse_size(text: str, command: str) -> int | None:
     unit = text.strip()[len(digits) :].strip().casefold()
     if not digits.isdecimal() or unit not in units or len(digits) > 18:
         raise Misused(problem=f"{text} is no size: write 500 MiB, 20 GiB or none.", command=command)
-    return int(digits) * units[unit]
+    found = int(digits) * units[unit]
+    if found > SIZE_MAX:
+        raise Misused(problem=f"{text} is more than can be counted: write none.", command=command)
+    return found
+
+
+def parse_count(text: str, command: str) -> int:
+    """Return how many a text asks for. Raises Misused."""
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text)):
+        raise Misused(problem=f"{text} is no number of lines: write 1 or more.", command=command)
+    return int(text)
 
 
 def span(seconds: int | None) -> str:

@@ -178,6 +178,22 @@ def test_groups(shop: Shop) -> None:
     assert shop.ok("group", "list") == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("space", "set", "Ett", "--quota", "9999999TiB"), "9999999TiB is more than can be counted"),
+        (("space", "create", "Två", "--quota", "2000000TiB"), "2000000TiB is more than can be counted"),
+        (("trash", "Ett", "--last", "-1"), "-1 is no number of lines"),
+        (("audit", "list", "--last", "-5"), "-5 is no number of lines"),
+        (("audit", "list", "--last", "0"), "0 is no number of lines"),
+    ],
+)
+def test_a_number_that_none_can_be_was_something_else(shop: Shop, words: tuple[str, ...], said: str) -> None:
+    shop.ok("space", "create", "Ett")
+    ran = shop.run(*words)
+    assert (ran.code, said in ran.err) == (64, True), ran.err
+
+
 def test_who_was_never_in_a_group_was_said_to_have_left_it(shop: Shop) -> None:
     shop.ok("person", "add", "bo", "Bo Alm")
     shop.ok("person", "add", "eva", "Eva Ek")
