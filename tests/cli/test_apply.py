@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import shlex
 from datetime import UTC
 from pathlib import Path
 
@@ -34,6 +36,18 @@ def test_the_example_is_applied_once(shop: Shop, name: str) -> None:
     assert (again["steps"], again["notes"], again["done"]) == ([], [], False)
     assert shop.run("apply", file).out == "No difference.\n"
     assert shop.ok("verify")["whole"]
+
+
+def test_who_followed_the_readme_could_not_apply_the_examples(shop: Shop) -> None:
+    lines = re.findall(
+        r"^mellanrum --data \S+ ((?:org|person|space|grant) .*)$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert len(lines) == 4
+    for line in lines:
+        shop.ok(*shlex.split(line))
+    for name in EXAMPLES * 2:
+        shop.ok("apply", ROOT / "deploy" / name, "--yes")
+    assert shop.run("apply", ROOT / "deploy" / EXAMPLES[0]).out == "No difference.\n"
 
 
 def test_members_have_folders_of_their_own(shop: Shop) -> None:
@@ -271,7 +285,7 @@ def test_new_people_get_device_passwords_in_a_list(shop: Shop, tmp_path: Path) -
     shop.ok("apply", ROOT / "deploy" / "apply.example.csv", "--yes", "--devices", listed)
     assert listed.stat().st_mode & 0o777 == 0o600
     rows = list(csv.DictReader(listed.read_text(encoding="utf-8").splitlines()))
-    assert {row["login"] for row in rows} == {"gunnar", "li", "lgh01", "lgh02"}
+    assert {row["login"] for row in rows} == {"gunnar", "xiaolong", "lgh01", "lgh02"}
     assert all(row["device_password"].startswith("mrd_") for row in rows)
     assert shop.run("apply", ROOT / "deploy" / "apply.example.csv", "--devices", listed).code == 73
 
