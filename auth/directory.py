@@ -43,6 +43,10 @@ _MEMBER_ORGANISATIONS = (
 _ORGANISATIONS_OF = select(tables.person.c.id, tables.person.c.organisation).where(
     tables.person.c.id.in_(bindparam("grantees", expanding=True)), tables.person.c.ended_at.is_(None)
 )
+_ENDED = tuple(
+    select(table.c.id).where(table.c.id.in_(bindparam("grantees", expanding=True)), table.c.ended_at.is_not(None))
+    for table in (tables.person, tables.group, tables.organisation)
+)
 _GRANTEES_AT_ONCE = 500
 
 
@@ -367,6 +371,16 @@ class Directory(Groups, Devices):
                 for grantee, organisation in connection.execute(query, {"grantees": some}):
                     found.setdefault((kind, grantee), set()).add(organisation)
         return {grant.id: frozenset(found.get((grant.grantee_kind, grant.grantee), ())) for grant in grants}
+
+    def ended(self, connection: Connection, grants: Sequence[Grant]) -> frozenset[bytes]:
+        """Return whom grants are for that have ended, by id: what is granted to them reaches nobody any longer."""
+        waiting = list({grant.grantee for grant in grants})
+        found: set[bytes] = set()
+        for start in range(0, len(waiting), _GRANTEES_AT_ONCE):
+            some = {"grantees": waiting[start : start + _GRANTEES_AT_ONCE]}
+            for query in _ENDED:
+                found.update(connection.execute(query, some).scalars())
+        return frozenset(found)
 
     def grantee_name(self, connection: Connection, grant: Grant) -> str:
         """Return the name of whom a grant is for."""

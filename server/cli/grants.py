@@ -65,6 +65,7 @@ def listed(desk: Desk, info: SpaceInfo) -> list[dict[str, Any]]:
     directory = desk.installation.directory
     found = desk.installation.spaces.grants(info.id)
     with desk.installation.database.read() as connection:
+        gone = directory.ended(connection, [grant for _, grant in found])
         return [
             document(
                 desk,
@@ -74,8 +75,19 @@ def listed(desk: Desk, info: SpaceInfo) -> list[dict[str, Any]]:
                 if grant.grantee_kind is GranteeKind.NONE
                 else directory.grantee_name(connection, grant),
             )
+            | {"ended": grant.grantee in gone}
             for path, grant in found
         ]
+
+
+def whom(shown: dict[str, Any]) -> str:
+    """Return for whom a grant is, as tables show it; who has ended is let in nowhere by it."""
+    return f"{shown['for']} (ended)" if shown["ended"] else str(shown["for"])
+
+
+def until(shown: dict[str, Any]) -> str:
+    """Return until when a grant holds, as tables show it."""
+    return "expired" if shown["expired"] else shown["expires"] or "never"
 
 
 def add(desk: Desk, options: argparse.Namespace) -> Answer:
@@ -101,12 +113,8 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List grants."""
     found = listed(desk, find.space(desk, options.space))
-    rows = ((g["path"], g["role"], g["kind"], g["for"], yes(g["history"]), _until(g), g["id"]) for g in found)
+    rows = ((g["path"], g["role"], g["kind"], whom(g), yes(g["history"]), until(g), g["id"]) for g in found)
     return Answer(found, table(("path", "role", "kind", "for", "history", "expires", "id"), rows))
-
-
-def _until(shown: dict[str, Any]) -> str:
-    return "expired" if shown["expired"] else shown["expires"] or "never"
 
 
 def cut(desk: Desk, options: argparse.Namespace) -> Answer:

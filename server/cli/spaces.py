@@ -130,7 +130,7 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def show(desk: Desk, options: argparse.Namespace) -> Answer:
     """Show one space."""
-    from server.cli.grants import listed
+    from server.cli.grants import listed, until, whom
 
     info = find.space(desk, options.name)
     shown, granted = document(desk, info), listed(desk, info)
@@ -152,7 +152,7 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
         "",
         *table(
             ("path", "role", "for", "history", "expires"),
-            ((g["path"], g["role"], g["for"], yes(g["history"]), g["expires"] or "never") for g in granted),
+            ((g["path"], g["role"], whom(g), yes(g["history"]), until(g)) for g in granted),
         ),
     ]
     return Answer(shown | {"grants": granted}, lines)

@@ -246,6 +246,24 @@ def test_a_grant_given_twice_stands_once_and_is_gone_once_taken_back(shop: Shop)
     assert [each["role"] for each in shop.ok("grant", "list", "Ett")] == ["viewer"]
 
 
+def test_who_had_left_was_listed_as_let_in(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.ok("org", "add", "Kund")
+    shop.ok("group", "add", "Styrelsen")
+    shop.ok("person", "add", "bo", "Bo Alm")
+    shop.ok("person", "add", "eva", "Eva Ek")
+    shop.ok("space", "create", "Ett")
+    for whom in (("--org", "Kund"), ("--group", "Styrelsen"), ("--person", "bo"), ("--person", "eva")):
+        shop.ok("grant", "add", "Ett", "viewer", *whom, "--expires", "2090-01-01")
+    for words in (("org", "remove", "Kund"), ("group", "remove", "Styrelsen"), ("person", "remove", "bo")):
+        shop.ok(*words, "--yes")
+    assert {each["for"]: each["ended"] for each in shop.ok("grant", "list", "Ett")} == {
+        "Kund": True, "Styrelsen": True, "Bo Alm": True, "Eva Ek": False,
+    }  # fmt: skip
+    monkeypatch.setattr(text, "now_us", lambda: text.parse_moment("2090-02-01", UTC, ""))
+    for listed in (shop.run("grant", "list", "Ett").out, shop.run("space", "show", "Ett").out):
+        assert (listed.count(" (ended) "), "Bo Alm (ended) " in listed, listed.count(" expired")) == (3, True, 4)
+
+
 def test_a_name_that_several_customers_have_needs_the_customer(shop: Shop) -> None:
     for customer in ("Ett", "Två"):
         shop.ok("org", "add", customer)
