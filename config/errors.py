@@ -43,6 +43,14 @@ class NotInitialised(MellanrumError):
         super().__init__(folder=folder, quoted=shlex.quote(str(folder)))
 
 
+class PartMissing(MellanrumError):
+    """The installation in {folder} is not whole: its {part} is missing, or empty. Nothing was changed. Restore a backup;
+    only if nothing was ever stored there, remove the folder and run "mellanrum init" again.
+    """
+
+    exit_code = 3
+
+
 class FolderUnusable(MellanrumError):
     """The data folder {folder} cannot be used: {why}. Nothing was changed. Mend that, or name another folder."""
 
@@ -67,6 +75,26 @@ class SchemaTooOld(MellanrumError):
     """The database has schema {found}, this Mellanrum needs {known}. Take a backup, then run "mellanrum upgrade"."""
 
     exit_code = 4
+
+
+class SchemaUnlike(MellanrumError):
+    """The database calls itself schema {found}, but has no {missing}: an unfinished Mellanrum wrote it, or it was damaged.
+    Nothing was changed. Run the Mellanrum that wrote it, or restore a backup.
+    """
+
+    exit_code = 4
+
+
+class DatabaseDamaged(MellanrumError):
+    """The database is damaged: {why}. Nothing was changed. Stop the server, keep the folder as it is, restore a backup."""
+
+    exit_code = 5
+
+
+class TransientDamaged(DatabaseDamaged):
+    """What runs out by itself (locks, failed sign-ins) cannot be read: {why}. Stop the server, move {file}* away, and
+    start again: it is made anew, and nothing else is lost.
+    """
 
 
 class DatabaseBusy(MellanrumError):

@@ -16,10 +16,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, MetaData, func, inspect, select
 
-from config.database import Database
-from config.errors import NotInitialised, SchemaTooNew, SchemaTooOld
+from config.database import Database, durable, transient
+from config.errors import DatabaseDamaged, NotInitialised, SchemaTooNew, SchemaTooOld, SchemaUnlike, TransientDamaged
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: One number for PostgreSQL's advisory lock, so that two machines never migrate at once.
@@ -32,6 +32,7 @@ class Chain:
 
     name: str
     version_table: str
+    tables: MetaData
 
     def directory(self) -> ScriptDirectory:
         """Return the migrations that this Mellanrum ships."""
@@ -56,8 +57,8 @@ class Chain:
         return context.get_current_revision()
 
 
-DURABLE = Chain("durable", "schema_durable")
-TRANSIENT = Chain("transient", "schema_transient")
+DURABLE = Chain("durable", "schema_durable", durable)
+TRANSIENT = Chain("transient", "schema_transient", transient)
 
 
 def upgrade(database: Database) -> list[str]:
@@ -75,27 +76,34 @@ def upgrade(database: Database) -> list[str]:
 
 
 def check(database: Database) -> None:
-    """Return if the database has the schema of this Mellanrum.
+    """Return if the database has the schema of this Mellanrum: its number, and every column of it.
 
     Transient tables that are gone altogether (a restored backup has none) are made anew: nothing in them is missed.
 
     Raises:
         NotInitialised: no installation was ever made here.
         SchemaTooOld, SchemaTooNew: run `mellanrum upgrade`, or a newer Mellanrum.
+        SchemaUnlike: the number is ours, the tables are not.
+        DatabaseDamaged, TransientDamaged: SQLite cannot read its file.
     """
     if database.dialect == "sqlite" and not (database.folder / "catalogue.db").exists():
         raise NotInitialised(folder=database.folder)
     with database.read() as connection:
-        durable = DURABLE.found(connection)
-    if durable is None:
-        raise NotInitialised(folder=database.folder)
-    _compare(DURABLE, durable)
-    with database.transient_read() as connection:
-        transient = TRANSIENT.found(connection)
-    if transient is None:
+        found = DURABLE.found(connection)
+        if found is None:
+            raise NotInitialised(folder=database.folder)
+        _compare(DURABLE, found, connection)
+    try:
+        with database.transient_read() as connection:
+            found = TRANSIENT.found(connection)
+            if found is not None:
+                _compare(TRANSIENT, found, connection)
+    except DatabaseDamaged as error:
+        if database.dialect == "sqlite":
+            raise TransientDamaged(file=database.folder / "transient.db", **error.facts) from error
+        raise
+    if found is None:
         _upgrade(TRANSIENT, database.transient_write)
-    else:
-        _compare(TRANSIENT, transient)
 
 
 def _upgrade(chain: Chain, write: Callable[[], AbstractContextManager[Connection]]) -> list[str]:
@@ -121,9 +129,16 @@ def _pending(chain: Chain, found: str | None) -> list[str]:
     return steps[steps.index(found) + 1 :]
 
 
-def _compare(chain: Chain, found: str) -> None:
+def _compare(chain: Chain, found: str, connection: Connection) -> None:
     if _pending(chain, found):
         raise SchemaTooOld(found=f"{chain.name} {found}", known=f"{chain.name} {chain.head()}")
+    # Until the first release the first migration is written anew with the tables, under the same number.
+    standing = inspect(connection).get_multi_columns()
+    columns = {name: {column["name"] for column in of} for (_, name), of in standing.items()}
+    for table in chain.tables.sorted_tables:
+        for column in table.columns:
+            if column.name not in columns.get(table.name, ()):
+                raise SchemaUnlike(found=f"{chain.name} {found}", missing=f"{table.name}.{column.name}")
 
 
 def _verbatim(path: Path) -> str:

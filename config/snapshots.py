@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from config import patience
-from config.errors import DatabaseBusy, DatabaseRefuses, DatabaseSilent, StorageFailed, StorageFull
+from config.errors import DatabaseBusy, DatabaseDamaged, DatabaseRefuses, DatabaseSilent, StorageFailed, StorageFull
 
 POOL_MAX = 64
 #: The option by which a connection bears the driver's own.
@@ -22,6 +22,8 @@ _PASSING = ("55P03", "57014", "25006")
 WRITES = "mellanrum_write"
 #: How a fault of the disk begins, in SQLite's words and in PostgreSQL's.
 _DISK_FAULTS = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "58030")
+#: And how damage to the database itself.
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX00")
 
 
 class _Snapshot:
@@ -133,7 +135,7 @@ def wrapped(connection: Connection, text: str, error: Exception) -> DBAPIError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Tell a full disk and a busy database from a fault of ours."""
+    """Tell a full disk, a busy and a damaged database from a fault of ours."""
     try:
         yield
     except DBAPIError as error:
@@ -142,7 +144,7 @@ def translated() -> Iterator[None]:
 
 
 def raise_told(error: DBAPIError) -> None:
-    """Raise what a full or failing disk or a busy database is called here, if the error is one of these."""
+    """Raise what a full or failing disk, or a busy or damaged database is called here, if the error is one of these."""
     text = str(error.orig).lower()
     code = getattr(error.orig, "sqlstate", None) or ""
     if "disk is full" in text or code in ("53100", "54000"):
@@ -156,3 +158,5 @@ def raise_told(error: DBAPIError) -> None:
         raise DatabaseSilent from error
     if "database is locked" in text or code in _PASSING or code.startswith(("08", "57P")):
         raise DatabaseBusy from error
+    if fault.startswith(_DAMAGE):
+        raise DatabaseDamaged(why=text) from error

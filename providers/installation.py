@@ -28,6 +28,7 @@ from config.errors import (
     DatabaseTaken,
     FolderUnusable,
     NotInitialised,
+    PartMissing,
     StorageFailed,
 )
 from config.ids import new_id
@@ -164,8 +165,13 @@ class Installation:
 
     @classmethod
     def open(cls, folder: Path, settings: Settings) -> Installation:
-        """Open what `create` made. Raises NotInitialised, the schema's errors, and the keyring's for a wrong key."""
+        """Open what `create` made.
+
+        Raises NotInitialised, PartMissing, the schema's errors, and the keyring's for a wrong key.
+        """
         if not (folder / "keystore").is_dir():
+            if (folder / "catalogue.db").exists() or (folder / "vault").exists():
+                raise PartMissing(folder=folder, part="keystore")
             raise NotInitialised(folder=folder)
         found = cls(folder, settings, root_key(settings))
         try:
@@ -174,6 +180,9 @@ class Installation:
                 if connection.execute(select(auth_tables.installation.c.id)).first() is None:
                     raise NotInitialised(folder=folder)
             found.keyring.installation()
+        except NotInitialised:
+            found.close()
+            raise PartMissing(folder=folder, part="database") from None
         except BaseException:
             found.close()
             raise

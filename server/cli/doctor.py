@@ -133,6 +133,19 @@ def _keystore(desk: Desk, settings: Settings) -> Found:
     yield "good", f"all {len(identities)} keys can be read, and open what they should"
 
 
+def _packs(desk: Desk, settings: Settings) -> Found:
+    """A vault on a disk that was not mounted, or not restored, leaves everything else in order."""
+    head, space = tables.head.c, tables.space.c
+    filled = select(head.space).where(head.sealed_bytes > 0, head.space == space.id, space.ended_at.is_(None))
+    with desk.installation.database.read() as connection:
+        spaces = list(connection.execute(filled).scalars())
+    lost = [found for found in spaces if not desk.installation.vault.packs(found)]
+    if lost:
+        yield "bad", f"{len(lost)} of {len(spaces)} spaces have no pack in {settings.folder / 'vault'}: restore that folder"
+    else:
+        yield "good", 'every space has its packs; "mellanrum verify" reads them'
+
+
 def _sign_ins(desk: Desk, settings: Settings) -> Found:
     installation = desk.installation
     people = installation.directory.people()
@@ -229,6 +242,7 @@ CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
     "root key": _key,
     "schema": _schema,
     "keystore": _keystore,
+    "packs": _packs,
     "sign-ins": _sign_ins,
     "host keys": _host_keys,
     "certificate": _certificate,

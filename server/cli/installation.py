@@ -201,6 +201,7 @@ def upgrade(desk: Desk, options: argparse.Namespace) -> Answer:
             raise NotInitialised(folder=settings.folder)
         desk.confirm("Is there a backup of the database? Upgrading goes one way.")
         done = schema.upgrade(database)
+        schema.check(database)
     finally:
         database.dispose()
     lines = [f"Ran {each}." for each in done] or ["Nothing to do: the schema is that of this Mellanrum."]

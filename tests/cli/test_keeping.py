@@ -64,6 +64,37 @@ def stored(shop: Shop) -> str:
     return str(shop.ok("device", "add", "bo", "laptop")["device_password"])
 
 
+def test_doctor_called_an_installation_fit_whose_packs_were_on_a_disk_not_mounted(shop: Shop) -> None:
+    password = stored(shop)
+    with serving("--data", shop.data, "serve", "--http-port", 0, "--sftp-port", 0, "--workers", 1) as (told, _):
+        assert answer(f"{told['dav']}Ett/a.txt", "bo", password, "PUT", b"content") == 201
+    assert shop.run("doctor").code == 0
+    (shop.data / "vault").rename(shop.data / "elsewhere")
+    ran = shop.run("doctor", "--json")
+    assert ran.code == 6
+    (bad,) = [each for each in ran.json["checks"] if each["state"] == "bad"]
+    assert bad["check"] == "packs" and "1 of 1 spaces" in bad["says"]
+
+
+@pytest.mark.parametrize(("part", "told"), [("keystore", "keystore"), ("catalogue.db", "database")])
+def test_what_has_lost_a_part_was_told_to_run_init(shop: Shop, part: str, told: str) -> None:
+    for path in shop.data.glob(f"{part}*"):
+        path.rename(path.with_name(f"lost {path.name}"))
+    ran = shop.run("space", "list")
+    assert ran.code == 3 and f"is not whole: its {told} is missing" in ran.err
+    assert shop.run("doctor").code == 6
+
+
+@pytest.mark.parametrize("command", ["doctor", "verify", "backup", "serve", "upgrade"])
+def test_a_damaged_database_was_something_unforeseen(shop: Shop, tmp_path: Path, command: str) -> None:
+    catalogue = shop.data / "catalogue.db"
+    catalogue.write_bytes(catalogue.read_bytes()[:8192])
+    words = {"backup": [tmp_path / "copy"], "upgrade": ["--yes"]}.get(command, [])
+    ran = shop.run(command, *words)
+    assert ran.code == (6 if command == "doctor" else 5)
+    assert "The database is damaged" in ran.out + ran.err
+
+
 def test_the_command_line_works_beside_a_server(shop: Shop) -> None:
     password = stored(shop)
     with serving("--data", shop.data, "serve", "--http-port", "0", "--sftp-port", "0", "--workers", "2") as (

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from config import schema
 from config.database import Database, durable, transient
-from config.errors import NotInitialised, SchemaTooNew, SchemaTooOld
+from config.errors import DatabaseDamaged, NotInitialised, SchemaTooNew, SchemaTooOld, SchemaUnlike, TransientDamaged
 
 STALE = (
     'The migrations and the tables differ. Add a migration, or, for a chain that has one alone, "make first-migration".'
@@ -114,6 +114,39 @@ def test_written_by_a_newer_mellanrum(bare: Database) -> None:
         schema.check(bare)
     with pytest.raises(SchemaTooNew):
         schema.upgrade(bare)
+
+
+@pytest.mark.parametrize(
+    ("table", "loss"),
+    [
+        ("person.paused_at", "ALTER TABLE person DROP COLUMN paused_at"),
+        ("lineage", "DROP TABLE lineage"),
+        ("lock", "DROP TABLE lock"),
+    ],
+)
+def test_the_number_is_ours_and_the_tables_are_not(bare: Database, table: str, loss: str) -> None:
+    schema.upgrade(bare)
+    engine = bare.transient_engine if table in transient.tables else bare.durable_engine
+    with engine.begin() as connection:
+        connection.exec_driver_sql(loss)
+    with pytest.raises(SchemaUnlike, match=rf"0001, but has no {table}"):
+        schema.check(bare)
+
+
+@pytest.mark.parametrize("left", [b"", b"SQLite format 3\0"])
+def test_a_file_that_is_no_database_is_called_damaged(data_folder: Path, left: bytes) -> None:
+    for name, error in (("catalogue", DatabaseDamaged), ("transient", TransientDamaged)):
+        made = Database(data_folder)
+        schema.upgrade(made)
+        made.dispose()
+        standing = (data_folder / f"{name}.db").read_bytes()
+        (data_folder / f"{name}.db").write_bytes(left + b"noise" * 20_000)
+        found = Database(data_folder)
+        with pytest.raises(DatabaseDamaged) as caught:
+            schema.check(found)
+        assert type(caught.value) is error
+        found.dispose()
+        (data_folder / f"{name}.db").write_bytes(standing)
 
 
 def test_left_by_an_older_mellanrum(bare: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
