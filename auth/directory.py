@@ -118,6 +118,15 @@ class Directory(Groups, Devices):
             found = [self._organisation(row) for row in connection.execute(_ORGANISATIONS)]
         return sorted(found, key=lambda each: each.name.casefold())
 
+    def ended_organisations(self) -> list[Organisation]:
+        """Return those that have ended and are not erased, by name: what is known of their people stands until then."""
+        ended = select(tables.organisation).where(tables.organisation.c.ended_at.is_not(None))
+        with self._database.read() as connection:
+            rows = connection.execute(ended).all()
+        kept = set(self._keyring.keystore.list())
+        found = [self._organisation(row) for row in rows if row.id in kept]
+        return sorted(found, key=lambda each: each.name.casefold())
+
     def find_organisation(self, name: str) -> Organisation:
         """Return the organisation of that name. Raises UnknownName."""
         lookup = self._keyring.installation().lookup(b"organisation", name)

@@ -15,6 +15,7 @@ class Organisation:
     name: str
     is_supplier: bool
     second_factor: bool
+    has_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ class Records:
 
     def _organisation(self, row: Any) -> Organisation:
         name = self._opened(row.id, b"organisation" + row.id, row.name)
-        return Organisation(row.id, name, row.is_supplier, row.second_factor)
+        return Organisation(row.id, name, row.is_supplier, row.second_factor, row.ended_at is not None)
 
     def _person(self, row: Any) -> Person:
         opened = self._opened

@@ -44,8 +44,8 @@ class NotInitialised(MellanrumError):
 
 
 class PartMissing(MellanrumError):
-    """The installation in {folder} is not whole: its {part} is missing, or empty. Nothing was changed. Restore a backup;
-    only if nothing was ever stored there, remove the folder and run "mellanrum init" again.
+    """The installation in {folder} is not whole: its {part} is missing, or empty. Nothing was changed. Restore a
+    backup; only if nothing was ever stored there, remove the folder and run "mellanrum init" again.
     """
 
     exit_code = 3
@@ -78,15 +78,17 @@ class SchemaTooOld(MellanrumError):
 
 
 class SchemaUnlike(MellanrumError):
-    """The database calls itself schema {found}, but has no {missing}: an unfinished Mellanrum wrote it, or it was damaged.
-    Nothing was changed. Run the Mellanrum that wrote it, or restore a backup.
+    """The database calls itself schema {found}, but has no {missing}: an unfinished Mellanrum wrote it, or it was
+    damaged. Nothing was changed. Run the Mellanrum that wrote it, or restore a backup.
     """
 
     exit_code = 4
 
 
 class DatabaseDamaged(MellanrumError):
-    """The database is damaged: {why}. Nothing was changed. Stop the server, keep the folder as it is, restore a backup."""
+    """The database is damaged: {why}. Nothing was changed. Stop the server, keep the folder as it is, and restore a
+    backup.
+    """
 
     exit_code = 5
 

@@ -141,7 +141,8 @@ def _packs(desk: Desk, settings: Settings) -> Found:
         spaces = list(connection.execute(filled).scalars())
     lost = [found for found in spaces if not desk.installation.vault.packs(found)]
     if lost:
-        yield "bad", f"{len(lost)} of {len(spaces)} spaces have no pack in {settings.folder / 'vault'}: restore that folder"
+        place = settings.folder / "vault"
+        yield "bad", f"{len(lost)} of {len(spaces)} spaces have no pack in {place}: mount or restore that folder"
     else:
         yield "good", 'every space has its packs; "mellanrum verify" reads them'
 

@@ -37,7 +37,8 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("subject", metavar="SPACE[/PATH]", nargs="?", help="a space, or a document in one")
     command.add_argument("--version", metavar="N", type=int, help="one version, as history numbers it")
     command.add_argument("--document", metavar="ID", help="the document of that id, which may stand nowhere any longer")
-    command.add_argument("--org", metavar="NAME", help="all of a customer: its spaces, and what is known of its people")
+    told = "all of a customer, or of one that has ended: its spaces, and what is known of its people"
+    command.add_argument("--org", metavar="NAME", help=told)
     command.add_argument("--reason", metavar="TEXT", required=True, help="why; it is kept, sealed, and told in the log")
     _add_person(command)
     noun.command("list", show_all, "List what was asked to be erased.")
@@ -117,7 +118,7 @@ def request(desk: Desk, options: argparse.Namespace) -> Answer:
     if (options.org is None) == (options.subject is None):
         raise Misused(problem="Name a space, a document in one, or with --org a customer.", command=_REQUEST)
     if options.org is not None:
-        chosen = find.organisation(desk, options.org)
+        chosen = find.customer_ever(desk, options.org)
         made = erasures.request_customer(person(desk, options, _REQUEST), chosen.id, options.reason)
     else:
         made = _in_space(desk, options)

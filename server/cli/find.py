@@ -40,6 +40,23 @@ def organisation(desk: Desk, text: str) -> Organisation:
     raise UnknownName(kind="org", name=text)
 
 
+def customer_ever(desk: Desk, text: str) -> Organisation:
+    """Return the organisation, also one that has ended, and is not erased. Who stands goes before who has ended.
+
+    Raises UnknownName, NotUnique.
+    """
+    try:
+        return organisation(desk, text)
+    except UnknownName:
+        identity, ended = id_from_text(text), desk.installation.directory.ended_organisations()
+        found = [each for each in ended if each.id == identity or fold(each.name) == fold(text)]
+        if not found:
+            raise
+    if len(found) > 1:
+        raise NotUnique(name=text, found=", ".join(id_text(each.id) for each in found), option="its id")
+    return found[0]
+
+
 def person(desk: Desk, text: str) -> Person:
     """Return the person who signs in by that name. Raises UnknownName."""
     directory, identity = desk.installation.directory, id_from_text(text)
@@ -67,7 +84,7 @@ def space(desk: Desk, text: str) -> SpaceInfo:
     """
     identity = id_from_text(text.removeprefix("~"))
     customer, _, name = text.rpartition("/")
-    named = organisation(desk, customer).id if customer else None
+    named = customer_ever(desk, customer).id if customer else None
     found = [
         info
         for info in desk.installation.spaces.all()

@@ -19,7 +19,8 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("add", add, "Add a customer.")
     command.add_argument("name", metavar="NAME")
     command.add_argument("--second-factor", action="store_true", help="demand a second factor of all its people")
-    noun.command("list", show_all, "List the supplier and its customers.")
+    command = noun.command("list", show_all, "List the supplier and its customers.")
+    command.add_argument("--all", action="store_true", help="those too that have ended, and are not erased")
     command = noun.command("show", show, "Show an organisation, its people and spaces.")
     command.add_argument("name", metavar="NAME")
     command = noun.command("set", change, "Rename an organisation, or change what it demands of its people.")
@@ -39,6 +40,7 @@ def document(found: Organisation) -> dict[str, Any]:
         "name": found.name,
         "supplier": found.is_supplier,
         "second_factor": found.second_factor,
+        "ended": found.has_ended,
     }
 
 
@@ -52,9 +54,16 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List all organisations."""
-    found = desk.installation.directory.organisations()
-    rows = ((o.name, "supplier" if o.is_supplier else "customer", yes(o.second_factor), id_text(o.id)) for o in found)
+    directory = desk.installation.directory
+    found = directory.organisations() + (directory.ended_organisations() if options.all else [])
+    rows = ((o.name, _kind(o), yes(o.second_factor), id_text(o.id)) for o in found)
     return Answer([document(each) for each in found], table(("name", "is", "second factor", "id"), rows))
+
+
+def _kind(found: Organisation) -> str:
+    if found.is_supplier:
+        return "supplier"
+    return "ended" if found.has_ended else "customer"
 
 
 def show(desk: Desk, options: argparse.Namespace) -> Answer:

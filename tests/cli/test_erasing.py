@@ -78,6 +78,32 @@ def test_a_wrong_password_or_no_terminal_is_nobody(documents: Shop, tmp_path: Pa
     assert documents.ok("erase", "cancel", asked["id"])["state"] == "cancelled"
 
 
+def test_a_customer_that_had_ended_could_not_be_erased_any_more(documents: Shop, signing_in: list[object]) -> None:
+    documents.ok("person", "add", "ek", "Ek Alm", "--org", "Kund")
+    (kund,) = [each for each in documents.ok("org", "list") if each["name"] == "Kund"]
+    documents.ok("org", "remove", "Kund", "--yes")
+    assert kund["id"] not in [each["id"] for each in documents.ok("org", "list")]
+    assert [each["id"] for each in documents.ok("org", "list", "--all") if each["ended"]] == [kund["id"]]
+    assert documents.ok("trash", "Kund/Akten") == []
+    asked = documents.ok("erase", "request", "--org", "Kund", "--reason", "begäran enligt artikel 17")
+    documents.ok("erase", "approve", asked["id"], "--yes", *signing_in)
+    assert not (documents.data / "keystore" / f"{kund['id']}.key").exists()
+    assert not [each for each in documents.ok("org", "list", "--all") if each["ended"]]
+    assert documents.run("erase", "request", "--org", kund["id"], "--reason", "igen").code == 23
+    documents.ok("verify")
+
+
+def test_of_customers_of_one_name_who_stands_goes_before_who_has_ended(documents: Shop) -> None:
+    (kund,) = [each for each in documents.ok("org", "list") if each["name"] == "Kund"]
+    documents.ok("org", "remove", "Kund", "--yes")
+    again = documents.ok("org", "add", "Kund")
+    assert documents.ok("erase", "request", "--org", "Kund", "--reason", "skäl")["customer"] == "Kund"
+    documents.ok("org", "remove", again["id"], "--yes")
+    several = documents.run("erase", "request", "--org", "Kund", "--reason", "skäl")
+    assert several.code == 66 and kund["id"] in several.err and again["id"] in several.err
+    assert documents.ok("erase", "request", "--org", kund["id"], "--reason", "skäl")["customer"] == "Kund"
+
+
 def test_a_document_a_space_and_a_customer_are_asked_for(documents: Shop) -> None:
     document = documents.ok("erase", "request", "Akten/Avtal/Köp.txt", "--reason", "skäl")
     assert document["what"] == "document"
