@@ -37,6 +37,15 @@ def key_digest(keyring: Keyring, person: bytes, public_key: bytes) -> bytes:
     return hmac.digest(keyring.installation().digests, b"ssh key" + person + public_key, hashlib.sha256)
 
 
+def bounds_digest(row: Any, needs_code: bool | None) -> bytes:
+    """Return the digest of a row of `device`: by what secret, for whom and within which bounds it is good. The event of
+    its making carries it, so that `verify` finds whoever changed the row. `needs_code` is None of a password.
+    """
+    said = [row.id.hex(), row.person.hex(), row.secret_digest.hex(), row.spaces, bool(row.read_only), row.protocols]
+    told = json.dumps([*said, row.created_at, row.expires_at, needs_code], separators=(",", ":"))
+    return hashlib.sha256(told.encode("ascii")).digest()
+
+
 class Devices(Records):
     """The part of the directory that keeps device passwords and public keys."""
 
@@ -97,7 +106,10 @@ class Devices(Records):
                 key = {"device": made.id, "public_key": sealed, "needs_code": made.needs_code}
                 connection.execute(insert(tables.ssh_key), key)
             facts = {"device": made.id.hex(), "person": person.hex()}
-            self._tell(connection, actor, kind, organisation, facts, {"label": made.label}, felt=False)
+            standing = connection.execute(select(tables.device).where(tables.device.c.id == made.id)).one()
+            stands = bounds_digest(standing, made.needs_code if made.public_key is not None else None)
+            told = {"label": made.label}
+            self._tell(connection, actor, kind, organisation, facts, told, felt=False, rows_digest=stands)
 
         self._database.apply(work)
         return made

@@ -31,6 +31,7 @@ class AuthEvent:
     """An event without a space: a sign-in, or a change of the directory.
 
     `organisation` is whose it is; its stream gets the event too. `facts` stand in the clear, `personal` are sealed.
+    `rows_digest` is the SHA-256 of what was written, where somebody signs in by it.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class AuthEvent:
     organisation: bytes | None
     facts: Mapping[str, str | int] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
+    rows_digest: bytes | None = None
 
 
 class Recorder(Protocol):

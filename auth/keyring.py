@@ -24,8 +24,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from auth.errors import RootKeyExists, RootKeyExposed, RootKeyMissing, RootKeyUnwritable, SealBroken, WrongRootKey
+from auth.errors import (
+    KeyUnreadable,
+    RootKeyExists,
+    RootKeyExposed,
+    RootKeyMissing,
+    RootKeyUnwritable,
+    SealBroken,
+    WrongRootKey,
+)
 from auth.keystore import Keystore
+from config.ids import id_text
 
 KEY_BYTES = 32
 K = TypeVar("K")
@@ -317,7 +326,7 @@ class Keyring:
             wrapped = self.keystore.get(identity)
             if wrapped[1 : 1 + _ID_BYTES] != root.id:
                 epoch = int.from_bytes(wrapped[1 + _ID_BYTES : 1 + _ID_BYTES + 4], "big") + 1
-                self.keystore.replace(identity, root.wrap(identity, self._root.unwrap(identity, wrapped), epoch))
+                self.keystore.replace(identity, root.wrap(identity, self._opened(identity, wrapped), epoch))
                 changed += 1
         self._root = root
         return changed
@@ -334,4 +343,10 @@ class Keyring:
             kept[identity] = keys
 
     def _unwrapped(self, identity: bytes) -> bytes:
-        return self._root.unwrap(identity, self.keystore.get(identity))
+        return self._opened(identity, self.keystore.get(identity))
+
+    def _opened(self, identity: bytes, wrapped: bytes) -> bytes:
+        try:
+            return self._root.unwrap(identity, wrapped)
+        except SealBroken:
+            raise KeyUnreadable(key=id_text(identity), why="it was damaged, or put in another's place") from None

@@ -130,11 +130,12 @@ class Records:
         personal: Mapping[str, str] | None = None,
         *,
         felt: bool = True,
+        rows_digest: bytes | None = None,
     ) -> None:
         """Record an event, and let rights be asked anew unless it bears on nobody who is signed in."""
         if felt:
             bump(connection)
-        event = AuthEvent(kind, now_us(), actor, organisation, dict(facts or {}), dict(personal or {}))
+        event = AuthEvent(kind, now_us(), actor, organisation, dict(facts or {}), dict(personal or {}), rows_digest)
         self._recorder.record_auth(connection, event)
 
     def _seal(self, organisation: bytes, label: bytes, data: bytes) -> bytes:

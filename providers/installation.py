@@ -50,11 +50,12 @@ from providers.drive.storage import Storage
 from providers.holding.erasures import Erasures
 from providers.locks import Locks
 from providers.mailer import Mailer
+from providers.model import Finding
 from providers.reservations import Reservations
 from providers.spaces import Spaces
 from providers.vault.local import LocalStore
 from providers.vault.vault import Vault
-from providers.verify import Finding, Progress, verify
+from providers.verify import Progress, verify
 
 log = get_log("installation")
 

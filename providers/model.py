@@ -256,3 +256,11 @@ class Deleted:
     at: int
     by: str
     replaced: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something stored that does not hold: where, and what."""
+
+    where: str
+    what: str

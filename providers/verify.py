@@ -26,16 +26,10 @@ from providers.catalogue import contents, replay, rows
 from providers.catalogue.change import MODIFIED, ChangeKind, version_mac
 from providers.drive.bringing import ALONG
 from providers.drive.storage import Storage
+from providers.model import Finding
+from providers.verify_people import verify_people
 
 Progress = Callable[[str, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that does not hold: where, and what."""
-
-    where: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +58,10 @@ class _Told:
 
 
 def verify(storage: Storage, progress: Progress = lambda stage, done: None) -> Iterator[Finding]:
-    """Yield all that does not hold, in packs, versions, catalogue and logs. Reads everything; changes nothing."""
+    """Yield all that does not hold, of people, packs, versions, catalogue and logs. Reads all; changes nothing."""
     with storage.database.read() as connection:
+        progress("people", 0)
+        yield from verify_people(storage, connection)
         spaces, lost = _spaces(storage, connection)
         yield from lost
         for number, space in enumerate(spaces):
@@ -102,8 +98,6 @@ def _spaces(storage: Storage, connection: Connection) -> tuple[list[bytes], list
         except UnknownKey:
             if space not in ended or ended[space] is None:
                 lost.append(Finding(where, "its key is not in the keystore: nothing of it can be opened"))
-        except SealBroken:
-            lost.append(Finding(where, "its key is damaged: nothing of it can be opened"))
         except KeyUnreadable as error:
             lost.append(Finding(where, str(error)))
         else:

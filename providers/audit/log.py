@@ -140,7 +140,9 @@ class AuditLog:
 
     def record_auth(self, connection: Connection, event: AuthEvent) -> None:
         """Record an event without a space, in the installation's log and in the stream of the event's organisation."""
-        made = Event(event.kind, event.at, event.actor, facts=event.facts, personal=event.personal)
+        made = Event(
+            event.kind, event.at, event.actor, facts=event.facts, personal=event.personal, rows_digest=event.rows_digest
+        )
         if event.kind.endswith(("refused", "throttled")):
             made = replace(made, outcome="refused")
         audience = {event.organisation: Projection.FULL} if event.organisation else {}

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, exists, func, select
 
-from auth.errors import SealBroken, UnknownKey
+from auth.errors import KeyUnreadable, SealBroken, UnknownKey
 from auth.keyring import Keyring
 from config.database import Database
 from config.ids import NOBODY
@@ -152,6 +152,9 @@ class _LogCheck:
             ended = select(tables.space.c.ended_at).where(tables.space.c.id == self.info.space)
             if self.connection.execute(ended).scalar_one_or_none() is None:
                 yield self._finding("the key of its space is not in the keystore: its events cannot be opened")
+        except KeyUnreadable:
+            self.can_open = False
+            yield self._finding("the key of its space cannot be read: its events cannot be opened")
 
     # --- events
 

@@ -218,5 +218,7 @@ def verify(desk: Desk, options: argparse.Namespace) -> Answer:
     document = {"whole": not findings, "findings": findings}
     if not findings:
         spaces = len(installation.spaces.all())
-        return Answer(document, [f"All that is stored holds: {spaces} spaces, their versions and the audit logs."])
+        return Answer(
+            document, [f"All that is stored holds: {spaces} spaces, their versions, people and the audit logs."]
+        )
     return Answer(document, (f"{f['where']}: {f['what']}" for f in findings), DamageFound(count=len(findings)))

@@ -12,6 +12,7 @@ import pytest
 from auth.errors import (
     KeyExists,
     KeyringError,
+    KeyUnreadable,
     RootKeyExists,
     RootKeyExposed,
     RootKeyMissing,
@@ -101,10 +102,12 @@ def test_any_flipped_or_missing_byte_of_a_wrapped_key_is_noticed(keyring: Keyrin
 
 def test_a_key_put_in_the_place_of_another_is_not_used(keyring: Keyring) -> None:
     keyring.keystore.replace(ONE, keyring.keystore.get(TWO))
-    with pytest.raises(SealBroken):
+    with pytest.raises(KeyUnreadable, match=ONE.hex()):
         again(keyring).space(ONE)
-    with pytest.raises(SealBroken):
+    with pytest.raises(KeyUnreadable, match=ONE.hex()):
         again(keyring).check()
+    with pytest.raises(KeyUnreadable, match=ONE.hex()):
+        keyring.rewrap(NEW)
 
 
 def test_a_new_root_key_changes_no_key(keyring: Keyring) -> None:

@@ -16,8 +16,8 @@ from auth.roles import GranteeKind, Role
 from providers.drive import Drive
 from providers.errors import DriveError
 from providers.installation import Installation
+from providers.model import Finding
 from providers.paths import parse
-from providers.verify import Finding
 from tests.worlds import World, fetch, settings_for, store
 
 SPACE, OTHER = "Stämma", "Bokslut"

@@ -13,10 +13,10 @@ import pytest
 
 from auth.roles import Role
 from providers.installation import Installation
+from providers.model import Finding
 from providers.paths import parse
 from providers.vault.errors import DamagedContent
 from providers.vault.records import TRAILER_BYTES
-from providers.verify import Finding
 from tests.proofs.tamper_world import SPACE, copied, make, verified
 from tests.worlds import World, fetch, settings_for, store
 

@@ -11,7 +11,7 @@ import pytest
 
 from providers.audit.verify import verify_logs
 from providers.installation import Installation
-from providers.verify import Finding
+from providers.model import Finding
 from tests.proofs.tamper_crimes import CRIMES
 from tests.proofs.tamper_edits import IDLE, TABLES, Edit, Target, changes, sample, targets
 from tests.proofs.tamper_world import SPACE, Case, make, raw, verified
