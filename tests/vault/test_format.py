@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import random
 import struct
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from auth.keyring import SpaceKeys
 from providers.vault.local import LocalStore
 from providers.vault.reader import Location
 from providers.vault.vault import Vault, VersionRecord
+from tests.vault import by_document
+from tests.worlds import managed_room, store
 
 VECTORS = sorted((Path(__file__).parent / "vectors").glob("pack-*.json"))
 
@@ -112,3 +115,20 @@ def test_drafts_of_format_1_resume(tmp_path: Path) -> None:
     file.write_bytes(data)
     vault = Vault(LocalStore(tmp_path), OneSpace(bytes(range(32))))
     assert vault.draft(space, draft, None).read(0, 100_000) == b"A" * 65_536 + b"B" * 10
+
+
+def test_the_document_and_the_root_key_are_enough_to_read_an_installation(tmp_path: Path) -> None:
+    """The document did not say how the keys of the keystore are wrapped, nor what is derived from them."""
+    world = managed_room(tmp_path / "data", {})
+    drive = world.drive("mia")
+    large = random.Random(7).randbytes(24 * 2**20)
+    given = {"Köp.txt": [b"ett", b"ett " * 20_000, b""], "Ritning.bin": [large]}
+    for name, contents in given.items():
+        for content in contents:
+            store(drive, f"/Kund AB – Rum/{name}", content)
+    world.installation.close()
+    root = bytes.fromhex((tmp_path / "data.key").read_text())
+    found: dict[str, dict[int, bytes]] = {}
+    for version in by_document.versions(tmp_path / "data", root):
+        found.setdefault(version.name, {})[version.number] = version.content
+    assert found == {name: dict(enumerate(contents, 1)) for name, contents in given.items()}
