@@ -92,6 +92,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "device_paused": "A device was paused, for it changed or deleted far more documents than it ever did.",
         "device_resumed": "A device that was paused may go on.",
         "key_rewrapped": "The keys were wrapped with a new root key.",
+        "host_keys_announced": "Host keys were announced to clients of SFTP, which learn them before they are used.",
+        "host_keys_rotated": "The server has other host keys for SFTP, from its next start on.",
         "key_destroyed": "A key was destroyed, and with it all that it sealed.",
         "exported": "The audit log was exported.",
         "backed_up": "A backup was begun: a copy of all that is stored, without the root key.",

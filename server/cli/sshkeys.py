@@ -13,7 +13,9 @@ import asyncssh
 from auth.credentials import key_fingerprint
 from auth.errors import UnknownName
 from auth.people import Device, Person
+from config.clock import now_us
 from config.ids import id_from_text, id_text
+from providers.audit.events import Event
 from providers.installation import Installation
 from server.cli import devices, find
 from server.cli.errors import Misused, UnusableKey
@@ -172,12 +174,20 @@ def announce(desk: Desk, options: argparse.Namespace) -> Answer:
     """Make the next host keys."""
     keys = host_keys(desk.installation)
     keys.make_missing()
-    return _shown(keys.announce_next(), ["Restart the server; OpenSSH's clients then learn the announced keys."])
+    made = keys.announce_next()
+    _record(desk, "host_keys_announced", (key for key in made if key.is_next))
+    return _shown(made, ["Restart the server; OpenSSH's clients then learn the announced keys."])
 
 
 def rotate(desk: Desk, options: argparse.Namespace) -> Answer:
     """Put the next host keys in place."""
     desk.confirm("Clients that have not learnt the new host keys will refuse to connect. Go on?")
-    keys = host_keys(desk.installation)
-    keys.make_missing()
-    return _shown(keys.rotate(), ["Restart the server, and tell people the new fingerprints."])
+    made = host_keys(desk.installation).rotate()
+    _record(desk, "host_keys_rotated", made)
+    return _shown(made, ["Restart the server, and tell people the new fingerprints."])
+
+
+def _record(desk: Desk, kind: str, keys: Iterable[HostKey]) -> None:
+    installation = desk.installation
+    event = Event(kind, now_us(), desk.actor, facts={key.name: key.fingerprint for key in keys})
+    installation.database.apply(lambda connection: installation.audit.record(connection, event, {}))

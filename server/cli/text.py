@@ -93,7 +93,7 @@ def parse_size(text: str, command: str) -> int | None:
         raise Misused(problem=f"{text} is no size: write 500 MiB, 20 GiB or none.", command=command)
     found = int(digits) * units[unit]
     if found > SIZE_MAX:
-        raise Misused(problem=f"{text} is more than can be counted: write none.", command=command)
+        raise Misused(problem=f"{text} is too large: at most 1048576 TiB, or none.", command=command)
     return found
 
 

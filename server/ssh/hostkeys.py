@@ -11,11 +11,21 @@ from typing import NamedTuple, Protocol
 
 import asyncssh
 
+from auth.errors import SealBroken
+from config.errors import MellanrumError
 from config.files import sync_folder, write_whole
 
 FOLDER = "ssh"
 RSA_BITS = 3072
 _ALGORITHMS = {"ed25519": ("ssh-ed25519", {}), "rsa": ("ssh-rsa", {"key_size": RSA_BITS})}
+
+
+class HostKeyDamaged(MellanrumError):
+    """The host key in {file} is damaged, or was put in another's place. Nothing was changed. Restore that file, or
+    let others take its place ("mellanrum hostkey rotate"), of which clients warn.
+    """
+
+    exit_code = 30
 
 
 class Sealer(Protocol):
@@ -75,19 +85,27 @@ class HostKeys:
 
     def announce_next(self) -> list[HostKey]:
         """Make the keys that shall follow, unless they are there; return all."""
-        for name in _ALGORITHMS:
-            if not self._file(name, is_next=True).exists():
-                self._make(name, is_next=True)
+        self._make_next()
         return self.all()
 
     def rotate(self) -> list[HostKey]:
-        """Put the next keys in place of those in use (fresh ones, if none were announced); return all."""
-        self.announce_next()
+        """Put the next keys in place of those in use (fresh ones, if none were announced); return all.
+
+        Those in use need not be whole: this is how one that is damaged goes.
+        """
+        self._make_next()
+        public = {name: self._load(name, is_next=True).export_public_key() for name in _ALGORITHMS}
         for name in _ALGORITHMS:
             self._file(name, is_next=True).rename(self._file(name))
-            self._public(name, is_next=True).rename(self._public(name))
+            write_whole(self._public(name), public[name], 0o644)
+            self._public(name, is_next=True).unlink(missing_ok=True)  # nor is it there after a kill amid `_make`
         sync_folder(self._folder)
         return self.all()
+
+    def _make_next(self) -> None:
+        for name in _ALGORITHMS:
+            if not self._file(name, is_next=True).exists():
+                self._make(name, is_next=True)
 
     def _make(self, name: str, *, is_next: bool) -> None:
         algorithm, options = _ALGORITHMS[name]
@@ -99,7 +117,11 @@ class HostKeys:
         sync_folder(self._folder)
 
     def _load(self, name: str, is_next: bool) -> asyncssh.SSHKey:
-        return asyncssh.import_private_key(self._sealer.open(_label(name), self._file(name, is_next).read_bytes()))
+        file = self._file(name, is_next)
+        try:
+            return asyncssh.import_private_key(self._sealer.open(_label(name), file.read_bytes()))
+        except SealBroken:
+            raise HostKeyDamaged(file=file) from None
 
     def _file(self, name: str, is_next: bool = False) -> Path:
         return self._folder / f"{name}{'.next' if is_next else ''}.sealed"

@@ -226,6 +226,8 @@ def test_spaces_from_a_template_and_who_is_let_in(shop: Shop, tmp_path: Path, in
         shop.ok("grant", "remove", "Bygget", each["id"])
     assert shop.ok("space", "show", made["id"])["grants"] == []
     assert roots(shop, "åsa", password) == []
+    beyond = shop.run("space", "set", "Bygget", "--quota", "99999999999999 TiB")  # something unforeseen, once
+    assert beyond.code == 64 and "too large" in beyond.err
     assert shop.ok("space", "set", "Bygget", "--state", "frozen", "--quota", "none")["quota_bytes"] is None
     assert "retention 10y," in shop.run("space", "set", "Bygget", "--retention", "10y").out
     assert shop.ok("space", "remove", "Bygget", "--yes")["state"] == "archived"

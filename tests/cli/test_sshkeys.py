@@ -60,6 +60,47 @@ def test_a_key_without_a_comment_needs_a_label(shop: Shop, tmp_path: Path) -> No
     assert shop.run("sshkey", "add", ADMIN, public(tmp_path, comment="")).code == 64
 
 
+def test_changing_host_keys_was_no_event(shop: Shop) -> None:
+    announced = shop.ok("hostkey", "announce")
+    shop.ok("hostkey", "rotate", "--yes")
+    told = shop.ok("audit", "list", "--last", "2")
+    assert [each["event"]["kind"] for each in told] == ["host_keys_announced", "host_keys_rotated"]
+    expected = {each["kind"]: each["fingerprint"] for each in announced if each["next"]}
+    assert [each["event"]["facts"] for each in told] == [expected, expected]
+
+
+def test_nothing_named_a_damaged_host_key_and_nothing_helped(shop: Shop) -> None:
+    rsa = shop.ok("hostkey", "show")[1]
+    file = shop.data / "ssh" / "ed25519.sealed"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    for command in ("hostkey show", "serve --http-port 0 --sftp-port 0", "doctor"):
+        ran = shop.run(*command.split())
+        assert ran.code and str(file) in ran.out + ran.err
+    rotated = shop.ok("hostkey", "rotate", "--yes")
+    assert [each["kind"] for each in rotated] == ["ed25519", "rsa"] and rsa not in rotated
+    assert shop.run("doctor").code == 0
+
+
+def test_an_announced_host_key_that_is_damaged_takes_no_place(shop: Shop) -> None:
+    before = shop.ok("hostkey", "show")
+    shop.ok("hostkey", "announce")
+    file = shop.data / "ssh" / "rsa.next.sealed"
+    file.write_bytes(b"?" * 2000)
+    ran = shop.run("hostkey", "rotate", "--yes")
+    assert ran.code == 30 and str(file) in ran.err
+    file.unlink()
+    assert shop.ok("hostkey", "show")[:2] == before
+
+
+def test_a_kill_left_an_announced_host_key_without_its_public_half(shop: Shop) -> None:
+    shop.ok("hostkey", "announce")
+    (shop.data / "ssh" / "ed25519.next.pub").unlink()
+    shop.ok("hostkey", "rotate", "--yes")
+    assert sorted(path.name for path in (shop.data / "ssh").iterdir()) == [
+        "ed25519.pub", "ed25519.sealed", "rsa.pub", "rsa.sealed",
+    ]  # fmt: skip
+
+
 def test_host_keys_are_made_shown_and_changed(shop: Shop) -> None:
     first = shop.ok("hostkey", "show")
     assert [(each["kind"], each["next"]) for each in first] == [("ed25519", False), ("rsa", False)]
