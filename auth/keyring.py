@@ -320,16 +320,21 @@ class Keyring:
         self._looked_at = mark
 
     def rewrap(self, root: RootKey) -> int:
-        """Wrap every key with a new root; return how many. After an interruption it goes on where it stopped."""
-        changed = 0
+        """Wrap every key with a new root; return how many. After an interruption it goes on where it stopped.
+
+        All are opened before the first is replaced: cut off at one that does not open, they would stay of two roots.
+        Raises KeyUnreadable, WrongRootKey.
+        """
+        opened: dict[bytes, tuple[bytes, int]] = {}
         for identity in self.keystore.list():
             wrapped = self.keystore.get(identity)
             if wrapped[1 : 1 + _ID_BYTES] != root.id:
                 epoch = int.from_bytes(wrapped[1 + _ID_BYTES : 1 + _ID_BYTES + 4], "big") + 1
-                self.keystore.replace(identity, root.wrap(identity, self._opened(identity, wrapped), epoch))
-                changed += 1
+                opened[identity] = self._opened(identity, wrapped), epoch
+        for identity, (key, epoch) in opened.items():
+            self.keystore.replace(identity, root.wrap(identity, key, epoch))
         self._root = root
-        return changed
+        return len(opened)
 
     def check(self) -> None:
         """Open every key there is; raise what is wrong with the first that does not open."""

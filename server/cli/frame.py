@@ -71,9 +71,10 @@ class Desk:
     def installation(self) -> Installation:
         """The installation, opened. Raises NotInitialised and what else keeps it from opening."""
         folder = self.settings.folder
+        if self._hold is None and (folder / "keystore").is_dir():
+            self._hold = Hold.shared(folder)  # before the root key is read, which nobody may change from here on
         found = Installation.open(folder, self.settings)
         self._opened.append(found)
-        self._hold = Hold.shared(folder)
         return found
 
     @cached_property

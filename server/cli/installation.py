@@ -152,8 +152,14 @@ def serve(desk: Desk, options: argparse.Namespace) -> Answer:
     if options.tls:
         overrides["http.self_signed"] = True
     settings = desk.load(overrides)
-    keys_here = open_first(settings)
-    hold = Hold.shared(settings.folder)
+    if not (settings.folder / "keystore").is_dir():
+        open_first(settings)  # says what is missing
+    hold = Hold.shared(settings.folder)  # before the root key is read, which nobody may change from here on
+    try:
+        keys_here = open_first(settings)
+    except BaseException:
+        hold.close()
+        raise
     house_logging.set_up(settings.process.log_level)
 
     def ready(info: ReadyInfo) -> None:

@@ -106,8 +106,15 @@ def test_a_key_put_in_the_place_of_another_is_not_used(keyring: Keyring) -> None
         again(keyring).space(ONE)
     with pytest.raises(KeyUnreadable, match=ONE.hex()):
         again(keyring).check()
-    with pytest.raises(KeyUnreadable, match=ONE.hex()):
-        keyring.rewrap(NEW)
+
+
+def test_a_rewrapping_that_failed_left_keys_of_two_roots(keyring: Keyring) -> None:
+    last = keyring.keystore.list()[-1]
+    keyring.keystore.replace(last, keyring.keystore.get(ONE if last != ONE else TWO))
+    before = [keyring.keystore.get(each) for each in keyring.keystore.list()]
+    with pytest.raises(KeyUnreadable, match=last.hex()):
+        again(keyring).rewrap(NEW)
+    assert [keyring.keystore.get(each) for each in keyring.keystore.list()] == before
 
 
 def test_a_new_root_key_changes_no_key(keyring: Keyring) -> None:

@@ -10,14 +10,17 @@ import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from auth.keyring import INSTALLATION, RootKey
 from auth.keystore import FileKeystore
+from config.errors import NotInitialised
+from providers.installation import Installation
 from server.cli import kit
-from server.cli.errors import InputWrong, WrongPassphrase
+from server.cli.errors import InputWrong, InUse, WrongPassphrase
+from server.cli.holding import Hold
 from tests.cli.shop import Shop, process, serving
 
 
@@ -184,6 +187,22 @@ def test_rewrapping_puts_a_new_root_key_in_place(shop: Shop) -> None:
     refused = shop.run("org", "list")
     assert refused.code == 30
     assert done["root_id"] in refused.err
+
+
+@pytest.mark.parametrize("command", ["org list", "serve --http-port 0 --sftp-port 0"])
+def test_a_command_read_the_root_key_before_it_held_the_folder(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Keys wrapped anew in between left it to wrap what it made with the old root: neither opened all."""
+
+    def opened(*words: object) -> NoReturn:
+        with pytest.raises(InUse):
+            Hold.alone(shop.data).close()
+        raise NotInitialised(folder=shop.data)
+
+    monkeypatch.setattr(Installation, "open", opened)
+    assert shop.run(*command.split()).code == 3
+    Hold.alone(shop.data).close()
 
 
 def test_rewrapping_goes_on_where_it_was_cut_off(shop: Shop) -> None:
