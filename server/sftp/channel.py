@@ -187,6 +187,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
             engine.lost()
             self._jobs.linger(engine)
         if self._pipe is not None:
+            if exc is None:  # the client closed it: it has said all, even where its end came to be passed over
+                self._pipe.feed_end()
             self._pipe.lost()
         self._ended(self)
         self._ended = self._beneath = self._write = self._enter = _nothing

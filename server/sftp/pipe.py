@@ -85,7 +85,7 @@ class Pipe:
     def read(self, most: int) -> bytes:
         """Return from 1 to `most` bytes, none at the end. Raises Gone, CutOff."""
         with self._changed:
-            self._wait(lambda: bool(self._buffer) or self._is_ended)
+            self._wait_for_input(lambda: bool(self._buffer) or self._is_ended)
             found = bytes(self._buffer[:most])
             del self._buffer[:most]
             self._go_on()
@@ -96,7 +96,7 @@ class Pipe:
         without an end.
         """
         with self._changed:
-            self._wait(lambda: b"\n" in self._buffer or self._is_ended or len(self._buffer) > most)
+            self._wait_for_input(lambda: b"\n" in self._buffer or self._is_ended or len(self._buffer) > most)
             if not self._buffer:
                 return None
             found, newline, _ = bytes(self._buffer[: most + 1]).partition(b"\n")
@@ -109,7 +109,7 @@ class Pipe:
     def write(self, data: bytes) -> None:
         """Send bytes, waiting while the client takes none. Raises Gone, CutOff."""
         with self._changed:
-            self._wait(lambda: self._may_write and self._on_the_way < BUFFERED_BYTES_MAX)
+            self._wait_for_room()
             self._on_the_way += len(data)
         self._loop.call_soon_threadsafe(self._send, data)
 
@@ -117,11 +117,19 @@ class Pipe:
         """Let the loop do something once all that was written has been queued."""
         self._loop.call_soon_threadsafe(last)
 
-    def _wait(self, condition: Any) -> None:
-        is_there = self._changed.wait_for(lambda: self._is_lost or condition(), WAIT_SECONDS_MAX)
+    def _wait_for_input(self, has_come: Callable[[], bool]) -> None:
+        """Wait for what the client says. What it said before it went counts still: some say all, and go."""
+        self._wait(has_come)
+        if not has_come():
+            raise Gone
+
+    def _wait_for_room(self) -> None:
+        self._wait(lambda: self._may_write and self._on_the_way < BUFFERED_BYTES_MAX)
         if self._is_lost:
             raise Gone
-        if not is_there:
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        if not self._changed.wait_for(lambda: self._is_lost or condition(), WAIT_SECONDS_MAX):
             raise CutOff
 
     def _go_on(self) -> None:

@@ -26,7 +26,7 @@ def cut(ran: Ran) -> bool:
     "given",
     [
         pytest.param([b"C0644 100 cut\nabc"], id="in a document"),
-        pytest.param([b"C0644 3 cut\n", b"abc"], id="before its last byte is confirmed"),
+        pytest.param([b"C0644 3 cut\n", b"ab"], id="before its last byte"),
         pytest.param([b"C0644 100 cu"], id="in a line"),
         pytest.param([b"T1000000000 0 1000000000 0\n"], id="after a time"),
         pytest.param([b"x" * 5000], id="in a line that is too long"),
@@ -38,6 +38,22 @@ def test_an_upload_that_ends_in_the_middle_fails_and_leaves_nothing(world: World
     before = names(drive)
     assert cut(run_exec(drive, "scp -p -t /Rum", given=given, is_hasty=True))
     assert names(drive) == before
+
+
+def test_a_client_that_ends_after_all_its_bytes_lost_what_it_sent(world: World) -> None:
+    """libssh2, and with it curl and PHP, sends no 0 after a document: it ends, and takes that for success."""
+    drive = world.drive("anna")
+    assert run_exec(drive, "scp -pt /Rum/all", given=[b"C0644 3 all\n", b"abc"], is_hasty=True).status == 0
+    assert fetch(drive, "/Rum/all") == b"abc"
+
+
+def test_what_a_client_said_before_it_went_was_not_looked_at(world: World) -> None:
+    pipe = Pipe(None, None, lambda: 0)  # type: ignore[arg-type]
+    pipe.feed(b"a line\nabc")
+    pipe.lost()
+    assert pipe.line(100) == b"a line" and pipe.read(100) == b"abc"
+    with pytest.raises(Gone):
+        pipe.read(1)
 
 
 def test_a_folder_that_is_not_ended_fails_with_what_came_whole(world: World) -> None:
