@@ -14,6 +14,8 @@ from providers.errors import BadName, NameTooLong
 #: What a name, in bytes of UTF-8, and the names of a path may come to at all. What is new may be held to less.
 NAME_BYTES_MAX = 255
 DEPTH_MAX = 100
+#: What a path may come to that somebody is to take apart: each name as long as it may be.
+PATH_BYTES_MAX = DEPTH_MAX * (NAME_BYTES_MAX + 1)
 
 #: What stands beside the spaces, and in each: the past; and where archived spaces stand.
 HISTORY = ".history"
@@ -114,6 +116,8 @@ def parse_posix(raw: bytes) -> Path:
 
     Paths that do not begin with `/` begin at the root too. Raises BadName, NameTooLong.
     """
+    if len(raw) > PATH_BYTES_MAX:
+        raise BadName(why=f"its path is longer than {PATH_BYTES_MAX} bytes.")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

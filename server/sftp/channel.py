@@ -20,6 +20,7 @@ from providers.errors import NotAtHand
 from server.sftp import commands, crowd
 from server.sftp.engine import Engine, Limits
 from server.sftp.pipe import Pipe
+from server.sftp.turns import Turns
 
 if TYPE_CHECKING:
     from providers.drive import Drive
@@ -51,6 +52,8 @@ class Jobs:
         self._threads_max = threads
         self._threads: list[threading.Thread] = []
         self._asked: SimpleQueue[Asked | None] = SimpleQueue()
+        #: What is done in the loop itself, without waiting for anything.
+        self.turns = Turns()
         self._under_way = 0
         #: Long jobs that wait for their turn, by whose they are, in the order in which these are served.
         self._waiting: OrderedDict[bytes, deque[Asked]] = OrderedDict()
@@ -296,6 +299,14 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     def at_once(self, job: Job) -> Any:
         """Run a job here and now."""
         return self._jobs.at_once(job)
+
+    def moment(self) -> float:
+        """Return how much longer requests may be begun in this turn of the loop."""
+        return self._jobs.turns.moment(self._drive.principal.id, self._loop)
+
+    def later(self, act: Callable[[], None]) -> None:
+        """Go on in a later turn."""
+        self._jobs.turns.later(self._drive.principal.id, self._loop, act)
 
     def pause_reading(self) -> None:
         """Leave the client's window shut."""

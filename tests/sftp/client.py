@@ -45,6 +45,8 @@ class Door:
         self.hops = 0
         self.long_hops = 0
         self.pauses = 0
+        self.moment_seconds = 1.0
+        self.resting: deque[Any] = deque()
 
     def send(self, parts: Sequence[Any]) -> None:
         assert not self.has_ended
@@ -65,6 +67,12 @@ class Door:
             raise NotAtHand
         return job()
 
+    def moment(self) -> float:
+        return self.moment_seconds
+
+    def later(self, act: Any) -> None:
+        self.resting.append(act)
+
     def pause_reading(self) -> None:
         assert not self.is_paused
         self.is_paused = True
@@ -79,9 +87,12 @@ class Door:
         self.has_ended = True
 
     def run(self) -> None:
-        """Run jobs until none is left."""
-        while self.jobs:
-            self.run_one()
+        """Run jobs until none is left, nor anything that goes on later."""
+        while self.jobs or self.resting:
+            if self.jobs:
+                self.run_one()
+            else:
+                self.resting.popleft()()
 
     def run_one(self) -> None:
         job, done = self.jobs.popleft()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Of one hop: so many bytes are written at most, and read.
 _BATCH_BYTES: Final = 2 << 20
+#: And so many of the smallest ones: all are answered in one go.
+_BATCH_STEPS: Final = 512
 _COST_BYTES: Final = 200
 
 Key = tuple[str, ...]
@@ -358,7 +360,7 @@ def _batch(document: Document) -> list[Step]:
     """Take the steps of one hop: as many as fit."""
     held = count = 0
     for step in document.steps:
-        if count and held + step.length > _BATCH_BYTES:
+        if count == _BATCH_STEPS or (count and held + step.length > _BATCH_BYTES):
             break
         held += step.length
         count += 1

@@ -35,6 +35,14 @@ class Door(Protocol):
         if such jobs have held up others for long enough: then it is to be submitted.
         """
 
+    def moment(self) -> float:
+        """Return for how many seconds requests may be begun before others have their turn; none or less: not now."""
+
+    def later(self, act: Callable[[], None]) -> None:
+        """Call `act` in the engine's thread and from its loop, once others have had their turn, with a moment anew:
+        exactly once, even after the channel was lost, and never from within this call.
+        """
+
     def pause_reading(self) -> None:
         """Take nothing more from the client (leave its window shut). What was under way may still be handed in."""
 

@@ -51,6 +51,8 @@ class Engine:
         self._jobs = 0
         self._is_begun = False
         self._is_held_up = False
+        #: Whether others have their turn before anything more is begun.
+        self._is_resting = False
         #: Whether the client has to take what was sent before anything more is begun: `drained` is to be called then.
         self.is_waiting = False
         self._is_paused = False
@@ -90,7 +92,7 @@ class Engine:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, nor anything left to put aside."""
-        return self._jobs == 0 and not (self._is_over and self.documents.any_open)
+        return self._jobs == 0 and not self._is_resting and not (self._is_over and self.documents.any_open)
 
     @property
     def is_lost(self) -> bool:
@@ -172,24 +174,44 @@ class Engine:
     # --- the loop
 
     def _advance(self) -> None:
+        if not self._is_resting:
+            self._begin_packets()
+        if not self._is_over:
+            if self.documents.are_busy:
+                self.documents.flush(self, reads=self._may_send())
+            self._regulate()
+            self._end_if_done()
+
+    def _begin_packets(self) -> None:
+        """Begin what has come, as long as nothing is in the way and the moment lasts."""
+        until = self._clock() + self._door.moment()
         while not self._is_held_up and not self._is_over:
             packet = self._next()
             if packet is None or not self._may_send():
                 break
+            now = self._clock()
+            if now >= until:
+                self._rest()
+                break
             kind = packet[0] if len(packet) else 0
             if kind in PASSING:
-                if self._clock() >= self._valid_until:
+                if now >= self._valid_until:
                     self._ask_validity(packet)
                     break
             elif self.documents.are_busy:
                 break
             self._head = None
             self._begin(kind, packet)
-        if not self._is_over:
-            if self.documents.are_busy:
-                self.documents.flush(self, reads=self._may_send())
-            self._regulate()
-            self._end_if_done()
+
+    def _rest(self) -> None:
+        """Let others have their turn."""
+
+        def rested() -> None:
+            self._is_resting = False
+            self._advance()
+
+        self._is_resting = True
+        self._door.later(rested)
 
     def _next(self) -> memoryview | None:
         """Return the packet that is to be begun next, None if none is whole. Of who is gone, writes alone are done."""
