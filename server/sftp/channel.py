@@ -18,6 +18,7 @@ import asyncssh
 from config.logging import get_log
 from providers.errors import NotAtHand
 from server.sftp import commands, crowd
+from server.sftp.crowd import Drafts
 from server.sftp.engine import Engine, Limits
 from server.sftp.pipe import Pipe
 from server.sftp.turns import Turns
@@ -54,6 +55,7 @@ class Jobs:
         self._asked: SimpleQueue[Asked | None] = SimpleQueue()
         #: What is done in the loop itself, without waiting for anything.
         self.turns = Turns()
+        self.drafts = Drafts()
         self._under_way = 0
         #: Long jobs that wait for their turn, by whose they are, in the order in which these are served.
         self._waiting: OrderedDict[bytes, deque[Asked]] = OrderedDict()
@@ -307,6 +309,14 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     def later(self, act: Callable[[], None]) -> None:
         """Go on in a later turn."""
         self._jobs.turns.later(self._drive.principal.id, self._loop, act)
+
+    def take_draft(self) -> bool:
+        """Return whether one more document may be open for writing."""
+        return self._jobs.drafts.take(self._drive.principal.id)
+
+    def give_drafts_back(self, count: int) -> None:
+        """Some are open no longer."""
+        self._jobs.drafts.give_back(self._drive.principal.id, count)
 
     def pause_reading(self) -> None:
         """Leave the client's window shut."""

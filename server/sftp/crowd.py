@@ -1,4 +1,8 @@
-"""What commands may cost: each has a thread of its own, which waits for its client for as long as an hour."""
+"""What may be under way at once in one process, whoever's it is and however many connections they have.
+
+Each command has a thread of its own, which waits for its client for as long as an hour. Each document that is open for
+writing takes some megabytes, and a descriptor, for as long as its client likes.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,10 @@ LINE_CHARACTERS_MAX: Final = 8192
 COMMANDS_MAX: Final = 64
 COMMANDS_OF_PERSON_MAX: Final = 24
 COMMANDS_OF_CONNECTION_MAX: Final = 4
+
+#: Documents open for writing, in one process and of one person there. One channel has at most `Limits.drafts_max`.
+DRAFTS_MAX: Final = 512
+DRAFTS_OF_PERSON_MAX: Final = 128
 
 
 class Crowd:
@@ -38,3 +46,26 @@ class Crowd:
     def _leave(self, keys: dict[Hashable, int]) -> None:
         self._under_way.subtract(keys.keys())
         self._under_way = +self._under_way
+
+
+class Drafts:
+    """The documents that are open for writing in one process. Used from its loop alone."""
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._of_person: Counter[bytes] = Counter()
+
+    def take(self, person: bytes) -> bool:
+        """Count one more; return whether it may be."""
+        if self._all >= DRAFTS_MAX or self._of_person[person] >= DRAFTS_OF_PERSON_MAX:
+            return False
+        self._all += 1
+        self._of_person[person] += 1
+        return True
+
+    def give_back(self, person: bytes, count: int) -> None:
+        """Count some no longer."""
+        self._all -= count
+        self._of_person[person] -= count
+        if not self._of_person[person]:
+            del self._of_person[person]

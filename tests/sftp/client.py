@@ -46,6 +46,8 @@ class Door:
         self.long_hops = 0
         self.pauses = 0
         self.moment_seconds = 1.0
+        self.drafts = 0
+        self.drafts_max = 10_000
         self.resting: deque[Any] = deque()
 
     def send(self, parts: Sequence[Any]) -> None:
@@ -72,6 +74,16 @@ class Door:
 
     def later(self, act: Any) -> None:
         self.resting.append(act)
+
+    def take_draft(self) -> bool:
+        if self.drafts >= self.drafts_max:
+            return False
+        self.drafts += 1
+        return True
+
+    def give_drafts_back(self, count: int) -> None:
+        assert 0 <= count <= self.drafts
+        self.drafts -= count
 
     def pause_reading(self) -> None:
         assert not self.is_paused
@@ -258,6 +270,7 @@ class Client:
         self.engine.lost()
         self.door.run()
         assert self.engine.is_idle
+        assert self.door.drafts == 0
 
 
 def encoded(path: str | bytes) -> bytes:

@@ -15,6 +15,7 @@ from config.errors import DatabaseBusy, StorageFull
 from providers.drive import Drive, edits
 from providers.drive.edits import Edit
 from providers.paths import parse
+from server.sftp.crowd import DRAFTS_MAX, DRAFTS_OF_PERSON_MAX, Drafts
 from server.sftp.engine import Limits, extensions
 from server.sftp.engine.wire import CREAT, READ, TRUNC, WRITE, Type, string
 from tests.sftp.client import U32, Client, Refused, sized
@@ -175,6 +176,71 @@ def test_no_draft_is_begun_again_beyond_as_many_as_may_be(world: World, connect:
             client.extended("copy-data", copying(client.open("/Rum/a.bin"), 0, again[2], 0))
     client.close(again[0])
     client.write(again[2], 0, b"y")
+
+
+def _open_twice(client: Client, number: int) -> bytes:
+    """Open a document twice, and close the one that wrote; return the other handle."""
+    first, second = (client.open(f"/Rum/{number}", NEW & ~TRUNC | READ) for _ in range(2))
+    client.write(first, 0, b"x")
+    client.close(first)
+    return second
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_what_loses_its_name_while_it_is_open_was_one_draft_more(connect: Connect, how: str) -> None:
+    client = connect(limits=Limits(drafts_max=2))
+    for number in range(3):
+        _open_twice(client, number)
+    client.put("/Rum/new", b"new")
+
+    def takes_name(number: int) -> None:
+        if how == "removed":
+            client.path_request(Type.REMOVE, f"/Rum/{number}")
+        else:
+            client.put("/Rum/new", b"new") if "new" not in client.names("/Rum") else None
+            client.extended("posix-rename@openssh.com", string(b"/Rum/new") + string(f"/Rum/{number}".encode()))
+
+    takes_name(0)
+    one = client.open("/Rum/one", NEW)
+    with pytest.raises(Refused, match="Too much is open"):
+        takes_name(1)
+    client.close(one)
+    takes_name(1)
+
+
+def test_documents_open_for_writing_were_counted_by_channel_alone(world: World, connect: Connect) -> None:
+    store(world.drive("bo"), "/Rum/read.bin", b"abc")
+    client = connect()
+    client.door.drafts_max = 2
+    first, second = client.open("/Rum/0", NEW), client.open("/Rum/1", NEW)
+    client.open("/Rum/read.bin")
+    client.open("/Rum/0", READ | WRITE)  # shares the draft that there is
+    for refused in ("/Rum/2", "/Rum/nowhere/2"):
+        with pytest.raises(Refused, match="Too much is open"):
+            client.open(refused, NEW)
+    client.write(first, 0, b"x")
+    client.close(first)
+    assert client.door.drafts == 1
+    with pytest.raises(Refused, match="does not exist"):
+        client.open("/Rum/nowhere/2", NEW)
+    client.open("/Rum/2", NEW)
+    assert client.door.drafts == 2
+    client.write(second, 0, b"kept")
+    client.engine.lost()
+    assert client.door.drafts == 2, "given back while it still stands in memory"
+    client.door.run()
+    assert client.door.drafts == 0
+    assert connect().get("/Rum/1") == b"kept"
+
+
+def test_one_person_leaves_room_for_what_others_write() -> None:
+    drafts = Drafts()
+    mine = [drafts.take(b"me") for _ in range(DRAFTS_OF_PERSON_MAX + 1)]
+    assert mine.count(True) == DRAFTS_OF_PERSON_MAX and not mine[-1]
+    others = [drafts.take(bytes([number % 100])) for number in range(DRAFTS_MAX)]
+    assert others.count(True) == DRAFTS_MAX - DRAFTS_OF_PERSON_MAX
+    drafts.give_back(b"me", 2)
+    assert drafts.take(b"somebody") and drafts.take(b"me") and not drafts.take(b"me")
 
 
 def test_packets_that_wait_cost_no_more_than_their_bytes(connect: Connect) -> None:

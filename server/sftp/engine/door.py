@@ -43,6 +43,14 @@ class Door(Protocol):
         exactly once, even after the channel was lost, and never from within this call.
         """
 
+    def take_draft(self) -> bool:
+        """Return whether one more document may be open for writing, in view of all that are, on whichever channels. It
+        counts until it is given back.
+        """
+
+    def give_drafts_back(self, count: int) -> None:
+        """So many are open no longer."""
+
     def pause_reading(self) -> None:
         """Take nothing more from the client (leave its window shut). What was under way may still be handed in."""
 

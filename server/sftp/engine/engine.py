@@ -15,7 +15,7 @@ from providers.errors import NotAtHand
 from server.sftp.engine import wire
 from server.sftp.engine.documents import Document, Documents
 from server.sftp.engine.door import Buffer, Door, Job
-from server.sftp.engine.errors import told
+from server.sftp.engine.errors import TooManyOpen, told
 from server.sftp.engine.files import read, write
 from server.sftp.engine.framing import Framing, PacketTooLong
 from server.sftp.engine.handles import Handles
@@ -49,6 +49,8 @@ class Engine:
         self._head: memoryview | None = None
         self._valid_until = 0.0
         self._jobs = 0
+        #: How many documents count as open for writing at the door.
+        self._drafts = 0
         self._is_begun = False
         self._is_held_up = False
         #: Whether others have their turn before anything more is begun.
@@ -146,9 +148,21 @@ class Engine:
         self._submit(job, done)
 
     def may_begin_draft(self, document: Document | None) -> bool:
-        """Return whether a document may come to be written to: it is already, or few enough others are."""
-        has_one = document is not None and document.edit is not None
-        return has_one or self.documents.drafts < self.limits.drafts_max
+        """Return whether a document may come to be written to: it is already, or few enough others are.
+
+        Asked right before the hop in which it may: what comes of that is looked at once nothing is under way any more.
+        """
+        if document is not None and document.edit is not None:
+            return True
+        if self.documents.drafts >= self.limits.drafts_max or not self._door.take_draft():
+            return False
+        self._drafts += 1
+        return True
+
+    def require_draft(self, document: Document) -> None:
+        """Raise TooManyOpen unless a document may come to be written to, in the hop that follows."""
+        if not self.may_begin_draft(document):
+            raise TooManyOpen
 
     def hold_up(self) -> None:
         """Begin no packet before `go_on`."""
@@ -300,6 +314,7 @@ class Engine:
         def over(result: Any, error: BaseException | None) -> None:
             self._jobs -= 1
             done(result, error)
+            self._count_drafts()
             if self._is_over:
                 self._put_aside()
             else:
@@ -307,6 +322,13 @@ class Engine:
 
         self._jobs += 1
         self._door.submit(job, over, is_long=is_long)
+
+    def _count_drafts(self) -> None:
+        """Give back what no document takes up any more. While anything is under way that cannot be told."""
+        if self._drafts and not self._jobs:
+            unused = self._drafts - self.documents.drafts
+            self._drafts -= unused
+            self._door.give_drafts_back(unused)
 
     def _ask_validity(self, packet: memoryview) -> None:
         """See that rights still stand before anything more is read or written, beginning with `packet`, the next one.

@@ -43,7 +43,7 @@ class OverItself(MellanrumError):
 
 
 class TooManyOpen(MellanrumError):
-    """Too much is open at once in this session. Nothing was changed. Close something first."""
+    """Too much is open at once. Nothing was changed. Close something first, here or where else you work."""
 
     exit_code = 30
 

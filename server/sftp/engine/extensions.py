@@ -11,7 +11,7 @@ from providers.drive.edits import COPY_BYTES_MAX
 from providers.model import Quota
 from providers.paths import ROOT, Path
 from server.sftp.engine import wire
-from server.sftp.engine.errors import NoLinks, OverItself, TooManyOpen, Unsupported, WrongHandle
+from server.sftp.engine.errors import NoLinks, OverItself, Unsupported, WrongHandle
 from server.sftp.engine.files import existing
 from server.sftp.engine.handles import FolderHandle
 from server.sftp.engine.names import found, moved, setstat, tell_path
@@ -115,13 +115,12 @@ def _copy_data(engine: Engine, request: int, fields: Fields) -> None:
     goal, at = engine.handles.file(fields.text()), fields.u64()
     if not source.readable or not goal.writable:
         raise WrongHandle
-    if not engine.may_begin_draft(goal.document):
-        raise TooManyOpen
     length = length or _EVERYTHING
     if source.document is goal.document:
         length = min(length, max(0, source.document.size - start))  # it may grow meanwhile
         if abs(at - start) < length:
             raise OverItself
+    engine.require_draft(goal.document)
     _copy_on(engine, request, Copying(source.document, goal.document, start, length, at))
 
 

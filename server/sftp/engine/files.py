@@ -71,11 +71,14 @@ def open_file(engine: Engine, request: int, fields: Fields) -> None:
         engine.hop(request, partial(_refuse_folder, engine.drive, path, creates=mode.creates), _nothing)
         return
     standing, then = engine.documents.at(path), partial(_handed_out, engine, request, mode, attributes)
-    job = partial(_opened, engine.drive, path, mode, standing, may_edit=engine.may_begin_draft(standing))
-    if mode.edits or standing is not None:
-        engine.hop(request, job, then)
-    else:
-        engine.look(request, partial(_opened_at_hand, engine.drive, path), job, then)
+    document = None
+    if not mode.edits and standing is None:
+        document = engine.at_hand(partial(_opened_at_hand, engine.drive, path))
+    if document is not None:
+        engine.send(then(document))
+        return
+    may_edit = engine.may_begin_draft(standing)
+    engine.hop(request, partial(_opened, engine.drive, path, mode, standing, may_edit=may_edit), then)
 
 
 def _opened_at_hand(drive: Drive, path: Path) -> Document:
@@ -330,8 +333,7 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     def then(_: None) -> None:
         engine.documents.write(engine, document, step)
 
-    if not engine.may_begin_draft(document):
-        raise TooManyOpen
+    engine.require_draft(document)
     engine.hop(request, partial(document.begin_again, engine.drive), then)
 
 
@@ -375,6 +377,6 @@ def set_open(engine: Engine, request: int, document: Document, attributes: Attri
     if size is None and (modified is None or document.edit is not None):
         engine.send(then(None))
         return
-    if size is not None and not engine.may_begin_draft(document):
-        raise TooManyOpen
+    if size is not None:
+        engine.require_draft(document)
     engine.hop(request, job, then)

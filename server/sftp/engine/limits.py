@@ -13,7 +13,7 @@ class Limits:
         packet_bytes_max: the longest packet taken; a longer one ends the channel.
         block_bytes_max: the most that one read or write carries; longer reads are answered short.
         handles_max: open documents and folders.
-        drafts_max: documents open for writing; each takes some 4 MiB.
+        drafts_max: documents open for writing; each takes some 4 MiB. `Door.take_draft` bounds those of all channels.
         cached_bytes_max: of documents being read, beyond the one read last.
         queued_bytes_max: of packets not yet begun, and of writes not yet in a draft; beyond, reading pauses.
         unsent_bytes_max: answers not yet taken by the client; beyond, nothing more is begun.

@@ -157,6 +157,8 @@ def remove(engine: Engine, request: int, fields: Fields) -> None:
     raw = fields.text()
     path = existing(raw)
     document = engine.documents.at(path)
+    if document is not None and document.editors:
+        engine.require_draft(document)
 
     def job() -> None:
         if document is not None:
@@ -212,6 +214,9 @@ def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: boo
     # What stands for others the drive knows; this client alone sees what it has not closed yet.
     replaced = [] if source == goal else engine.documents.below(goal)
     is_taken = bool(replaced) and (not replaces or engine.documents.at(goal) is None)
+    for document in () if is_taken else replaced:
+        if document.editors:
+            engine.require_draft(document)
 
     def job() -> None:
         for document in documents:
