@@ -856,6 +856,22 @@ class Hands:
         return self.at
 
 
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_what_was_taken_away_before_its_first_byte_was_read_could_not_be_read(
+    world: World, connect: Connect, is_moved: bool
+) -> None:
+    """Whoever has it open goes on reading, as later in a session: no rights have changed."""
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    client = connect()
+    handle = client.open("/Rum/a.bin")
+    if is_moved:
+        world.drive("bo").move(parse("/Rum/a.bin"), parse("/Rum/b.bin"), overwrite=False)
+    else:
+        world.drive("bo").delete(parse("/Rum/a.bin"))
+    assert client.read(handle, 0, 1_000) == BIG[:1_000]
+    client.close(handle)
+
+
 def revoked(world: World, login: str) -> None:
     world.installation.directory.revoke_device(world.devices[login])
 

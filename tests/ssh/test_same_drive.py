@@ -10,6 +10,8 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
 
 import paramiko
 import pytest
@@ -40,7 +42,8 @@ class WireClient(Client):
         self.channel.settimeout(30)
         self.channel.invoke_subsystem("sftp")
         self.awaited = 0
-        super().__init__(None, begin=False)  # type: ignore[arg-type]
+        unused: Any = SimpleNamespace(principal=SimpleNamespace(epoch=0))  # the engine within is asked for nothing
+        super().__init__(unused, begin=False)
         self.send_raw(b"\1" + U32.pack(3))
         self.collect()
 

@@ -196,7 +196,7 @@ class Document:
 class Documents:
     """All documents that one client has open, by path."""
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int) -> None:
         self._open: dict[Key, Document] = {}
         self._unlinked: set[Document] = set()
         #: Bytes that wait for a hop to their draft, or are on it.
@@ -205,7 +205,7 @@ class Documents:
         self._warm: OrderedDict[Blocks, None] = OrderedDict()
         self.drop_all = False
         #: As of which epoch of rights it was last looked what may still be read.
-        self._epoch = -1
+        self._epoch = epoch
 
     @property
     def are_busy(self) -> bool:

@@ -41,7 +41,7 @@ class Engine:
         self.drive = drive
         self.limits = limits or Limits()
         self.handles = Handles(self.limits.handles_max)
-        self.documents = Documents()
+        self.documents = Documents(drive.principal.epoch)
         self._clock = clock
         self._door = door
         self._framing = Framing(self.limits.packet_bytes_max)
