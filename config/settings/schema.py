@@ -100,6 +100,13 @@ class HttpSettings:
     )
     tls_key_file: Path | None = setting(None, "The certificate's key, in PEM.", example="/etc/mellanrum/tls.key")
     self_signed: bool = setting(False, "Make a certificate by ourselves, for a first try; Explorer distrusts it.")
+    strict_transport_seconds: int = setting(
+        365 * 86_400,
+        "How long browsers that came over TLS come over it alone, to any port of the host name "
+        "(Strict-Transport-Security); 0: as they like, and so with `self_signed`.",
+        minimum=0,
+        maximum=2 * 365 * 86_400,
+    )
     public_origins: tuple[str, ...] = setting(
         (),
         "The origins under which people reach us; empty: whatever the Host header says.",

@@ -48,6 +48,9 @@ class Listener(HTTPServer):
         self.believes_forwarded = http.forwarded_header == "forwarded"
         self.proxy_protocol_from = _networks(http.proxy_protocol_from)
         self.connections_max = min(http.connections_max, _descriptors_max() - DESCRIPTORS_KEPT)
+        remembered = 0 if http.self_signed else http.strict_transport_seconds
+        #: The line that tells browsers to come over TLS alone (RFC 6797); none if empty.
+        self.strict_transport = f"Strict-Transport-Security: max-age={remembered}" if remembered else ""
         self.header_read_seconds_max = http.header_read_seconds_max
         self.body_idle_seconds_max = http.body_idle_seconds_max
         self.keep_alive_seconds_max = http.keep_alive_seconds_max

@@ -38,8 +38,8 @@ class Request:
     """A request whose head is whole."""
 
     __slots__ = (
-        "_began", "_headers", "_left", "_pending", "_status", "body", "channel", "chunked_write", "close_connection",
-        "conn", "head", "must_linger", "sent_headers", "server",
+        "_began", "_headers", "_is_private", "_left", "_pending", "_status", "body", "channel", "chunked_write",
+        "close_connection", "conn", "head", "must_linger", "sent_headers", "server",
     )  # fmt: skip
 
     def __init__(self, server: Any, conn: Connection, head: Head) -> None:
@@ -57,6 +57,7 @@ class Request:
         self._headers: list[tuple[str, str]] = []
         self._pending = b""
         self._left: int | None = None
+        self._is_private = False
 
     def respond(self) -> None:
         """Call the application and send what it answers."""
@@ -125,6 +126,7 @@ class Request:
         environ[WATCH] = self._watch
         if self.server.trusted_proxies:
             apply_forwarded(environ, self.server.trusted_proxies, standard=self.server.believes_forwarded)
+        self._is_private = environ["wsgi.url_scheme"] == "https"
         return environ
 
     def _owned(self, owner: bytes) -> None:
@@ -174,6 +176,8 @@ class Request:
             lines.append("Connection: keep-alive")
         if not has_date:
             lines.append(_date())
+        if self._is_private and self.server.strict_transport:
+            lines.append(self.server.strict_transport)
         text = "\r\n".join(lines)
         if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
             raise ValueError("a line break inside a header")

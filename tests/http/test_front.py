@@ -615,6 +615,25 @@ def test_only_a_trusted_proxy_is_believed_and_only_in_the_headers_it_sets(
     assert " ".join((found["REMOTE_ADDR"], found["wsgi.url_scheme"], found["HTTP_HOST"])) == seen
 
 
+@pytest.mark.parametrize(
+    ("scheme", "changes", "told"),
+    [
+        ("https", {}, "max-age=31536000"),
+        ("http", {}, None),
+        ("https", {"strict_transport_seconds": 60}, "max-age=60"),
+        ("https", {"strict_transport_seconds": 0}, None),
+        ("https", {"self_signed": True}, None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/short", "/unread"])
+def test_browsers_that_came_over_tls_are_told_to_do_so_always(
+    echo: Echo, path: str, scheme: str, changes: dict[str, Any], told: str | None
+) -> None:
+    with front(echo, settings_with(trusted_proxies=LOCAL, **changes)) as address, Wire(address) as wire:
+        wire.send(f"HEAD {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: {scheme}\r\n\r\n".encode())
+        assert wire.answer(has_body=False)[1].get("strict-transport-security") == told
+
+
 @pytest.mark.parametrize(("host", "seen"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
 def test_a_client_has_one_address_whatever_it_came_to(echo: Echo, host: str, seen: str) -> None:
     with front(echo, settings_with(), dual=True) as (_, port), Wire((host, port)) as wire:
