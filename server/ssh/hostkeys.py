@@ -22,7 +22,7 @@ _ALGORITHMS = {"ed25519": ("ssh-ed25519", {}), "rsa": ("ssh-rsa", {"key_size": R
 
 class HostKeyDamaged(MellanrumError):
     """The host key in {file} is damaged, or was put in another's place. Nothing was changed. Restore that file, or
-    let others take its place ("mellanrum hostkey rotate"), of which clients warn.
+    let "mellanrum hostkey rotate" put others in its place, of which clients warn.
     """
 
     exit_code = 30

@@ -60,7 +60,7 @@ def test_one_that_was_called_so_is_opened(world: World, name: str, monkeypatch: 
     assert fetch(drive, ROOT.joined(for_customer).joined("a.txt")) == for_supplier.encode()
 
 
-@pytest.mark.parametrize("customer", ["~Kund", "Kund\x85\u0378 A/S", "Ö" * 200])
+@pytest.mark.parametrize("customer", ["~Kund", "Kund\u0378 A/S", "Ö" * 200])
 def test_the_name_of_a_customer_leads_nowhere_else(world: World, customer: str) -> None:
     for name in ("Rum", "Å" * 120 + "1", "Å" * 120 + "2"):
         world.space(name, customer)

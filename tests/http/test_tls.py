@@ -173,7 +173,7 @@ def _key(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, passphrase: by
 
 REFUSED = {
     "nothing": (lambda chain, key: b"", None, "no_certificate"),
-    "DER": (lambda chain, key: ssl.PEM_cert_to_DER_cert(chain.decode()), None, "no_certificate"),
+    "DER": (lambda chain, key: b"".join(map(der_of, chain.split(_END)[:-1])), None, "no_certificate"),
     "cut": (lambda chain, key: chain[:200], None, "no_certificate"),
     "trusted": (lambda chain, key: chain.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE"), None, "no_certificate"),
     "chain with rubbish": (lambda chain, key: chain + pem_of(b"rubbish"), None, "no_certificate"),
@@ -185,6 +185,13 @@ REFUSED = {
         None, lambda chain, key: _key(ec.generate_private_key(ec.SECP256R1()), b"hemligt"), "key_has_passphrase"
     ),
 }  # fmt: skip
+
+
+_END = b"-----END CERTIFICATE-----"
+
+
+def der_of(cut: bytes) -> bytes:
+    return ssl.PEM_cert_to_DER_cert((cut.strip() + _END).decode())
 
 
 def pem_of(raw: bytes) -> bytes:
