@@ -1,9 +1,9 @@
 """A copy of an installation, taken while it works, from which all that was acknowledged before can be put back.
 
-The order makes it whole. Packs and keys are copied before the database and again after it: a pack only grows, so what
-the database speaks of is in the packs then, and what a sweep or an erasure took away meanwhile is there from before.
-Between the two passes nobody numbers reads: the journals come first, then the database, so that each read stands in
-one of them, and what it is a read of in the other.
+The order makes it whole. Packs and keys are copied before the database and again after it: a pack only grows, for no
+gaps are made in any meanwhile, so what the database speaks of is in the packs then, and what a sweep or an erasure took
+away meanwhile is there from before. Between the two passes nobody numbers reads: the journals come first, then the
+database, so that each read stands in one of them, and what it is a read of in the other.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from config.files import sync_folder
 from config.ids import id_from_text, id_text
 from providers import tables
 from providers.audit.drain import held_off
+from providers.vault.local import gaps_held_off
 
 #: What of a data folder is copied, besides the database: folders, and the files in them that count. All else in it
 #: is made anew: locks, stamps, the transient tables, which reads are durable, and uploads that were interrupted.
@@ -65,14 +66,15 @@ class Copied:
 def back_up(database: Database, folder: Path, goal: Path, progress: Progress) -> Copied:
     """Copy the data folder `folder` into the folder `goal`, which is empty. Raises OSError, DumpFailed."""
     copying = _Copying(folder, goal, progress)
-    copying.run(PACKS, KEYS)
-    with held_off(folder / "journal"):
-        copying.run(JOURNALS)
-        if database.dialect == "sqlite":
-            database.copy_to(goal / DATABASE)
-        else:
-            _dump(database, goal / DUMP)
-    copying.run(PACKS, KEYS, HOST_KEYS)
+    with gaps_held_off(folder / "vault"):
+        copying.run(PACKS, KEYS)
+        with held_off(folder / "journal"):
+            copying.run(JOURNALS)
+            if database.dialect == "sqlite":
+                database.copy_to(goal / DATABASE)
+            else:
+                _dump(database, goal / DUMP)
+        copying.run(PACKS, KEYS, HOST_KEYS)
     _forget_destroyed(folder, goal)
     for each in (goal / DATABASE, goal / DUMP):
         if each.exists():

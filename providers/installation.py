@@ -195,7 +195,8 @@ class Installation:
             self._tidying.join(CLOSE_SECONDS_MAX)
         self.mailer.close()
         flush = partial(self.audit.flush_unseen, everything=True)
-        for part in (flush, self.journal.close, self.vault.close, self.database.dispose):
+        note = self.erasures.letting_go.note
+        for part in (flush, self.journal.close, self.vault.close, note, self.database.dispose):
             try:
                 part()
             except (DatabaseBusy, StorageFailed) as error:
@@ -228,6 +229,7 @@ class Installation:
             self._attempt(
                 database=self.database.tick,
                 vault=self.vault.tick,
+                let_go=self.erasures.letting_go.note,
                 unseen=self.audit.flush_unseen,
                 journals=self.journal.drain,
                 checkpoints=self.checkpoints.advance,
@@ -276,7 +278,7 @@ class Installation:
 
     def tidy(self) -> None:
         """Remove the drafts that processes left which were killed, thin the spaces for which that is settled, and let
-        what was erased leave the packs once its grace is over.
+        what was let go leave the packs, and what was erased once its grace is over.
         """
         lease = Lease(self.database, b"tidy", seconds=int(TIDY_SECONDS))
         if not lease.held():
@@ -286,6 +288,8 @@ class Installation:
                 # First: a sweep ends where it cannot tell what a draft relies on, and the power may have torn one.
                 abandoned_drafts=partial(drop_abandoned, self.storage),
                 thinning=lambda: self.erasures.thin_all(self.operator(), self.settings.zone),
+                # Before packs are written anew: one that was left half a gap looks damaged.
+                gaps=self.erasures.letting_go.sweep,
                 packs=self.erasures.sweep,
             )
         finally:

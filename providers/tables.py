@@ -235,6 +235,18 @@ repack = Table(
     comment="Packs being written anew without what is condemned, so that an interruption leaves neither twice.",
 )
 
+let_go = Table(
+    "let_go",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("pack", BigInteger, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("length", BigInteger, nullable=False),
+    Column("is_doomed", Boolean, nullable=False, comment="nothing refers to it; it is, or is about to be, a gap"),
+    sqlite_with_rowid=False,
+    comment="Runs of records in packs that nothing was made of: the sweep lets these become gaps, and no others.",
+)
+
 noise = Table(
     "noise",
     durable,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,9 +110,14 @@ class ChunkIndex:
         with self.database.ask() as connection:
             return {
                 cid: Location(pack, offset, length)
-                for part in parts_of(cids)
-                for cid, pack, offset, length in _LOCATE.rows(connection, space=self.space, cids=part)
+                for cid, pack, offset, length in places(connection, self.space, cids)
             }
+
+
+def places(connection: Connection, space: bytes, cids: Iterable[bytes]) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield where each of some chunks lies that the catalogue has: cid, pack, offset, length."""
+    for part in parts_of(list(cids)):
+        yield from _LOCATE.rows(connection, space=space, cids=part)
 
 
 def _known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> set[bytes]:

@@ -54,6 +54,11 @@ class Prepared:
     sealed_bytes: int = 0
     needs: set[Syncable] = field(default_factory=set)
 
+    def settle(self) -> None:
+        """Tell that it was committed."""
+        if self.resealing is not None:
+            self.resealing.settle()
+
 
 def _walk(look: Look, place: Place, *, deep: bool) -> Iterator[Place]:
     """Yield a place and, where `deep`, every place below it that the principal sees and may read, folders first."""

@@ -242,7 +242,11 @@ class Edit:
             plan=plan,
             copied=self._copied,
         )
-        made = arrival.commit()
+        try:
+            made = arrival.commit()
+        except BaseException:
+            sealed.let_go(but=self._lead)
+            raise
         self.discard()
         return made
 
@@ -351,6 +355,8 @@ class Edit:
         if self._writer is not None:
             self._writer.discard()
             self._writer = None
+        if self._lead is not None:
+            self._lead.let_go()
         self._streamed = self._safe_bytes = self._safe_records = 0
         self._lead = self._copied = None
 
@@ -402,6 +408,7 @@ class Edit:
             relied=(*lead.relied, *(cid for cid in sealed.relied if cid not in own)),
             sealed_bytes=lead.sealed_bytes + sealed.sealed_bytes,
             needs=lead.needs | sealed.needs,
+            appended=(*lead.appended, *sealed.appended),
         )
 
     def _keep(self) -> None:

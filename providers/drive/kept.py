@@ -139,7 +139,10 @@ def keep(
         connection.execute(storage.database.upsert(tables.draft), row)
         return older
 
-    for gone in storage.database.apply(work, () if lead is None else lead.needs, slot.space):
+    older = storage.database.apply(work, () if lead is None else lead.needs, slot.space)
+    if lead is not None:
+        lead.settle()
+    for gone in older:
         storage.vault.remove_draft(slot.space, gone)
 
 

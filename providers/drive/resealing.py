@@ -14,7 +14,7 @@ from providers.drive.session import Replan, Session
 from providers.drive.targets import require_room
 from providers.model import SpaceInfo
 from providers.vault.errors import damaged
-from providers.vault.vault import ChunkRecord, VersionRecord, chunker_of
+from providers.vault.vault import Appended, ChunkRecord, VersionRecord, chunker_of
 
 
 class Resealing:
@@ -35,6 +35,8 @@ class Resealing:
         self._records: list[ChunkRecord] = []
         self.sealed_bytes = 0
         self.needs: set[Syncable] = set()
+        self._appended: list[Appended] = []
+        self._is_published = False
 
     def content(self, row: Mapping[Any, Any], sha256: bytes, previous: bytes | None) -> bytes:
         """Return the reference to the content of a version once it is sealed anew.
@@ -63,6 +65,7 @@ class Resealing:
             raise
         if sealed.sha256 != sha256:
             raise damaged("a content is not the one that its version was given")
+        self._appended += sealed.appended
         self._records += sealed.records
         self._own.update(record.cid for record in sealed.records)
         self._relied.update(cid for cid in sealed.relied if cid not in self._own)
@@ -89,4 +92,10 @@ class Resealing:
         """
         if not contents.all_known(connection, self._goal.id, list(self._relied)):
             raise Replan
+        self._is_published = True
         return contents.publish(connection, self._goal.id, self._records)
+
+    def settle(self) -> None:
+        """Tell that all was committed, and what was published with it: else it may be let go."""
+        for each in self._appended if self._is_published else ():
+            each.settle()

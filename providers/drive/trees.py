@@ -129,6 +129,7 @@ def copy(
             item, created, gone = session.commit([source, goal], work, needs=ready.needs)
         except Replan:
             continue
+        ready.settle()
         session.storage.locks.remove(lock.token for lock in gone)
         return item, created
     raise PreconditionFailed
@@ -304,6 +305,8 @@ def move(
             item, created, gone = session.commit([source, goal], work, needs=ready.needs if ready else ())
         except Replan:
             continue
+        if ready is not None:
+            ready.settle()
         session.storage.locks.remove(lock.token for lock in gone)
         return item, created
     raise PreconditionFailed

@@ -133,6 +133,9 @@ class Upload:
         )
         try:
             return arrival.commit()
+        except BaseException:
+            sealed.let_go()
+            raise
         finally:
             self._release()
 
@@ -182,6 +185,7 @@ class Arrival:
         self._path = path
         self._space = space
         self._sealed = sealed
+        self._is_published = False
         self._conditions = conditions
         self._modified = modified
 
@@ -198,6 +202,8 @@ class Arrival:
                 )
             except Replan:
                 continue
+            if self._is_published:
+                self._sealed.settle()
             self._storage.vault.remember(self._space, self._sealed)
             return made
         raise PreconditionFailed
@@ -234,6 +240,7 @@ class Arrival:
         return continuing(look, found, self._started) if self._sealed.size else found
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:
+        self._is_published = False
         found = self._target(tx)
         if found.space.id != self._space:
             raise PreconditionFailed
@@ -273,6 +280,7 @@ class Arrival:
         sealed, before = self._sealed, self._standing(found, plan)
         change.sealed_bytes += sealed.sealed_bytes + record_bytes
         change.sealed_bytes -= publish(tx.connection, self._space, sealed.records)
+        self._is_published = True
         new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
         if before is None:
             parent, lane = found.parent.node, found.lane

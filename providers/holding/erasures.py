@@ -28,6 +28,7 @@ from providers.errors import NotFound
 from providers.holding import rules, subjects
 from providers.holding.erasing import Contents, Gone, Which, erase, forget_comments, forget_names
 from providers.holding.errors import ErasedBefore, NotADocument, NotPending, SecondPersonNeeded, SupplierStays
+from providers.holding.letting_go import LettingGo
 from providers.holding.model import Elsewhere, Erasure, Kind, State, Words, erasure, subject_of
 from providers.holding.sweeping import Sweeper, Swept, grace_over
 from providers.holding.thinning import thinnable
@@ -48,7 +49,8 @@ class Erasures:
     def __init__(self, storage: Storage, settings: HistorySettings) -> None:
         self._storage = storage
         self._settings = settings
-        self.sweeper = Sweeper(storage)
+        self.letting_go = LettingGo(storage)
+        self.sweeper = Sweeper(storage, self.letting_go)
 
     # --- asking
 
@@ -423,4 +425,4 @@ class Erasures:
 
 
 #: What else of a space holds sealed words or contents in the database, and is in no change.
-_SEALED_BESIDE: tuple[Table, ...] = (tables.draft, tables.noise, tables.checksum)
+_SEALED_BESIDE: tuple[Table, ...] = (tables.draft, tables.noise, tables.checksum, tables.let_go)

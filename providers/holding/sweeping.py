@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, null, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
 
 from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
@@ -24,6 +24,7 @@ from providers import tables
 from providers.catalogue.contents import ChunkIndex
 from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
+from providers.holding.letting_go import LettingGo
 from providers.holding.model import State
 from providers.vault.records import Kind
 from providers.vault.vault import Doomed, Leftover
@@ -63,6 +64,11 @@ _AT = select(_CHUNK.condemned_at).where(
 )
 
 
+_L = tables.let_go.c
+_LET_GO = select(tables.let_go).where(_L.space == bindparam("space"), _L.pack == bindparam("pack"))
+_NOT_HERE = delete(tables.let_go).where(_L.space == bindparam("b_space"), _L.pack == bindparam("b_pack"))
+
+
 class _InUse(Exception):
     """An earlier try to write the pack anew has not ended."""
 
@@ -89,8 +95,9 @@ class Swept:
 class Sweeper:
     """Sweeps spaces. Any number may be at it: each pack is claimed by one."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, letting_go: LettingGo) -> None:
         self._storage = storage
+        self._letting_go = letting_go
 
     def due(self, before: int) -> list[bytes]:
         """Return the spaces in which something erased before a moment (µs) has not left the packs yet."""
@@ -107,6 +114,7 @@ class Sweeper:
 
         Raises NothingWouldStay; DamagedContent if it cannot be told what is referred to.
         """
+        self._letting_go.note()  # what is not written down keeps its pack
         self._recover(space)
         for _ in range(ROUNDS_MAX):
             try:
@@ -184,6 +192,7 @@ class Sweeper:
             pending = swept.waiting if time.monotonic() < until else []
             if pending:
                 self._storage.vault.tick()  # if it is this process that writes to one
+                self._letting_go.note()
                 time.sleep(1 / ASKS_PER_SECOND)
         return swept
 
@@ -295,6 +304,7 @@ class Sweeper:
             for e in found.kept
         ]
         _MOVE.run_many(connection, goes_to)
+        _carry_let_go(connection, space, found, new, moved)
         left = max(0, row.sealed_bytes - freed)
         connection.execute(update(tables.head).where(tables.head.c.space == space).values(sealed_bytes=left))
         done = (tables.repack.c.space == space) & (tables.repack.c.old == found.pack)
@@ -340,6 +350,25 @@ class Sweeper:
             connection.execute(swept)
 
         self._storage.database.apply(work, order=space)
+
+
+def _carry_let_go(
+    connection: Connection, space: bytes, found: Leftover, new: int | None, moved: dict[int, int]
+) -> None:
+    """Let what is written down as let go be found where it was copied to."""
+    rows = connection.execute(_LET_GO, {"space": space, "pack": found.pack}).all()
+    if not rows:
+        return
+    connection.execute(_NOT_HERE, {"b_space": space, "b_pack": found.pack})
+    carried = []
+    for row in rows:
+        kept = [each for each in found.kept if row.offset <= each.offset < row.offset + row.length]
+        if kept:
+            length = sum(each.length for each in kept)
+            at = {"pack": new, "offset": moved[kept[0].offset], "length": length}
+            carried.append({"space": space, "is_doomed": False} | at)
+    if carried:
+        connection.execute(insert(tables.let_go), carried)
 
 
 def _unswept(before: int) -> Iterator[Any]:

@@ -27,6 +27,18 @@ class StorageClosed(VaultError):
     exit_code = 75
 
 
+class GapsUnsupported(VaultError):
+    """The file system of the data folder cannot give back the room of a part of a file. Nothing was changed."""
+
+    exit_code = 69
+
+
+class GapsHeldOff(VaultError):
+    """A backup is being made, which copies packs as they stand. Nothing was changed. Try again once it is done."""
+
+    exit_code = 75
+
+
 class ContentTooLarge(VaultError):
     """A document may have at most {limit_bytes} bytes. Nothing of it was stored. Split it, or compress it."""
 

@@ -6,19 +6,40 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from config.errors import MellanrumError
 from config.files import full_or_failed
 from config.logging import get_log
-from providers.vault.errors import DraftInUse, StorageClosed, damaged, translated
-from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
+from providers.vault.errors import (
+    DraftInUse,
+    GapsHeldOff,
+    GapsUnsupported,
+    StorageClosed,
+    damaged,
+    translated,
+)
+from providers.vault.punching import punch
+from providers.vault.records import (
+    GAP_HEAD_BYTES,
+    Entry,
+    PackScan,
+    entries_of,
+    footer,
+    gap_head,
+    pack_head,
+    read_footer,
+    scan,
+    walk,
+)
 from providers.vault.store import new_pack_id
 
 log = get_log("vault")
@@ -246,6 +267,45 @@ class LocalDraft:
             self._fd = -1
 
 
+def _void(fd: int, space: bytes, pack: int, ranges: Sequence[tuple[int, int]]) -> None:
+    size = os.fstat(fd).st_size
+    listed = read_footer(space, pack, size, lambda at, count: os.pread(fd, count, at))
+    punch(fd, size, 1)  # behind the end: nothing, but refused where holes are unknown
+    if listed is not None:
+        # It lists what is about to go. Without one, records are found by walking.
+        os.ftruncate(fd, listed[1])
+        os.fdatasync(fd)
+    for offset, length in ranges:
+        _write_all(fd, memoryview(gap_head(space, pack, length)), offset)
+    os.fdatasync(fd)  # a walk steps over the zeros from the first of them on
+    for offset, length in ranges:
+        punch(fd, offset + GAP_HEAD_BYTES, length - GAP_HEAD_BYTES)
+    os.fdatasync(fd)
+
+
+@contextmanager
+def _gaps(folder: Path, operation: int) -> Iterator[None]:
+    """Hold the lock of a store's gaps. Raises GapsHeldOff."""
+    fd = os.open(folder / "gaps.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        fcntl.flock(fd, operation)
+        yield
+    except BlockingIOError:
+        raise GapsHeldOff from None
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def gaps_held_off(folder: Path) -> Iterator[None]:
+    """Let no gaps be made in the packs of a store meanwhile: a copy of a file that gets one has half of a record."""
+    if not folder.is_dir():
+        yield
+        return
+    with _gaps(folder, fcntl.LOCK_SH):
+        yield
+
+
 class LocalStore:
     """A store in a folder of this machine."""
 
@@ -327,6 +387,28 @@ class LocalStore:
             return None
         path.with_suffix(_WANTED).unlink(missing_ok=True)
         return LocalClaim(fd)
+
+    def void(self, space: bytes, pack: int, ranges: Sequence[tuple[int, int]]) -> None:
+        """Let ranges become gaps, durably, in an order that may be cut short anywhere and begun again.
+
+        Raises GapsHeldOff while a backup is made.
+        """
+        with _gaps(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self._void(space, pack, ranges)
+
+    def _void(self, space: bytes, pack: int, ranges: Sequence[tuple[int, int]]) -> None:
+        try:
+            fd = os.open(self._pack(space, pack), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            _void(fd, space, pack, ranges)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise GapsUnsupported from error
+            raise full_or_failed(error) from error
+        finally:
+            os.close(fd)
 
     def remove_pack(self, space: bytes, pack: int) -> None:
         """Remove a pack, durably."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from providers.vault.errors import DraftInUse, StorageClosed, damaged
-from providers.vault.records import Entry, PackScan, entries_of, footer, pack_head, scan, walk
+from providers.vault.records import Entry, PackScan, entries_of, footer, gap_head, pack_head, read_footer, scan, walk
 from providers.vault.store import new_pack_id
 
 
@@ -154,6 +154,15 @@ class MemoryStore:
             return None
         self._claimed.add((space, pack))
         return MemoryClaim(self._claimed, (space, pack))
+
+    def void(self, space: bytes, pack: int, ranges: Sequence[tuple[int, int]]) -> None:
+        """Let ranges become gaps."""
+        data = self._pack(space, pack, 0)
+        listed = read_footer(space, pack, len(data), lambda at, count: bytes(data[at : at + count]))
+        if listed is not None:
+            del data[listed[1] :]
+        for offset, length in ranges:
+            data[offset : offset + length] = gap_head(space, pack, length).ljust(length, b"\0")
 
     def remove_pack(self, space: bytes, pack: int) -> None:
         """Remove a pack."""

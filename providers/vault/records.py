@@ -44,6 +44,12 @@ TRAILER_MAGIC = b"MRFE"
 FOOTER_FORMAT = 1
 TRAILER_BYTES = _TRAILER.size
 
+#: magic, format, length of the whole gap; then CRC-32 of the pack's head and these. Zeros follow.
+_GAP = struct.Struct("<4sB3xQ")
+GAP_MAGIC = b"MRGP"
+GAP_FORMAT = 1
+GAP_HEAD_BYTES = _GAP.size + _CRC.size
+
 
 class Kind(IntEnum):
     """What a record holds."""
@@ -187,6 +193,20 @@ def footer_entries(space: bytes, pack: int, data: bytes) -> list[Entry] | None:
     return [Entry(*_ENTRY.unpack_from(data, at)) for at in range(_FOOTER_HEAD_BYTES, end, _ENTRY.size)]
 
 
+def gap_head(space: bytes, pack: int, length: int) -> bytes:
+    """Return what a gap of `length` bytes begins with, where records were let go."""
+    fields = _GAP.pack(GAP_MAGIC, GAP_FORMAT, length)
+    return fields + _CRC.pack(zlib.crc32(fields, zlib.crc32(pack_head(space, pack))))
+
+
+def _gap_bytes(space: bytes, pack: int, data: bytes) -> int | None:
+    """Return how long the gap is that begins with `data`, or None if no gap of this pack does."""
+    if len(data) < GAP_HEAD_BYTES:
+        return None
+    _, _, length = _GAP.unpack_from(data)
+    return int(length) if length and data[:GAP_HEAD_BYTES] == gap_head(space, pack, length) else None
+
+
 Read = Callable[[int, int], bytes]
 
 
@@ -228,6 +248,10 @@ def walk(space: bytes, pack: int, size: int, read: Read) -> PackScan:
         if head is not None and at + head.record_bytes <= end:
             records.append(Entry(head.cid, head.kind, head.record_bytes, at))
             at += head.record_bytes
+            continue
+        gap = _gap_bytes(space, pack, data)
+        if gap is not None and at + gap <= end:
+            at += gap
             continue
         following = _next_record(at + 1, end, read)
         if following is None and listed is None and _is_torn(space, pack, data, at, end, read):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from config.logging import get_log
+from providers.vault.appended import Appended, LetGo
 from providers.vault.errors import StorageClosed
 from providers.vault.store import PackWriter, Store
 
@@ -38,8 +40,13 @@ class Shelf:
         self._guard = threading.Lock()
         self._places: dict[bytes, _Place] = {}
         self._closed = False
+        self.let_go: LetGo = deque()
         # Full packs are ended behind the writers' backs; what they need synced waits for it.
         self._ending = ThreadPoolExecutor(2, thread_name_prefix="pack-end")
+
+    def appended(self, space: bytes) -> Appended:
+        """Return what takes in what one writer appends: nothing so far."""
+        return Appended(space, self.let_go)
 
     def append(self, space: bytes, records: memoryview | bytes) -> tuple[PackWriter, int]:
         """Append whole records; return the pack they went to and the offset of the first."""

@@ -6,6 +6,7 @@ A store keeps packs and the files of drafts. It knows neither keys nor what a re
 - A pack is written by one process, from its beginning to its end; nobody appends to it after a fault or a restart.
 - A pack is claimed by one at a time, and only while no writer of it is held by anyone: whoever may yet refer to its
   records holds the writer. What was claimed may be removed; who has it open reads on.
+- Of a claimed pack, runs of records may become gaps: nothing else in it moves, and its end stays where it is.
 - What was appended can be read at once by this process, and by any other once it was synced.
 - Ids of packs are 63 random bits, so that processes and machines need not agree on them.
 - Writing raises StorageFull or StorageFailed; after either, that pack takes nothing more, and what was synced stands.
@@ -15,7 +16,7 @@ A store keeps packs and the files of drafts. It knows neither keys nor what a re
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from providers.vault.records import PackScan
@@ -111,6 +112,12 @@ class Store(Protocol):
         """Claim a pack; None while a writer of it is held, who is asked to end it, or another has it.
 
         Raises FileNotFoundError.
+        """
+
+    def void(self, space: bytes, pack: int, ranges: Sequence[tuple[int, int]]) -> None:
+        """Let ranges (offset, length) of whole records in a claimed pack become gaps, durably; the rest stays in place.
+
+        May be done again after it was cut short. Raises GapsUnsupported, and StorageFailed for a fault of the disk.
         """
 
     def remove_pack(self, space: bytes, pack: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from config.database import Syncable
+from providers.vault.appended import Appended, Extent
 from providers.vault.aside import Aside
 from providers.vault.chunker import chunker_for
 from providers.vault.drafts import Draft
@@ -17,22 +18,25 @@ from providers.vault.manifests import chunker_of
 from providers.vault.memory import MemoryStore
 from providers.vault.opened import Opened
 from providers.vault.reader import ContentReader, Leaves, Locate, Location
-from providers.vault.records import Kind
+from providers.vault.records import Entry, Kind, PackScan
 from providers.vault.scrub import Damage, rebuild, scrub
 from providers.vault.sealing import Sealing, SpaceKeys
 from providers.vault.shelf import Shelf
 from providers.vault.store import Claim, PackWriter, Store
-from providers.vault.versions import VersionRecord, pack_version
+from providers.vault.versions import VersionRecord, pack_version, version
 from providers.vault.writer import HELD_BYTES, Assembly, ChunkRecord, ContentWriter, Known, Sealed
 
 __all__ = [
     "HELD_BYTES",
+    "Appended",
     "ChunkRecord",
     "ContentReader",
     "ContentWriter",
     "Damage",
     "Doomed",
     "Draft",
+    "Entry",
+    "Extent",
     "Leftover",
     "Location",
     "Sealed",
@@ -194,6 +198,29 @@ class Vault:
     def claim(self, space: bytes, pack: int) -> Claim | None:
         """Claim a pack, to write it anew; None while it is in use, and then its writers are asked to let go of it."""
         return self._store.claim(space, pack)
+
+    def let_go(self) -> list[Extent]:
+        """Take what writers have let go since this was asked last: records that nothing was made of, nor ever will be.
+
+        Their packs cannot be claimed while what is returned is held.
+        """
+        found = []
+        while self._shelf.let_go:
+            found.append(self._shelf.let_go.popleft())
+        return found
+
+    def entries(self, space: bytes, pack: int) -> PackScan:
+        """Return what records a pack holds, by walking through it. Raises FileNotFoundError, DamagedContent."""
+        return self._store.scan(space, pack, trust_footer=False)
+
+    def version_at(self, space: bytes, pack: int, entry: Entry) -> VersionRecord:
+        """Return what the record of a version says. Raises DamagedContent."""
+        record = self._store.read(space, pack, entry.offset, entry.length)
+        return version(self._sealing(space).open(record, Kind.VERSION, entry.cid))
+
+    def void(self, space: bytes, pack: int, ranges: Sequence[tuple[int, int]]) -> None:
+        """Give back the room of ranges (offset, length) of a claimed pack, in place. Raises GapsUnsupported."""
+        self._store.void(space, pack, ranges)
 
     def open_pack(self, space: bytes) -> PackWriter:
         """Begin a pack beside those that uploads go to. Close it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from config.database import Syncable
+from providers.vault.appended import Appended
 from providers.vault.aside import Aside
 from providers.vault.chunker import boundary, largest
 from providers.vault.errors import ContentTooLarge
@@ -67,6 +68,7 @@ class Sealed:
         sealed_bytes: length of all `records`.
         needs: what must be synced before the commit.
         version: where the record of the version lies that the content was finished for, if for one.
+        appended: what keeps `records` from being let go. Whoever commits them settles it.
     """
 
     content: bytes
@@ -78,6 +80,18 @@ class Sealed:
     sealed_bytes: int
     needs: frozenset[Syncable]
     version: ChunkRecord | None = None
+    appended: tuple[Appended, ...] = ()
+
+    def settle(self) -> None:
+        """Tell that a catalogue has the records."""
+        for each in self.appended:
+            each.settle()
+
+    def let_go(self, but: Sealed | None = None) -> None:
+        """Tell that nobody will commit the records, except for those of another content."""
+        for each in self.appended:
+            if but is None or each not in but.appended:
+                each.let_go()
 
 
 class Assembly:
@@ -97,6 +111,7 @@ class Assembly:
         #: Every cid met so far, and whether this content brings it.
         self._is_new: dict[bytes, bool] = {}
         self._needs: set[PackWriter] = set()
+        self._appended = shelf.appended(sealing.space)
         self._chunks: list[Chunk] = []
         self._leaves: list[LeafRef] = []
         self._size = 0
@@ -118,6 +133,10 @@ class Assembly:
             self._is_new[chunk.cid] = False
             self._relied.append(chunk.cid)
         self._list(chunk)
+
+    def let_go(self) -> None:
+        """Tell that nothing will be made of what was appended. Nothing may be added afterwards."""
+        self._appended.let_go()
 
     def so_far(self) -> Sealed:
         """Return what was taken so far as a content of its own, without a digest. More may be added afterwards."""
@@ -145,6 +164,7 @@ class Assembly:
             sealed_bytes=sum(record.length for record in self._records),
             needs=frozenset(self._needs),
             version=version,
+            appended=(self._appended,),
         )
 
     def _note(self, version: VersionRecord) -> None:
@@ -214,6 +234,7 @@ class Assembly:
             return
         pack, start = self._shelf.append(self._sealing.space, memoryview(self._out)[: self._used])
         self._needs.add(pack)
+        self._appended.add(pack, start, self._used)
         self._records += [ChunkRecord(cid, pack.id, start + offset, length) for cid, offset, length in self._waiting]
         self._waiting.clear()
         self._used = 0
@@ -271,7 +292,9 @@ class ContentWriter:
         return assembly.finish(self._digest.digest(), recorded)
 
     def discard(self) -> None:
-        """Forget the content. What was appended to packs already is never referred to. Harmless when repeated."""
+        """Forget the content. What was appended to packs already is let go. Harmless when repeated."""
+        if self._assembly is not None:
+            self._assembly.let_go()
         self._assembly = None
         self._buffer = bytearray()
 

@@ -30,6 +30,8 @@ from server.http import tls
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
 #: A renewal that runs by itself comes before that.
 CERTIFICATE_DAYS_LOW = 7
+#: Less that broken uploads left is not worth a word.
+WAITING_BYTES_MAX = 64 * 2**20
 #: How many of a kind are named one by one.
 SHOWN = 3
 CLOCK_SECONDS_MAX = 60
@@ -192,6 +194,9 @@ def _room(desk: Desk, settings: Settings) -> Found:
         yield "look", f"{size(free)} are free: make room soon"
     else:
         yield "good", f"{size(free)} are free"
+    waiting = desk.installation.erasures.letting_go.waiting_bytes()
+    if waiting > WAITING_BYTES_MAX:
+        yield "look", f'{size(waiting)} of broken uploads take room until the hourly sweep, or "mellanrum erase sweep"'
 
 
 def _ports(desk: Desk, settings: Settings) -> Found:

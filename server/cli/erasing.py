@@ -18,6 +18,7 @@ from providers.catalogue import lineage
 from providers.errors import NotFound
 from providers.holding.model import Erasure, Kind, State
 from providers.holding.report import Report, report_of
+from providers.holding.sweeping import Swept
 from server.cli import find
 from server.cli.errors import Misused, NoSuchVersion, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
@@ -50,7 +51,9 @@ def add_to(nouns: Noun) -> None:
     _add_person(command)
     command = noun.command("report", report, "Say what an erasure took, and which old copies still hold it.")
     command.add_argument("id", metavar="ID")
-    command = noun.command("sweep", sweep, "Let what was erased leave the packs, once its grace is over.")
+    command = noun.command(
+        "sweep", sweep, "Let leave the packs what broken uploads left, and what was erased once its grace is over."
+    )
     command.add_argument("--now", action="store_true", help="do not wait for the grace to be over")
 
 
@@ -268,20 +271,26 @@ def _about_copies(told: Report) -> Iterator[str]:
 
 def sweep(desk: Desk, options: argparse.Namespace) -> Answer:
     """Sweep the packs."""
+    erasures = desk.installation.erasures
     with desk.progress("sweeping"):
-        done = desk.installation.erasures.sweep(now=options.now, wait_seconds=WAIT_SECONDS if options.now else 0.0)
+        given = {space: each for space, each in erasures.letting_go.sweep().items() if each.packs}
+        done = erasures.sweep(now=options.now, wait_seconds=WAIT_SECONDS if options.now else 0.0)
     shown: list[dict[str, Any]] = [
         {
             "space": id_text(space),
             "whole": swept.is_whole,
             "packs": swept.packs,
             "freed_bytes": swept.freed_bytes,
+            "let_go_bytes": given[space].freed_bytes if space in given else 0,
             "in_use": [f"{pack:016x}" for pack in swept.waiting],
             "damaged": [f"{pack:016x}" for pack in swept.damaged],
         }
-        for space, swept in done.items()
+        for space, swept in {**dict.fromkeys(given, Swept()), **done}.items()
     ]
     left = sum(len(swept.waiting) + len(swept.damaged) for swept in done.values())
-    rows = ((s["space"], s["packs"], size(s["freed_bytes"]), len(s["in_use"]), len(s["damaged"])) for s in shown)
-    lines = table(("space", "packs", "freed", "in use", "damaged"), rows)
+    rows = (
+        (s["space"], s["packs"], size(s["freed_bytes"]), size(s["let_go_bytes"]), len(s["in_use"]), len(s["damaged"]))
+        for s in shown
+    )
+    lines = table(("space", "packs", "freed", "let go", "in use", "damaged"), rows)
     return Answer(shown, lines, StillInUse(count=left) if left else None)

@@ -7,6 +7,7 @@ import hmac
 import json
 import random
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,22 @@ def test_old_packs_stay_readable(file: Path, footer: bool, tmp_path: Path) -> No
     assert (version.number, version.name, version.size, version.at) == tuple(
         kept[name] for name in ("number", "name", "size", "at")
     )
+
+
+def test_a_gap_is_stepped_over_as_the_document_says() -> None:
+    vector = json.loads(VECTORS[1].read_text("utf-8"))
+    data, gaps = bytes.fromhex(vector["bytes"]), []
+    at = 32
+    while at < len(data):
+        if data[at : at + 4] == b"MRRC":
+            at += 64 + struct.unpack_from("<I", data, at + 20)[0]
+            continue
+        magic, form, length, crc = struct.unpack_from("<4sB3xQI", data, at)
+        assert (magic, form, crc) == (b"MRGP", 1, zlib.crc32(data[:32] + data[at : at + 16]))
+        assert not any(data[at + 20 : at + length])
+        gaps.append(length)
+        at += length
+    assert gaps == [300, 90]
 
 
 def test_the_document_says_how_to_read_a_pack() -> None:

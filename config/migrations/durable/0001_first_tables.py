@@ -30,6 +30,7 @@ def upgrade() -> None:
     _head()
     _installation()
     _journal()
+    _let_go()
     _lineage()
     _log()
     _log_entry()
@@ -343,6 +344,22 @@ def _journal() -> None:
         sa.Column("sequence", sa.BigInteger(), nullable=False, comment="of the next frame"),
         sa.PrimaryKeyConstraint("id", name=op.f("journal_pkey")),
         comment="How far each journal of reads was numbered into the logs; a row goes with its file.",
+    )
+
+
+def _let_go() -> None:
+    op.create_table(
+        "let_go",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("pack", sa.BigInteger(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "is_doomed", sa.Boolean(), nullable=False, comment="nothing refers to it; it is, or is about to be, a gap"
+        ),
+        sa.PrimaryKeyConstraint("space", "pack", "offset", name=op.f("let_go_pkey")),
+        comment="Runs of records in packs that nothing was made of: the sweep lets these become gaps, and no others.",
+        sqlite_with_rowid=False,
     )
 
 

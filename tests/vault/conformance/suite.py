@@ -239,6 +239,24 @@ def remove_packs(store: Store) -> None:
         store.read(SPACE, pack.id, PACK_HEAD_BYTES, 1)
 
 
+def let_records_become_gaps_in_place(store: Store) -> None:
+    pack = store.open_pack(SPACE)
+    parts = [record(os.urandom(size)) for size in (100, 200_000, 5, 40_000, 7)]
+    at = [pack.append(part) for part in parts]
+    pack.close()
+    identity, ranges = pack.id, [(at[1], len(parts[1]) + len(parts[2])), (at[4], len(parts[4]))]
+    del pack
+    for _ in range(2):  # again, as after an interruption
+        store.void(SPACE, identity, ranges)
+        found = store.scan(SPACE, identity, trust_footer=False)
+        assert [entry.offset for entry in found.records] == [at[0], at[3]]
+        assert (found.torn_at, found.damage) == (None, ())
+        assert found.records == store.scan(SPACE, identity).records
+        for number in (0, 3):
+            assert store.read(SPACE, identity, at[number], len(parts[number])) == parts[number]
+        assert not any(store.read(SPACE, identity, at[1] + 20, ranges[0][1] - 20))
+
+
 def let_drafts_be_looked_into_while_they_are_open(store: Store) -> None:
     vault = Vault(store, Keys())
     world = World(store)
@@ -254,6 +272,7 @@ def let_drafts_be_looked_into_while_they_are_open(store: Store) -> None:
 
 
 PROMISES = [
+    let_records_become_gaps_in_place,
     tell_what_was_appended,
     take_several_records_at_once,
     refuse_what_is_no_record,
