@@ -331,10 +331,25 @@ draft = Table(
     Column("principal", LargeBinary(16), nullable=False, comment="who alone sees it"),
     Column("size", BigInteger, nullable=False),
     Column("modified", BigInteger, nullable=False),
+    Column("upload", LargeBinary(16), nullable=False, comment="whose chunks it has besides those of the space"),
     Column("sealed_bytes", BigInteger, nullable=False, comment="in packs already, and counted"),
     Column("expires_at", BigInteger, nullable=False),
     comment="Interrupted uploads, for their makers to resume; their bytes stand in the drafts of the vault.",
 )
+draft_chunk = Table(
+    "draft_chunk",
+    durable,
+    Column("space", LargeBinary(16), primary_key=True),
+    Column("cid", LargeBinary(32), primary_key=True),
+    Column("upload", LargeBinary(16), primary_key=True, comment="see draft: there may be one draft after another"),
+    Column("pack", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", Integer, nullable=False, comment="of the whole record; counted in the quota"),
+    sqlite_with_rowid=False,
+    comment="What interrupted uploads have in packs. Nobody else relies on it: it may be let go at any time.",
+)
+Index("draft_chunk_by_upload", draft_chunk.c.upload)
+
 Index("draft_by_name", draft.c.parent, draft.c.principal, draft.c.folded)
 Index("draft_by_expiry", draft.c.expires_at)
 

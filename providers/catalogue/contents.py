@@ -15,6 +15,7 @@ from config.ids import new_id
 from config.queries import Query, parts_of
 from config.statements import Statement
 from providers import tables
+from providers.catalogue import held
 from providers.catalogue.change import NewVersion, version_mac
 from providers.catalogue.nodes import Node
 from providers.errors import VersionErased
@@ -35,11 +36,9 @@ _LOCATE = Query(
 )
 
 
-_CONDEMNED = Query(
-    select(_CHUNK.cid, _CHUNK.length).where(
-        _CHUNK.space == bindparam("space"),
-        _CHUNK.cid.in_(bindparam("cids", expanding=True)),
-        _CHUNK.condemned_at.is_not(None),
+_STANDING_CHUNKS = Query(
+    select(_CHUNK.cid, _CHUNK.pack, _CHUNK.offset, _CHUNK.length, _CHUNK.condemned_at).where(
+        _CHUNK.space == bindparam("space"), _CHUNK.cid.in_(bindparam("cids", expanding=True))
     )
 )
 _PUBLISH = Statement(lambda insert: insert(tables.chunk).on_conflict_do_nothing(index_elements=["space", "cid"]))
@@ -106,12 +105,16 @@ class ChunkIndex:
             return _known(connection, self.space, cids)
 
     def locate(self, cids: Sequence[bytes]) -> Mapping[bytes, Location]:
-        """Return where each of `cids` lies; those the catalogue lacks are missing from the answer."""
+        """Return where each of `cids` lies; those the catalogue lacks are missing from the answer.
+
+        What an interrupted upload alone has is found too: by nobody but who reads its draft.
+        """
         with self.database.ask() as connection:
-            return {
-                cid: Location(pack, offset, length)
-                for cid, pack, offset, length in places(connection, self.space, cids)
-            }
+            found = {cid: Location(*place) for cid, *place in places(connection, self.space, cids)}
+            missing = [cid for cid in cids if cid not in found]
+            if missing:
+                found |= {cid: Location(*place) for cid, *place in held.places(connection, self.space, missing)}
+            return found
 
 
 def places(connection: Connection, space: bytes, cids: Iterable[bytes]) -> Iterator[tuple[bytes, int, int, int]]:
@@ -127,8 +130,8 @@ def _known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> set[b
 def publish(connection: Connection, space: bytes, records: Sequence[ChunkRecord]) -> int:
     """Let the catalogue know of new chunks, with the head's row locked; return how many bytes it counts no longer.
 
-    One that came to be known meanwhile stays where it was first, unless it is condemned: then the new copy takes its
-    place, and the sweep will find the old one uncounted.
+    One that came to be known meanwhile stays where it was first, and the new copy is let go, unless it is condemned:
+    then the new copy takes its place, and the sweep will find the old one uncounted.
     """
     rows = [
         {"space": space, "cid": r.cid, "pack": r.pack, "offset": r.offset, "length": r.length, "condemned_at": None}
@@ -136,19 +139,21 @@ def publish(connection: Connection, space: bytes, records: Sequence[ChunkRecord]
     ]
     if _PUBLISH.run_many(connection, rows) == len(rows):
         return 0
-    cids = [record.cid for record in records]
-    old = {
-        cid: length for part in parts_of(cids) for cid, length in _CONDEMNED.rows(connection, space=space, cids=part)
-    }
+    standing: dict[bytes, tuple[ChunkRecord, bool]] = {}
+    for part in parts_of([record.cid for record in records]):
+        for cid, pack, offset, length, condemned_at in _STANDING_CHUNKS.rows(connection, space=space, cids=part):
+            standing[cid] = ChunkRecord(cid, pack, offset, length), condemned_at is not None
+    condemned = [record for record in records if standing[record.cid][1]]
     _REPLACE.run_many(
         connection,
         [
             {"b_space": space, "b_cid": r.cid, "b_pack": r.pack, "b_offset": r.offset, "b_length": r.length}
-            for r in records
-            if r.cid in old
+            for r in condemned
         ],
     )
-    return sum(old.values())
+    second = [r for r in records if not standing[r.cid][1] and standing[r.cid][0] != r]
+    held.let_go(connection, space, sorted((r.pack, r.offset, r.length) for r in second))
+    return sum(standing[record.cid][0].length for record in condemned) + sum(record.length for record in second)
 
 
 def all_known(connection: Connection, space: bytes, cids: Sequence[bytes]) -> bool:

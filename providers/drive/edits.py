@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from auth.roles import Action
 from config.ids import new_id
+from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex, sha256_of, version
 from providers.drive.identity import continuing
-from providers.drive.kept import Kept, Slot, drop, keep, kept_at, resumed, unname
+from providers.drive.kept import Holding, Kept, Slot, drop, drop_abandoned_of, end, keep, kept_at, resumed, unname
 from providers.drive.reading import Reader, open_content, reader_of
 from providers.drive.session import Session
 from providers.drive.targets import Target, room_for, target
@@ -127,6 +128,9 @@ class Edit:
         self._is_nameless = False
         #: A part of the stream was lost.
         self._is_torn = False
+        #: Under what it is kept from its first time on, and whether anything is.
+        self._upload = new_id() if draft is None or begun.kept is None else begun.kept.upload
+        self._holds = draft is not None and begun.kept is not None
         #: How much of it the catalogue knows, and counts.
         self._published_bytes = 0 if draft is None or begun.kept is None else begun.kept.sealed_bytes
         #: The interrupted upload that this one resumes, or supersedes once it is committed.
@@ -229,6 +233,8 @@ class Edit:
             sealed, plan = finished(self._session, self._writer, begun.found, self._streamed)
             self._lead, self._writer = self._rest_of(sealed), None
         sealed = self._sealed()
+        if self._holds:
+            drop_abandoned_of(self._session.storage, begun.space)
         arrival = Arrival(
             self._session,
             begun.path,
@@ -241,6 +247,7 @@ class Edit:
             written=written,
             plan=plan,
             copied=self._copied,
+            upload=self._upload if self._holds else None,
         )
         try:
             made = arrival.commit()
@@ -276,20 +283,23 @@ class Edit:
         storage, space = self._session.storage, self._begun.space
         self._forget_stream()
         draft, self._draft = self._draft, None
-        if draft is not None and draft.id == self._kept and not self.is_changed:
+        if self.is_changed or self._is_nameless:
+            if self._holds:
+                end(storage, space, self._upload)
+                self._holds = False
+            if self._kept is not None:
+                drop(storage, space, self._kept)
+                self._kept = None
+        if draft is not None and draft.id == self._kept:
             draft.close()
         elif draft is not None:
             draft.discard()
-        if self._kept is not None and self.is_changed:
-            drop(storage, space, self._kept)
-            self._kept = None
 
     def unname(self) -> None:
         """The name goes, and what is written goes on without it, until it is discarded."""
         self._is_nameless = True
         if self._kept is not None:
-            unname(self._session.storage, self._begun.space, self._kept)
-            self._kept = None
+            unname(self._session.storage, self._kept)
 
     # --- within
 
@@ -325,15 +335,19 @@ class Edit:
     def _make_safe(self, sealed: Sealed) -> None:
         """Make what was streamed so far durable, for its maker to find should this process be killed."""
         vault, space = self._session.storage.vault, self._begun.space
-        fresh = self._rest_of(sealed)
+        # What was held before stands as long as its row does.
+        fresh = replace(self._rest_of(sealed), relied=sealed.relied)
         total = self._published_bytes + fresh.sealed_bytes
         draft = vault.draft(space, new_id(), vault.reader(space, sealed.content, self._index.locate))
         try:
-            keep(self._session, self._slot, draft, fresh, total)
+            keep(self._session, self._slot, draft, self._holding(fresh, total))
         finally:
             draft.close()
-        self._kept, self._published_bytes = draft.id, total
+        self._kept, self._published_bytes, self._holds = draft.id, total, True
         self._safe_bytes, self._safe_records = self._streamed, len(sealed.records)
+
+    def _holding(self, fresh: Sealed | None, total: int) -> Holding:
+        return Holding(self._upload, fresh, total, self._kept if self._holds else None)
 
     def _rest_of(self, sealed: Sealed) -> Sealed:
         """Return what was streamed without the records that are known already: on those it relies."""
@@ -383,6 +397,9 @@ class Edit:
 
     def _known(self, cids: list[bytes]) -> set[bytes]:
         own = {record.cid for record in (() if self._lead is None else self._lead.records)}
+        if self._holds:
+            with self._session.storage.database.ask() as connection:
+                own |= {record.cid for record in held.own(connection, self._begun.space, self._upload, cids)}
         return self._index.known(cids) | own.intersection(cids)
 
     @property
@@ -415,7 +432,8 @@ class Edit:
         draft = self._as_draft()
         fresh = None if self._is_published else self._lead
         total = self._published_bytes + (0 if fresh is None else fresh.sealed_bytes)
-        keep(self._session, self._slot, draft, fresh, total, self._copied)
+        keep(self._session, self._slot, draft, self._holding(fresh, total), self._copied)
+        self._holds = True
         self._kept, self._is_published, self._published_bytes = draft.id, True, total
 
     def _content_of(self, item: Item) -> Sealed | None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from config.clock import now_us
+from config.ids import NOBODY
 from config.queries import Query
 from providers import tables
-from providers.catalogue.contents import ChunkIndex, all_known, publish, require_standing
+from providers.catalogue import held
+from providers.catalogue.contents import ChunkIndex, all_known, require_standing
 from providers.drive.places import Container
 from providers.drive.session import Session
 from providers.drive.storage import Storage
@@ -32,13 +34,15 @@ _HERE = select(tables.draft).where(
     _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.expires_at > bindparam("now")
 )
 _NAMED = Query(
-    _HERE.with_only_columns(_D.id, _D.size, _D.modified, _D.sealed_bytes).where(_D.folded == bindparam("folded"))
+    _HERE.with_only_columns(_D.id, _D.upload, _D.size, _D.modified, _D.sealed_bytes).where(
+        _D.folded == bindparam("folded")
+    )
 )
-_OLDER = select(_D.id).where(
+_OLDER = select(_D.id, _D.upload).where(
     _D.parent == bindparam("parent"), _D.principal == bindparam("principal"), _D.folded == bindparam("folded")
 )
 _STALE = select(_D.id, _D.space).where(_D.expires_at <= bindparam("now"))
-_KNOWN = select(_D.id).where(_D.id == bindparam("id"))
+_KNOWN = select(_D.id, _D.upload).where(_D.id == bindparam("id"))
 _SPACES = select(tables.space.c.id).where(tables.space.c.ended_at.is_(None))
 #: The head's row, locked: as in every change, it comes before all else.
 _ROOM = (
@@ -48,6 +52,7 @@ _ROOM = (
     .with_for_update(of=tables.head)
 )
 _COUNT = update(tables.head).where(tables.head.c.space == bindparam("b_space")).values(sealed_bytes=bindparam("b_used"))
+_HIDE = update(tables.draft).where(_D.id == bindparam("b_id")).values(parent=bindparam("b_parent"))
 _DROP = delete(tables.draft).where(_D.id == bindparam("b_id"))
 
 
@@ -62,12 +67,25 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An interrupted upload. `sealed_bytes` are those in packs already, which count in the quota."""
+    """An interrupted upload. `sealed_bytes` are those in packs already, which `upload` holds and the quota counts."""
 
     id: bytes
+    upload: bytes
     size: int
     modified: int
     sealed_bytes: int
+
+
+class Holding(NamedTuple):
+    """What an upload holds that is about to be kept: `sealed_bytes` in all, and of these `lead` for the first time.
+
+    `before` is the draft as which it was kept before; None: it was not.
+    """
+
+    upload: bytes
+    lead: Sealed | None
+    sealed_bytes: int
+    before: bytes | None
 
 
 def kept_at(look: Look, slot: Slot) -> Kept | None:
@@ -103,16 +121,14 @@ def _item(path: Path, space: bytes, row: Any) -> Item:
     return Item(path, path.name, False, row.size, row.modified, row.modified, "", row.id, space, 0, False, False)
 
 
-def keep(
-    session: Session, slot: Slot, draft: Draft, lead: Sealed | None, sealed_bytes: int, copied: Copied | None = None
-) -> None:
+def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: Copied | None = None) -> None:
     """Make a draft durable, and let its maker find it under its name, in the place of an older one.
 
-    `lead` are records that it is the first to rely on, `copied` the version whose content it was begun over, if that
-    is of another document. What the catalogue gets to know counts in the quota at once, or else whoever drops the draft
-    could store the same again for nothing. Raises QuotaExceeded, and VersionErased if that version was erased.
+    `copied` is the version whose content it was begun over, if that is of another document. What is held counts in the
+    quota at once. Raises QuotaExceeded, UploadIncomplete if somebody dropped it meanwhile, and VersionErased if that
+    version was erased.
     """
-    storage = session.storage
+    storage, lead = session.storage, holding.lead
     draft.sync()
     now = now_us()
     row = {
@@ -124,20 +140,29 @@ def keep(
         "principal": session.principal.id,
         "size": draft.size,
         "modified": now,
-        "sealed_bytes": sealed_bytes,
+        "upload": holding.upload,
+        "sealed_bytes": holding.sealed_bytes,
         "expires_at": now + storage.kept_us,
     }
 
     def work(connection: Connection) -> list[bytes]:
+        used, quota = connection.execute(_ROOM, {"space": slot.space}).one()
+        if holding.before is not None and connection.execute(_KNOWN, {"id": holding.before}).first() is None:
+            raise UploadIncomplete
         if lead is not None:
-            _publish(connection, slot.space, lead)
+            used += _held(connection, slot.space, holding.upload, lead)
+            if quota is not None and lead.sealed_bytes and used > quota:
+                raise QuotaExceeded
         if copied is not None:
             require_standing(connection, *copied)
-        older = [found for found in connection.execute(_OLDER, row).scalars() if found != draft.id]
+        older = [found for found in connection.execute(_OLDER, row).all() if found.id != draft.id]
         for found in older:
-            connection.execute(_DROP, {"b_id": found})
+            connection.execute(_DROP, {"b_id": found.id})
+            if found.upload != holding.upload:
+                used -= _ended(storage, connection, slot.space, found)
+        connection.execute(_COUNT, {"b_space": slot.space, "b_used": max(0, used)})
         connection.execute(storage.database.upsert(tables.draft), row)
-        return older
+        return [found.id for found in older]
 
     older = storage.database.apply(work, () if lead is None else lead.needs, slot.space)
     if lead is not None:
@@ -146,15 +171,22 @@ def keep(
         storage.vault.remove_draft(slot.space, gone)
 
 
-def _publish(connection: Connection, space: bytes, lead: Sealed) -> None:
-    """Let the catalogue know of records, and count them. Raises QuotaExceeded, UploadIncomplete."""
-    used, quota = connection.execute(_ROOM, {"space": space}).one()
-    if not all_known(connection, space, lead.relied):
+def _held(connection: Connection, space: bytes, upload: bytes, lead: Sealed) -> int:
+    """Let an upload hold records; return how many bytes that is. Raises UploadIncomplete."""
+    own = {record.cid for record in held.own(connection, space, upload, lead.relied)}
+    if not all_known(connection, space, [cid for cid in lead.relied if cid not in own]):
         raise UploadIncomplete
-    used += lead.sealed_bytes - publish(connection, space, lead.records)
-    if quota is not None and lead.sealed_bytes and used > quota:
-        raise QuotaExceeded
-    connection.execute(_COUNT, {"b_space": space, "b_used": used})
+    held.hold(connection, space, upload, lead.records)
+    return lead.sealed_bytes
+
+
+def _ended(storage: Storage, connection: Connection, space: bytes, row: Any) -> int:
+    """Let go of what a draft's upload holds; return how many bytes count no longer.
+
+    A draft that is gone was ended before: it may have become a version, of a catalogue that is newer than this one. Its
+    file goes for good before that is acknowledged.
+    """
+    return held.end(connection, space, row.upload, lets_go=storage.vault.has_draft(space, row.id))
 
 
 def resumed(storage: Storage, space: bytes, kept: Kept) -> Draft | None:
@@ -169,15 +201,39 @@ def resumed(storage: Storage, space: bytes, kept: Kept) -> Draft | None:
         raise Locked from None
 
 
-def unname(storage: Storage, space: bytes, draft: bytes) -> None:
-    """Let an upload that is going on be found under its name no longer."""
-    storage.database.apply(lambda connection: connection.execute(_DROP, {"b_id": draft}), order=space)
+def unname(storage: Storage, draft: bytes) -> None:
+    """Let an upload that is going on be found under its name no longer, but run out, should it never end."""
+    hidden = {"b_id": draft, "b_parent": NOBODY}
+    storage.database.apply(lambda connection: connection.execute(_HIDE, hidden))
 
 
-def drop(storage: Storage, space: bytes, draft: bytes) -> None:
-    """Forget an interrupted upload, and its bytes."""
-    unname(storage, space, draft)
+def drop(storage: Storage, space: bytes, draft: bytes) -> bool:
+    """Forget an interrupted upload, and its bytes, which count no longer; return False if it was forgotten before."""
+
+    def work(connection: Connection) -> bool:
+        used, _ = connection.execute(_ROOM, {"space": space}).one()
+        row = connection.execute(_KNOWN, {"id": draft}).first()
+        if row is None:
+            return False
+        connection.execute(_DROP, {"b_id": draft})
+        used -= _ended(storage, connection, space, row)
+        connection.execute(_COUNT, {"b_space": space, "b_used": max(0, used)})
+        return True
+
+    was_known = storage.database.apply(work, order=space)
     storage.vault.remove_draft(space, draft)
+    return was_known
+
+
+def end(storage: Storage, space: bytes, upload: bytes) -> None:
+    """Let go of what an upload holds that ends here and now. What became a version is not among it any more."""
+
+    def work(connection: Connection) -> None:
+        used, _ = connection.execute(_ROOM, {"space": space}).one()
+        used -= held.end(connection, space, upload, lets_go=True)
+        connection.execute(_COUNT, {"b_space": space, "b_used": max(0, used)})
+
+    storage.database.apply(work, order=space)
 
 
 def drop_at(session: Session, path: Path) -> None:
@@ -186,16 +242,19 @@ def drop_at(session: Session, path: Path) -> None:
         found = next((item for item in kept_below(look, path.parent) if fold(item.name) == fold(path.name)), None)
         if found is None or found.space is None:
             raise NotFound
-    drop(session.storage, found.space, found.id)
+    if not drop(session.storage, found.space, found.id):
+        raise NotFound
 
 
 def drop_stale(storage: Storage) -> int:
     """Forget the interrupted uploads that nobody resumed in time; return how many."""
     with storage.database.read() as connection:
         stale = connection.execute(_STALE, {"now": now_us()}).all()
-    for row in stale:
+    # Who has one open goes on, whatever the clock says; it runs out once they are gone.
+    gone = [row for row in stale if not storage.vault.is_open(row.space, row.id)]
+    for row in gone:
         drop(storage, row.space, row.id)
-    return len(stale)
+    return len(gone)
 
 
 def drop_abandoned(storage: Storage) -> int:
@@ -205,13 +264,19 @@ def drop_abandoned(storage: Storage) -> int:
     """
     with storage.database.read() as connection:
         spaces = list(connection.execute(_SPACES).scalars())
-        known = set(connection.execute(select(_D.id)).scalars())
-    count = 0
-    for space in spaces:
-        for draft in storage.vault.drafts(space):
-            if draft not in known:
-                count += storage.vault.remove_abandoned(space, draft, partial(_is_known, storage, draft))
-    return count
+    return sum(drop_abandoned_of(storage, space) for space in spaces)
+
+
+def drop_abandoned_of(storage: Storage, space: bytes) -> int:
+    """Remove the drafts of a space that no row tells of, durably; return how many.
+
+    Before what an upload holds becomes a version, too: an older catalogue may have the row of a draft that was left,
+    and would let go with it of what that version has.
+    """
+    with storage.database.read() as connection:
+        known = set(connection.execute(select(_D.id).where(_D.space == space)).scalars())
+    left = [draft for draft in storage.vault.drafts(space) if draft not in known]
+    return sum(storage.vault.remove_abandoned(space, draft, partial(_is_known, storage, draft)) for draft in left)
 
 
 def _is_known(storage: Storage, draft: bytes) -> bool:

@@ -13,7 +13,7 @@ from config.errors import MellanrumError
 from config.ids import new_id
 from providers.drive import noise
 from providers.drive.edits import Edit, edit
-from providers.drive.kept import Slot, drop, keep, kept_at
+from providers.drive.kept import Holding, Slot, drop, keep, kept_at
 from providers.drive.reading import Reader
 from providers.drive.session import Session
 from providers.errors import NotFound, TargetExists
@@ -192,7 +192,7 @@ class NoiseEdit:
         draft = storage.vault.draft(self._slot.space, new_id(), None)
         try:
             draft.write(0, self._held)
-            keep(self._session, self._slot, draft, None, 0)
+            keep(self._session, self._slot, draft, Holding(draft.id, None, 0, None))
         finally:
             draft.close()
         self._kept = draft.id

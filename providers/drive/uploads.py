@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from auth.roles import Action
 from config.clock import SECOND_US, now_us
 from config.database import Syncable
 from config.ids import NOBODY, new_id
-from providers.catalogue import checksums
+from providers.catalogue import checksums, held
 from providers.catalogue.change import Change, ChangeKind, Lineage, NewVersion
 from providers.catalogue.contents import ChunkIndex, all_known, publish, require_standing, sum_of, version
 from providers.catalogue.nodes import Node
@@ -23,7 +24,7 @@ from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
-from providers.vault.vault import ContentWriter, Sealed, VersionRecord, chunker_of
+from providers.vault.vault import ChunkRecord, ContentWriter, Sealed, VersionRecord, chunker_of
 
 
 class Plan(NamedTuple):
@@ -172,8 +173,12 @@ class Arrival:
         sums: Checksums | None = None,
         plan: Plan | None = None,
         copied: Copied | None = None,
+        upload: bytes | None = None,
     ) -> None:
         self._session = session
+        #: The interrupted upload that it resumes, and what that holds of the content.
+        self._upload = upload
+        self._held: list[ChunkRecord] = []
         self._started = started
         #: When its last byte came, where that was told to whoever wrote it.
         self._written = written
@@ -251,8 +256,7 @@ class Arrival:
         change = tx.change(self._space)
         sealed = self._sealed
         require_room(found.space, change.sealed_bytes, sealed.sealed_bytes + record_bytes)
-        if not all_known(tx.connection, self._space, sealed.relied):
-            raise UploadIncomplete
+        self._rely(tx)
         if self._copied is not None:
             require_standing(tx.connection, *self._copied)
         if plan is None:
@@ -275,11 +279,23 @@ class Arrival:
         tx.remember(place, item, change.number, sealed.content if is_its else b"")
         return item, node is None
 
+    def _rely(self, tx: Transaction) -> None:
+        """Make sure of what is not brought: the upload holds it, or the space has it. Raises UploadIncomplete."""
+        relied: Sequence[bytes] = self._sealed.relied
+        if self._upload is not None:
+            self._held = held.own(tx.connection, self._space, self._upload, relied)
+            own = {record.cid for record in self._held}
+            relied = [cid for cid in relied if cid not in own]
+        if not all_known(tx.connection, self._space, relied):
+            raise UploadIncomplete
+
     def _arrived(self, tx: Transaction, change: Change, found: Target, plan: Plan, record_bytes: int) -> Node:
         """Let the planned version stand; return the document that has it."""
         sealed, before = self._sealed, self._standing(found, plan)
         change.sealed_bytes += sealed.sealed_bytes + record_bytes
-        change.sealed_bytes -= publish(tx.connection, self._space, sealed.records)
+        change.sealed_bytes -= publish(tx.connection, self._space, (*self._held, *sealed.records))
+        if self._upload is not None:
+            held.adopted(tx.connection, self._space, self._upload, self._held)
         self._is_published = True
         new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
         if before is None:

@@ -425,4 +425,10 @@ class Erasures:
 
 
 #: What else of a space holds sealed words or contents in the database, and is in no change.
-_SEALED_BESIDE: tuple[Table, ...] = (tables.draft, tables.noise, tables.checksum, tables.let_go)
+_SEALED_BESIDE: tuple[Table, ...] = (
+    tables.draft,
+    tables.draft_chunk,
+    tables.noise,
+    tables.checksum,
+    tables.let_go,
+)

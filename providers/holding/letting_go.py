@@ -17,12 +17,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from config.logging import Word, get_log
 from providers import tables
+from providers.catalogue import held
 from providers.catalogue.contents import places
 from providers.drive.storage import Storage
 from providers.vault.errors import DamagedContent, GapsHeldOff, GapsUnsupported
@@ -199,7 +201,8 @@ class LettingGo:
                 by_cid.setdefault(entry.cid, []).append(entry.offset)
             elif entry.kind != Kind.VERSION or self._is_version(connection, space, pack, entry):
                 standing.add(entry.offset)
-        for cid, where, offset, _ in places(connection, space, by_cid):
+        cids = list(by_cid)
+        for cid, where, offset, _ in chain(places(connection, space, cids), held.places(connection, space, cids)):
             if where == pack and offset in by_cid[cid]:
                 standing.add(offset)
         return standing

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
@@ -21,6 +21,7 @@ from config.errors import MellanrumError
 from config.ids import id_text
 from config.statements import Statement
 from providers import tables
+from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex
 from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
@@ -32,6 +33,7 @@ from providers.vault.vault import Doomed, Leftover
 _CHUNK = tables.chunk.c
 _V = tables.version.c
 _E = tables.erasure.c
+_D = tables.draft.c
 #: How often a sweep begins again because of what was stored meanwhile.
 ROUNDS_MAX = 8
 #: How often a pack is asked for that somebody writes to.
@@ -44,6 +46,17 @@ _MOVE = Statement(
         _CHUNK.cid == bindparam("b_cid"),
         _CHUNK.pack == bindparam("b_pack"),
         _CHUNK.offset == bindparam("b_offset"),
+    )
+    .values(pack=bindparam("b_new_pack"), offset=bindparam("b_new_offset"))
+)
+_H = tables.draft_chunk.c
+_MOVE_HELD = Statement(
+    update(tables.draft_chunk)
+    .where(
+        _H.space == bindparam("b_space"),
+        _H.cid == bindparam("b_cid"),
+        _H.pack == bindparam("b_pack"),
+        _H.offset == bindparam("b_offset"),
     )
     .values(pack=bindparam("b_new_pack"), offset=bindparam("b_new_offset"))
 )
@@ -147,11 +160,20 @@ class Sweeper:
             full = connection.execute(
                 select(func.count()).where(_V.space == space, _V.erased_in.is_(None), _V.size > 0)
             ).scalar_one()
-        contents.update(storage.vault.draft_bases(space))
         referred, count = self._among(space, contents, cids)
+        for draft, base in storage.vault.draft_bases(space):
+            found, more = self._among(space, [base], cids)
+            referred |= found - self._held(space, draft, found)
+            count += more
         if cids and not count and (full or not versions):
             raise NothingWouldStay(space=id_text(space))
         return referred, number
+
+    def _held(self, space: bytes, draft: bytes, cids: set[bytes]) -> set[bytes]:
+        """Return those of some chunks of which a draft's upload has copies of its own."""
+        with self._storage.database.read() as connection:
+            upload = connection.execute(select(_D.upload).where(_D.id == draft)).scalar_one_or_none()
+            return set() if upload is None else {each.cid for each in held.own(connection, space, upload, cids)}
 
     def _among(self, space: bytes, contents: Iterable[bytes], cids: frozenset[bytes]) -> tuple[set[bytes], int]:
         locate, walked = ChunkIndex(self._storage.database, space).locate, set[bytes]()
@@ -182,7 +204,7 @@ class Sweeper:
         doomed = self._doomed(space, before)
         referred, number = self._referred(space, doomed.cids)
         self._take_back(space, referred)
-        doomed = Doomed(doomed.cids - referred, doomed.versions)
+        doomed = self._sparing(space, Doomed(doomed.cids - referred, doomed.versions))
         swept = Swept()
         if not doomed.cids and not doomed.versions:
             return swept
@@ -195,6 +217,11 @@ class Sweeper:
                 self._letting_go.note()
                 time.sleep(1 / ASKS_PER_SECOND)
         return swept
+
+    def _sparing(self, space: bytes, doomed: Doomed) -> Doomed:
+        with self._storage.database.read() as connection:
+            found = held.places(connection, space, sorted(doomed.cids))
+            return replace(doomed, spared=frozenset((pack, offset) for _, pack, offset, _ in found))
 
     # --- a pack
 
@@ -287,6 +314,10 @@ class Sweeper:
             if self._among(space, set(connection.execute(since).scalars()), doomed.cids)[0]:
                 raise _Again
         freed = 0
+        offsets = {entry.offset for entry in found.gone}
+        cids = sorted({entry.cid for entry in found.gone if entry.kind != Kind.VERSION})
+        if any(pack == found.pack and at in offsets for _, pack, at, _ in held.places(connection, space, cids)):
+            raise _Again
         for entry in found.gone:
             if entry.kind == Kind.VERSION:
                 freed += entry.length
@@ -304,6 +335,7 @@ class Sweeper:
             for e in found.kept
         ]
         _MOVE.run_many(connection, goes_to)
+        _MOVE_HELD.run_many(connection, goes_to)
         _carry_let_go(connection, space, found, new, moved)
         left = max(0, row.sealed_bytes - freed)
         connection.execute(update(tables.head).where(tables.head.c.space == space).values(sealed_bytes=left))

@@ -25,10 +25,14 @@ _RUN_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """What is to go: chunks and manifests by their cids, records of versions by document and number."""
+    """What is to go: chunks and manifests by their cids, records of versions by document and number.
+
+    Copies that interrupted uploads hold are `spared`: each by its pack and offset.
+    """
 
     cids: frozenset[bytes]
     versions: frozenset[tuple[bytes, int]]
+    spared: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ def leftover(store: Store, sealing: Sealing, pack: int, doomed: Doomed) -> Lefto
 
 def _is_doomed(store: Store, sealing: Sealing, pack: int, entry: Entry, doomed: Doomed) -> bool:
     if entry.kind != Kind.VERSION:
-        return entry.cid in doomed.cids
+        return entry.cid in doomed.cids and (pack, entry.offset) not in doomed.spared
     if not doomed.versions:
         return False
     try:

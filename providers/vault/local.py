@@ -448,8 +448,13 @@ class LocalStore:
             return file.read(length)
 
     def remove_draft(self, space: bytes, draft: bytes) -> None:
-        """Remove the file of a draft."""
-        self._draft(space, draft).unlink(missing_ok=True)
+        """Remove the file of a draft, durably."""
+        path = self._draft(space, draft)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return
+        _sync_folder(path.parent)
 
     def drafts(self, space: bytes) -> Iterator[bytes]:
         """Yield the ids of all drafts of a space."""

@@ -136,7 +136,7 @@ class Store(Protocol):
         """Return the first bytes of a draft, though somebody may be writing it. Raises FileNotFoundError."""
 
     def remove_draft(self, space: bytes, draft: bytes) -> None:
-        """Remove the file of a draft. Harmless if there is none."""
+        """Remove the file of a draft, durably. Harmless if there is none."""
 
     def drafts(self, space: bytes) -> Iterable[bytes]:
         """Return the ids of all drafts of a space."""

@@ -154,6 +154,24 @@ class Vault:
         """Return the ids of the space's drafts that outlive this process."""
         return self._store.drafts(space)
 
+    def has_draft(self, space: bytes, draft: bytes) -> bool:
+        """Return whether there is a draft of this id, whole or not."""
+        try:
+            self._store.peek_draft(space, draft, 1)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_open(self, space: bytes, draft: bytes) -> bool:
+        """Return whether somebody has a draft open."""
+        try:
+            self._store.open_draft(space, draft).close()
+        except FileNotFoundError:
+            return False
+        except DraftInUse:
+            return True
+        return False
+
     def remove_draft(self, space: bytes, draft: bytes) -> None:
         """Remove a draft that nobody has open."""
         self._store.remove_draft(space, draft)
@@ -172,13 +190,13 @@ class Vault:
         finally:
             file.close()
 
-    def draft_bases(self, space: bytes) -> Iterator[bytes]:
-        """Yield the contents that the space's drafts were begun over, also of those that somebody has open."""
+    def draft_bases(self, space: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield each of the space's drafts with the content it was begun over, also of those that somebody has open."""
         sealing = self._sealing(space)
         for draft in self._store.drafts(space):
             base = Draft.peeked(self._store, sealing, draft)
             if base:
-                yield base
+                yield draft, base
 
     def cids_of(self, space: bytes, content: bytes, locate: Locate, walked: set[bytes]) -> Iterator[bytes]:
         """Yield the cids of all records that a content consists of. Raises DamagedContent.

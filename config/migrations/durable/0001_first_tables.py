@@ -23,6 +23,7 @@ def upgrade() -> None:
     _closed_entry()
     _comment()
     _draft()
+    _draft_chunk()
     _entry()
     _epoch()
     _erasure()
@@ -206,6 +207,12 @@ def _draft() -> None:
         sa.Column("principal", sa.LargeBinary(length=16), nullable=False, comment="who alone sees it"),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("modified", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "upload",
+            sa.LargeBinary(length=16),
+            nullable=False,
+            comment="whose chunks it has besides those of the space",
+        ),
         sa.Column("sealed_bytes", sa.BigInteger(), nullable=False, comment="in packs already, and counted"),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("draft_pkey")),
@@ -213,6 +220,27 @@ def _draft() -> None:
     )
     op.create_index("draft_by_expiry", "draft", ["expires_at"], unique=False)
     op.create_index("draft_by_name", "draft", ["parent", "principal", "folded"], unique=False)
+
+
+def _draft_chunk() -> None:
+    op.create_table(
+        "draft_chunk",
+        sa.Column("space", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("cid", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "upload",
+            sa.LargeBinary(length=16),
+            nullable=False,
+            comment="see draft: there may be one draft after another",
+        ),
+        sa.Column("pack", sa.BigInteger(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), nullable=False),
+        sa.Column("length", sa.Integer(), nullable=False, comment="of the whole record; counted in the quota"),
+        sa.PrimaryKeyConstraint("space", "cid", "upload", name=op.f("draft_chunk_pkey")),
+        comment="What interrupted uploads have in packs. Nobody else relies on it: it may be let go at any time.",
+        sqlite_with_rowid=False,
+    )
+    op.create_index("draft_chunk_by_upload", "draft_chunk", ["upload"], unique=False)
 
 
 def _entry() -> None:

@@ -265,7 +265,7 @@ def let_drafts_be_looked_into_while_they_are_open(store: Store) -> None:
     draft.write(5, b"x")
     assert list(vault.draft_bases(SPACE)) == []
     draft.sync()
-    assert list(vault.draft_bases(SPACE)) == [base.content]
+    assert list(vault.draft_bases(SPACE)) == [(bytes(range(16)), base.content)]
     draft.discard()
     with pytest.raises(FileNotFoundError):
         store.peek_draft(SPACE, bytes(16), 1)
