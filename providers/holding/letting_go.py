@@ -37,6 +37,7 @@ _LET_GO = tables.let_go
 _L = tables.let_go.c
 _V = tables.version.c
 _SPACES = select(_L.space).distinct().order_by(_L.space)
+_STANDING_SPACES = select(tables.space.c.id).where(tables.space.c.ended_at.is_(None)).order_by(tables.space.c.id)
 _PACKS = select(_L.pack).where(_L.space == bindparam("space")).distinct().order_by(_L.pack)
 _ROWS = select(_LET_GO).where(_L.space == bindparam("space"), _L.pack == bindparam("pack")).order_by(_L.offset)
 _WAITING = select(func.coalesce(func.sum(_L.length), 0))
@@ -87,16 +88,27 @@ class LettingGo:
             while self._told:
                 space = self._told[-1].space
                 mine = [each for each in self._told if each.space == space]
-                self._write_down(space, mine)
+                self._write_down(space, [(each.pack.id, each.offset, each.length) for each in mine])
                 noted += sum(each.length for each in mine)
                 self._told = [each for each in self._told if each.space != space]
             return noted
 
-    def _write_down(self, space: bytes, extents: Iterable[Extent]) -> None:
+    def _note_killed(self) -> None:
+        """Write down what uploads left whose process was killed."""
+        with self._storage.database.read() as connection:
+            spaces = list(connection.execute(_STANDING_SPACES).scalars())
+        for space in spaces:
+            for trail in self._storage.vault.abandoned_trails(space):
+                self._write_down(space, trail.ranges)
+                trail.remove()
+
+    def _write_down(self, space: bytes, ranges: Iterable[tuple[int, int, int]]) -> None:
         rows = [
-            {"space": space, "pack": each.pack.id, "offset": each.offset, "length": each.length, "is_doomed": False}
-            for each in extents
+            {"space": space, "pack": pack, "offset": offset, "length": length, "is_doomed": False}
+            for pack, offset, length in ranges
         ]
+        if not rows:
+            return
         write = self._storage.database.insert_ignore(_LET_GO)
 
         def work(connection: Connection) -> None:
@@ -113,6 +125,7 @@ class LettingGo:
     def sweep(self) -> dict[bytes, GivenBack]:
         """Give back the room of what was let go, of all packs that nobody writes to; return what was done, by space."""
         self.note()
+        self._note_killed()
         with self._storage.database.read() as connection:
             spaces = list(connection.execute(_SPACES).scalars())
         return {space: self._space(space) for space in spaces}

@@ -41,6 +41,7 @@ from providers.vault.records import (
     walk,
 )
 from providers.vault.store import new_pack_id
+from providers.vault.trails import Abandoned, Trail, abandoned
 
 log = get_log("vault")
 
@@ -424,6 +425,14 @@ class LocalStore:
         if folder.is_dir():
             shutil.rmtree(folder)
             _sync_folder(self._folder)
+
+    def begin_trail(self, space: bytes) -> Trail:
+        """Begin to tell what a long upload appends."""
+        return Trail(self._space(space) / "trails")
+
+    def abandoned_trails(self, space: bytes) -> Iterator[Abandoned]:
+        """Yield the trails of uploads whose process was killed."""
+        return abandoned(self._space(space) / "trails")
 
     def create_draft(self, space: bytes, draft: bytes) -> LocalDraft:
         """Make the file of a new draft."""

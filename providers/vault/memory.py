@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from providers.vault.errors import DraftInUse, StorageClosed, damaged
 from providers.vault.records import Entry, PackScan, entries_of, footer, gap_head, pack_head, read_footer, scan, walk
 from providers.vault.store import new_pack_id
+from providers.vault.trails import Abandoned
 
 
 class MemoryPack:
@@ -172,6 +173,13 @@ class MemoryStore:
         """Remove all packs and drafts of a space."""
         self._packs.pop(space, None)
         self._drafts.pop(space, None)
+
+    def begin_trail(self, space: bytes) -> None:
+        """Tell nothing: nothing outlives the process."""
+
+    def abandoned_trails(self, space: bytes) -> Iterator[Abandoned]:
+        """Yield nothing."""
+        yield from ()
 
     def create_draft(self, space: bytes, draft: bytes) -> MemoryDraft:
         """Make the bytes of a new draft."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,14 @@ from config.logging import get_log
 from providers.vault.appended import Appended, LetGo
 from providers.vault.errors import StorageClosed
 from providers.vault.store import PackWriter, Store
+from providers.vault.trails import Trail
 
 log = get_log("vault")
 
 PACK_BYTES: Final = 64 << 20
 IDLE_SECONDS: Final = 300.0
+#: A move into another space may seal thousands of documents for one commit: each trail is an open file.
+TRAILS_MAX: Final = 256
 
 
 @dataclass(slots=True)
@@ -41,12 +45,23 @@ class Shelf:
         self._places: dict[bytes, _Place] = {}
         self._closed = False
         self.let_go: LetGo = deque()
+        self._trails: weakref.WeakSet[Trail] = weakref.WeakSet()
         # Full packs are ended behind the writers' backs; what they need synced waits for it.
         self._ending = ThreadPoolExecutor(2, thread_name_prefix="pack-end")
 
     def appended(self, space: bytes) -> Appended:
         """Return what takes in what one writer appends: nothing so far."""
-        return Appended(space, self.let_go)
+        return Appended(space, self.let_go, self._begin_trail)
+
+    def _begin_trail(self, space: bytes) -> Trail | None:
+        with self._guard:
+            if len(self._trails) >= TRAILS_MAX:
+                return None
+        trail = self._store.begin_trail(space)
+        if trail is not None:
+            with self._guard:
+                self._trails.add(trail)
+        return trail
 
     def append(self, space: bytes, records: memoryview | bytes) -> tuple[PackWriter, int]:
         """Append whole records; return the pack they went to and the offset of the first."""

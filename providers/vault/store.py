@@ -16,10 +16,11 @@ A store keeps packs and the files of drafts. It knows neither keys nor what a re
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from providers.vault.records import PackScan
+from providers.vault.trails import Abandoned, Trail
 
 PACK_ID_BITS = 63
 
@@ -125,6 +126,12 @@ class Store(Protocol):
 
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space, for good."""
+
+    def begin_trail(self, space: bytes) -> Trail | None:
+        """Begin to tell what a long upload appends; None where nothing outlives the process. Raises OSError."""
+
+    def abandoned_trails(self, space: bytes) -> Iterator[Abandoned]:
+        """Yield the trails of uploads whose process was killed, each held meanwhile."""
 
     def create_draft(self, space: bytes, draft: bytes) -> DraftFile:
         """Make the file of a new draft. Raises FileExistsError if there is one."""

@@ -23,6 +23,7 @@ from providers.vault.scrub import Damage, rebuild, scrub
 from providers.vault.sealing import Sealing, SpaceKeys
 from providers.vault.shelf import Shelf
 from providers.vault.store import Claim, PackWriter, Store
+from providers.vault.trails import Abandoned
 from providers.vault.versions import VersionRecord, pack_version, version
 from providers.vault.writer import HELD_BYTES, Assembly, ChunkRecord, ContentWriter, Known, Sealed
 
@@ -226,6 +227,10 @@ class Vault:
         while self._shelf.let_go:
             found.append(self._shelf.let_go.popleft())
         return found
+
+    def abandoned_trails(self, space: bytes) -> Iterator[Abandoned]:
+        """Yield what uploads appended whose process was killed. Remove each once what it tells of is written down."""
+        return self._store.abandoned_trails(space)
 
     def entries(self, space: bytes, pack: int) -> PackScan:
         """Return what records a pack holds, by walking through it. Raises FileNotFoundError, DamagedContent."""

@@ -162,7 +162,7 @@ class Assembly:
             records=tuple(self._records),
             relied=tuple(self._relied),
             sealed_bytes=sum(record.length for record in self._records),
-            needs=frozenset(self._needs),
+            needs=frozenset((*self._needs, self._appended) if self._appended.is_traced else self._needs),
             version=version,
             appended=(self._appended,),
         )

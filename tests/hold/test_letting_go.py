@@ -268,6 +268,77 @@ def test_no_gaps_are_made_while_a_backup_copies(world: World) -> None:
     assert swept(world).freed_bytes > SIZE // 2
 
 
+def begun_and_killed(folder: FilePath, settings: Settings, password: str, content: bytes, when: str) -> int:
+    """Upload in a process of its own, which ends without a word at some point; return how it ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        installation = Installation.open(folder, settings)
+        who = installation.authenticator.basic("mia", password, via=Via.WEBDAV, address="192.0.2.7")
+        apply = installation.database.apply
+
+        def killed(*arguments: Any, **options: Any) -> Any:
+            if when == "synced":
+                for need in arguments[1]:
+                    need.sync()
+            if when == "committed":
+                apply(*arguments, **options)
+            os._exit(KILLED)
+
+        upload = installation.drive(who).put(parse(DOCUMENT), declared=len(content))
+        for start in range(0, len(content), 1 << 20):
+            upload.write(content[start : start + (1 << 20)])
+        if when != "written":
+            installation.database.apply = killed  # type: ignore[method-assign]
+            upload.commit()
+        os._exit(KILLED)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.parametrize("when", ["written", "sealed", "synced", "committed"])
+def test_what_a_killed_process_was_receiving_stayed_for_good(world: World, when: str) -> None:
+    """Its trail is gone before anything can come of it: at worst the room is lost."""
+    other, content = os.urandom(SIZE), os.urandom(20 << 20)
+    store(world.drive("mia"), f"{OURS}/Annat.txt", other)
+    room, password = taken(world), world.passwords["mia"]
+    folder, settings = world.installation.folder, world.installation.settings
+    world.installation.close()
+    assert begun_and_killed(folder, settings, password, content, when) == KILLED
+    trails = folder / "vault" / world.spaces[SPACE].id.hex() / "trails"
+    assert len(list(trails.glob("*"))) == (1 if when in ("written", "sealed") else 0)
+    world.installation = Installation.open(folder, settings)
+    assert findings(world) == []
+    done = swept(world)
+    assert not list(trails.glob("*"))
+    if when in ("written", "sealed"):
+        assert done.freed_bytes > 18 << 20
+        assert taken(world) - room < 3 << 20
+    else:
+        assert done.freed_bytes == 0
+    if when == "committed":
+        assert fetch(world.drive("mia"), DOCUMENT) == content
+    assert fetch(world.drive("mia"), f"{OURS}/Annat.txt") == other
+    assert findings(world) == []
+
+
+def test_a_trail_goes_with_what_it_tells_of(world: World) -> None:
+    trails = world.installation.folder / "vault" / world.spaces[SPACE].id.hex() / "trails"
+    content = os.urandom(12 << 20)
+    for end in ("commit", "discard"):
+        upload = world.drive("mia").put(parse(DOCUMENT), declared=len(content))
+        for start in range(0, len(content), 1 << 20):
+            upload.write(content[start : start + (1 << 20)])
+        if end == "commit":
+            assert len(list(trails.glob("*"))) == 1
+        swept(world)  # of one that is under way nothing is taken
+        getattr(upload, end)()
+        del upload
+        assert not list(trails.glob("*"))
+    assert fetch(world.drive("mia"), DOCUMENT) == content
+
+
 KILLED = 77
 #: Where a sweep is killed: on which object, which method, before or after it.
 STEPS = (

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from auth.keyring import SpaceKeys
 from providers.vault.local import LocalStore
 from providers.vault.reader import Location
+from providers.vault.trails import Trail, abandoned
 from providers.vault.vault import Vault, VersionRecord
 from tests.vault import by_document
 from tests.worlds import managed_room, store
@@ -85,6 +86,24 @@ def test_a_gap_is_stepped_over_as_the_document_says() -> None:
         gaps.append(length)
         at += length
     assert gaps == [300, 90]
+
+
+def test_a_trail_is_what_the_document_says(tmp_path: Path) -> None:
+    trail = Trail(tmp_path / "trails")
+    trail.add(0x1122334455667788, 32, 1 << 20)
+    trail.add(2, 7, 9)
+    (file,) = (tmp_path / "trails").iterdir()
+    data, name = file.read_bytes(), bytes.fromhex(file.stem)
+    assert (data[:8], len(data)) == (b"MRTR\1\0\0\0", 8 + 2 * 28)
+    for at, fields in ((8, (0x1122334455667788, 32, 1 << 20)), (36, (2, 7, 9))):
+        assert struct.unpack_from("<QQQI", data, at) == (*fields, zlib.crc32(name + data[at : at + 24]))
+    assert list(abandoned(file.parent)) == [], "whoever writes it is there"
+    trail.forget()
+    file.write_bytes(data[:-1])  # the power went
+    (left,) = (each.ranges for each in abandoned(file.parent))
+    assert left == [(0x1122334455667788, 32, 1 << 20)]
+    file.write_bytes(data[:8] + bytes(56))
+    assert [each.ranges for each in abandoned(file.parent)] == [[]]
 
 
 def test_the_document_says_how_to_read_a_pack() -> None:
