@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from auth.roles import Via
 from config.settings import load
 from providers.installation import Installation
+from server.cli import doctor
 from tests.cli.shop import ADMIN, Shop
 from tests.worlds import store
 
@@ -65,6 +67,25 @@ def test_two_persons_erase_a_version(documents: Shop, signing_in: list[object]) 
     assert documents.ok("verify")["whole"]
     shown = documents.ok("history", "Akten/Avtal/Köp.txt")["versions"]
     assert [each["erased"] for each in shown] == [True, False, False]
+
+
+def test_what_a_broken_upload_left_is_told_of_and_given_back(documents: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "WAITING_BYTES_MAX", 1_000_000)
+    assert not [each for each in documents.ok("doctor")["checks"] if "broken uploads" in each["says"]]
+    installation = Installation.open(documents.data, load(data_folder=documents.data, environ={}))
+    try:
+        space = installation.spaces.all()[0].id
+        writer = installation.vault.writer(space, declared=3_000_000, known=lambda cids: set())
+        writer.write(os.urandom(3_000_000))
+        writer.discard()
+    finally:
+        installation.close()
+    (told,) = [each for each in documents.ok("doctor")["checks"] if "broken uploads" in each["says"]]
+    assert (told["state"], told["check"]) == ("look", "disk room")
+    (swept,) = documents.ok("erase", "sweep")
+    assert (swept["whole"], swept["packs"], swept["let_go_bytes"] > 2_000_000) == (True, 0, True)
+    assert documents.ok("erase", "sweep") == []
+    assert documents.ok("verify")["whole"]
 
 
 def test_a_wrong_password_or_no_terminal_is_nobody(documents: Shop, tmp_path: Path) -> None:

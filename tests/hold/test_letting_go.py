@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ from providers.holding.letting_go import GivenBack
 from providers.installation import Installation
 from providers.model import Conditions
 from providers.paths import parse
+from providers.vault import local
 from providers.vault.local import gaps_held_off
-from tests.hold.worlds import OURS, SPACE, erased, findings, make, versions
+from tests.hold.worlds import OURS, SPACE, erased, findings, make, packed, versions
 from tests.worlds import World, fetch, store
 
 DOCUMENT = f"{OURS}/Avtal/Köp.txt"
@@ -266,6 +268,27 @@ def test_no_gaps_are_made_while_a_backup_copies(world: World) -> None:
         assert len(swept(world).waiting) == 1
         assert findings(world) == []
     assert swept(world).freed_bytes > SIZE // 2
+
+
+def test_where_no_holes_are_known_nothing_is_touched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = os.urandom(SIZE)
+    store(world.drive("mia"), DOCUMENT, content)
+    aborted(world, os.urandom(SIZE))
+    reopened(world)
+    left = waiting(world)
+
+    def refused(fd: int, offset: int, length: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no holes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(local, "punch", refused)
+        before = packed(world)
+        done = swept(world)
+        assert (done.packs, len(done.waiting), waiting(world)) == (0, 1, left)
+        assert packed(world) == before
+    assert swept(world).freed_bytes == left
+    assert fetch(world.drive("mia"), DOCUMENT) == content
+    assert findings(world) == []
 
 
 def begun_and_killed(folder: FilePath, settings: Settings, password: str, content: bytes, when: str) -> int:
