@@ -92,17 +92,21 @@ class _Again(Exception):
 
 @dataclass
 class Swept:
-    """What a sweep did: packs written anew, bytes that left, packs in use that it must come back for, damaged ones."""
+    """What a sweep did: packs written anew, bytes that left, packs in use that it must come back for, damaged ones.
+
+    `relied_on` is how many chunks stay because interrupted uploads rely on them, until these end one way or the other.
+    """
 
     packs: int = 0
     freed_bytes: int = 0
     waiting: list[int] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
+    relied_on: int = 0
 
     @property
     def is_whole(self) -> bool:
         """Whether all that was doomed is gone."""
-        return not self.waiting and not self.damaged
+        return not self.waiting and not self.damaged and not self.relied_on
 
 
 class Sweeper:
@@ -119,7 +123,7 @@ class Sweeper:
             return [space for space in connection.execute(query).scalars() if space is not None]
 
     def review(self, space: bytes) -> int:
-        """Take back the condemned chunks that something refers to; return how many."""
+        """Take back the condemned chunks that a version refers to; return how many."""
         return self._take_back(space, self._referred(space, self._doomed(space, now_us()).cids)[0])
 
     def sweep(self, space: bytes, before: int, *, wait_seconds: float = 0.0) -> Swept:
@@ -149,8 +153,8 @@ class Sweeper:
             cids = frozenset(connection.execute(condemned).scalars())
             return Doomed(cids, frozenset((row.node, row.number) for row in connection.execute(erased)))
 
-    def _referred(self, space: bytes, cids: frozenset[bytes]) -> tuple[set[bytes], int]:
-        """Return those of `cids` that a version or draft refers to, and as of which change."""
+    def _referred(self, space: bytes, cids: frozenset[bytes]) -> tuple[set[bytes], set[bytes], int]:
+        """Return those of `cids` that versions refer to, those that drafts alone do, and as of which change."""
         storage = self._storage
         standing = select(_V.content).distinct().where(_V.space == space, _V.erased_in.is_(None))
         with storage.database.read() as connection:
@@ -161,13 +165,14 @@ class Sweeper:
                 select(func.count()).where(_V.space == space, _V.erased_in.is_(None), _V.size > 0)
             ).scalar_one()
         referred, count = self._among(space, contents, cids)
+        by_drafts = set[bytes]()
         for draft, base in storage.vault.draft_bases(space):
             found, more = self._among(space, [base], cids)
-            referred |= found - self._held(space, draft, found)
+            by_drafts |= found - self._held(space, draft, found)
             count += more
         if cids and not count and (full or not versions):
             raise NothingWouldStay(space=id_text(space))
-        return referred, number
+        return referred, by_drafts - referred, number
 
     def _held(self, space: bytes, draft: bytes, cids: set[bytes]) -> set[bytes]:
         """Return those of some chunks of which a draft's upload has copies of its own."""
@@ -202,10 +207,11 @@ class Sweeper:
 
     def _round(self, space: bytes, before: int, until: float) -> Swept:
         doomed = self._doomed(space, before)
-        referred, number = self._referred(space, doomed.cids)
+        referred, by_drafts, number = self._referred(space, doomed.cids)
         self._take_back(space, referred)
-        doomed = self._sparing(space, Doomed(doomed.cids - referred, doomed.versions))
-        swept = Swept()
+        # What a draft alone relies on is not taken back: it would be so for good, whatever became of the draft.
+        doomed = self._sparing(space, Doomed(doomed.cids - referred - by_drafts, doomed.versions))
+        swept = Swept(relied_on=len(by_drafts))
         if not doomed.cids and not doomed.versions:
             return swept
         pending = self._storage.vault.packs(space)

@@ -218,6 +218,32 @@ def test_an_erasure_lets_be_what_an_interrupted_upload_has_of_the_same(world: Wo
     assert findings(world) == []
 
 
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_what_was_erased_stayed_for_good_if_an_interrupted_upload_relied_on_it(world: World, is_dropped: bool) -> None:
+    """It was said to have left the packs, and was there when the upload had been dropped."""
+    content, used = os.urandom(SIZE), counted(world)
+    begun(world, content, f"{OURS}/Bort.bin").commit()
+    node = store(world.drive("mia"), f"{OURS}/Bort.bin", b"annat").id
+    interrupted(world, content)
+    done, space = erased(world, node, 1), world.spaces[SPACE].id
+    reopened(world)
+    erasures = world.installation.erasures
+    assert not erasures.sweep(now=True, wait_seconds=20)[space].is_whole
+    assert erasures.get(done.id).swept_at is None
+    if is_dropped:
+        by_its_maker(world)
+    else:
+        begun(world, content, start=SIZE).commit()
+    reopened(world)
+    erasures = world.installation.erasures
+    assert erasures.sweep(now=True, wait_seconds=20)[space].is_whole
+    assert erasures.get(done.id).swept_at is not None
+    assert counted(world) - used < (0 if is_dropped else SIZE) + SLACK
+    if not is_dropped:
+        assert fetch(world.drive("mia"), DOCUMENT) == content
+    assert findings(world) == []
+
+
 def test_an_erasure_moves_what_an_interrupted_upload_has(world: World) -> None:
     content = os.urandom(SIZE)
     node = versions(world.drive("mia"), f"{OURS}/Bort.bin", os.urandom(SIZE), b"annat")
