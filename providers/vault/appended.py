@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from config.files import full_or_failed
 from config.logging import get_log
-from providers.vault.errors import full_or_failed
 from providers.vault.store import PackWriter
 from providers.vault.trails import Trail
 
