@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from providers import tables
 from providers.catalogue import contents
@@ -42,7 +42,7 @@ def test_lists_of_every_length_are_answered_for_by_few_queries(world: World) -> 
 
 
 def test_a_new_copy_takes_the_place_of_a_condemned_one_alone(world: World) -> None:
-    """What it replaces counts no longer: neither what is new nor what is known already replaces anything."""
+    """What it replaces counts no longer. Nor does a second copy of what is known already, which is let go."""
     old = [ChunkRecord(os.urandom(32), 7, 100 * at, 100 + at) for at in range(4)]
     new = [ChunkRecord(each.cid, 8, 500 * at, 500 + at) for at, each in enumerate(old)]
     fresh = ChunkRecord(os.urandom(32), 8, 9000, 9)
@@ -58,8 +58,11 @@ def test_a_new_copy_takes_the_place_of_a_condemned_one_alone(world: World) -> No
     assert publish([]) == 0
     with database.write() as connection:
         connection.execute(condemned)
-    assert publish([*new, fresh]) == 100 + 101
-    assert publish([*new, fresh]) == 0
+    assert publish([*new, fresh]) == (100 + 101) + (502 + 503)
+    assert publish([*new[:2], fresh]) == 0
+    with database.read() as connection:
+        let_go = connection.execute(select(tables.let_go.c["pack", "offset", "length"])).all()
+    assert let_go == [each[1:] for each in new[2:]]
     found = ChunkIndex(database, SPACE).locate([each.cid for each in (*old, fresh)])
     assert found == {each.cid: Location(*each[1:]) for each in (*new[:2], *old[2:], fresh)}
     assert ChunkIndex(database, SPACE).known([each.cid for each in old]) == {each.cid for each in old}
