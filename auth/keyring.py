@@ -34,6 +34,7 @@ from auth.errors import (
     WrongRootKey,
 )
 from auth.keystore import Keystore
+from config.files import sync_folder
 from config.ids import id_text
 
 KEY_BYTES = 32
@@ -80,11 +81,7 @@ class RootKey:
             file.write(made.text().encode("ascii") + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.absolute().parent)
         return made
 
     @classmethod

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from auth.errors import KeyExists, KeyUnreadable, UnknownKey
+from config.files import sync_folder
 from config.ids import id_from_text, id_text, new_id
 
 #: File systems tell times by steps; the coarsest known is of two seconds.
@@ -51,7 +52,7 @@ class FileKeystore:
         """Keep a new key: written aside, synced, then linked to its name, which fails if that is taken."""
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync(self._folder.parent)
+            sync_folder(self._folder.parent)
         with self._alone(), self._written(identity, wrapped) as aside:
             try:
                 os.link(aside, self._path(identity))
@@ -84,7 +85,7 @@ class FileKeystore:
                 with suppress(FileNotFoundError):
                     _overwrite(path)
                     path.unlink()
-            _sync(self._folder)
+            sync_folder(self._folder)
 
     def list(self) -> list[bytes]:
         """Return the ids of all keys."""
@@ -125,15 +126,7 @@ class FileKeystore:
             yield aside
         finally:
             aside.unlink(missing_ok=True)
-            _sync(self._folder)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            sync_folder(self._folder)
 
 
 def _overwrite(path: Path) -> None:

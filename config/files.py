@@ -25,11 +25,11 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Return once the names in a folder are durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        os.fsync(fd)
     finally:
-        os.close(descriptor)
+        os.close(fd)
 
 
 def full_or_failed(error: OSError) -> StorageFailed:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, select
 from auth.errors import UnknownKey
 from config.clock import SECOND_US
 from config.complaints import Complaints
+from config.files import sync_folder
 from config.logging import get_log
 from providers import tables
 from providers.audit.events import Projection
@@ -29,7 +30,6 @@ from providers.audit.frames import (
     has_lost_frames,
     is_abandoned,
     journal_id,
-    sync_folder,
 )
 from providers.audit.leaf import Body
 from providers.audit.log import AuditLog, hold

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from auth.errors import SealBroken
 from auth.keyring import Sealer
+from config.files import sync_folder
 from config.ids import ID_BYTES, id_from_text, new_id
 
 MAGIC = b"MRJL\x01" + bytes(11)
@@ -43,15 +44,6 @@ def is_abandoned(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class JournalFile:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, null, select, update
 
 from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
@@ -39,27 +39,24 @@ ROUNDS_MAX = 8
 #: How often a pack is asked for that somebody writes to.
 ASKS_PER_SECOND = 4
 
-_MOVE = Statement(
-    update(tables.chunk)
-    .where(
-        _CHUNK.space == bindparam("b_space"),
-        _CHUNK.cid == bindparam("b_cid"),
-        _CHUNK.pack == bindparam("b_pack"),
-        _CHUNK.offset == bindparam("b_offset"),
+
+def _moving(table: Table) -> Statement:
+    """Return what lets records that a table tells of lie elsewhere, if they still lie where they did."""
+    columns = table.c
+    return Statement(
+        update(table)
+        .where(
+            columns.space == bindparam("b_space"),
+            columns.cid == bindparam("b_cid"),
+            columns.pack == bindparam("b_pack"),
+            columns.offset == bindparam("b_offset"),
+        )
+        .values(pack=bindparam("b_new_pack"), offset=bindparam("b_new_offset"))
     )
-    .values(pack=bindparam("b_new_pack"), offset=bindparam("b_new_offset"))
-)
-_H = tables.draft_chunk.c
-_MOVE_HELD = Statement(
-    update(tables.draft_chunk)
-    .where(
-        _H.space == bindparam("b_space"),
-        _H.cid == bindparam("b_cid"),
-        _H.pack == bindparam("b_pack"),
-        _H.offset == bindparam("b_offset"),
-    )
-    .values(pack=bindparam("b_new_pack"), offset=bindparam("b_new_offset"))
-)
+
+
+_MOVE = _moving(tables.chunk)
+_MOVE_HELD = _moving(tables.draft_chunk)
 _DROP = Statement(
     delete(tables.chunk).where(
         _CHUNK.space == bindparam("b_space"),

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from config.errors import MellanrumError
-from config.files import full_or_failed
+from config.files import full_or_failed, sync_folder
 from config.logging import get_log
 from providers.vault.errors import (
     DraftInUse,
@@ -49,14 +49,6 @@ _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 #: Beside a pack that somebody waits to claim.
 _WANTED = ".wanted"
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _make_folders(folder: Path) -> None:
@@ -164,7 +156,7 @@ class LocalPack:
         try:
             os.fdatasync(self._fd)
             while self._folders:
-                _sync_folder(self._folders[-1])
+                sync_folder(self._folders[-1])
                 self._folders.pop()
         except OSError as error:
             self._lost = full_or_failed(error)
@@ -417,14 +409,14 @@ class LocalStore:
         path.with_suffix(_WANTED).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space."""
         folder = self._space(space)
         if folder.is_dir():
             shutil.rmtree(folder)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def begin_trail(self, space: bytes) -> Trail:
         """Begin to tell what a long upload appends."""
@@ -444,7 +436,7 @@ class LocalStore:
                 made.close()
                 made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
             for folder in (path.parent, path.parent.parent, self._folder, self._folder.parent):
-                _sync_folder(folder)
+                sync_folder(folder)
         return made
 
     def open_draft(self, space: bytes, draft: bytes) -> LocalDraft:
@@ -463,7 +455,7 @@ class LocalStore:
             path.unlink()
         except FileNotFoundError:
             return
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def drafts(self, space: bytes) -> Iterator[bytes]:
         """Yield the ids of all drafts of a space."""

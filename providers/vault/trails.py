@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.files import sync_folder
+
 #: magic, format; then entries: pack, offset, length, and CRC-32 of the trail's name and these.
 _HEAD = struct.pack("<4sB3x", b"MRTR", 1)
 _ENTRY = struct.Struct("<QQQ")
@@ -45,7 +47,7 @@ class Trail:
     def remove(self) -> None:
         """Let it be gone for good, and return once it is. Harmless when repeated. Raises OSError."""
         self.forget()
-        _sync(self._path.parent)
+        sync_folder(self._path.parent)
 
     def forget(self) -> None:
         """Let it be gone, with the power or without. Harmless when repeated."""
@@ -98,11 +100,3 @@ def _entries(name: bytes, data: bytes) -> Iterator[tuple[int, int, int]]:
         if data[at : at + _ENTRY.size + _CRC.size] != _entry(name, pack, offset, length):
             return  # the power was lost before it was all written
         yield pack, offset, length
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -14,6 +14,7 @@ from auth.keyring import Keyring, RootKey
 from auth.keystore import FileKeystore
 from config.clock import now_us
 from config.errors import NotInitialised
+from config.files import sync_folder
 from config.settings import Settings
 from providers.audit.events import Event
 from providers.drive.transaction import actor_of
@@ -197,11 +198,7 @@ def _put_in_place(fresh: Path, file: Path, kept: Path) -> None:
         os.link(file, kept)
     os.replace(fresh, file)
     for folder in {fresh.parent, file.parent}:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(folder)
 
 
 def _first_line(file: Path) -> str:
