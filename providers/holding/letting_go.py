@@ -15,6 +15,7 @@ catalogue, finds it there.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -49,6 +50,10 @@ _VERSION = select(_V.id).where(_V.node == bindparam("node"), _V.number == bindpa
 
 #: All others may be of a kind that is newer than this, and stay.
 _BY_CID = frozenset({Kind.CHUNK, Kind.LEAF, Kind.ROOT})
+
+
+#: A server heeds within half a second that a pack is asked for.
+ASK_AGAIN_SECONDS = 0.25
 
 
 class Range(NamedTuple):
@@ -122,28 +127,40 @@ class LettingGo:
         with self._storage.database.read() as connection:
             return int(connection.execute(_WAITING).scalar_one())
 
-    def sweep(self) -> dict[bytes, GivenBack]:
-        """Give back the room of what was let go, of all packs that nobody writes to; return what was done, by space."""
+    def sweep(self, *, wait_seconds: float = 0.0) -> dict[bytes, GivenBack]:
+        """Give back the room of what was let go, of all packs that nobody writes to; return what was done, by space.
+
+        Who writes to one is asked to let go of it, and waited for so long.
+        """
+        until = time.monotonic() + wait_seconds
         self.note()
         self._note_killed()
         with self._storage.database.read() as connection:
             spaces = list(connection.execute(_SPACES).scalars())
-        return {space: self._space(space) for space in spaces}
+        return {space: self._space(space, until) for space in spaces}
 
-    def _space(self, space: bytes) -> GivenBack:
+    def _space(self, space: bytes, until: float) -> GivenBack:
         done = GivenBack()
         with self._storage.database.read() as connection:
             packs = list(connection.execute(_PACKS, {"space": space}).scalars())
+        while self._pass(space, packs, done) and time.monotonic() < until:
+            packs = done.waiting
+            time.sleep(ASK_AGAIN_SECONDS)
+        return done
+
+    def _pass(self, space: bytes, packs: Sequence[int], done: GivenBack) -> bool:
+        """Give back the room of those of some packs that can be had; return whether others may be had in a moment."""
+        done.waiting = []
         for number, pack in enumerate(packs):
             try:
                 self._pack(space, pack, done)
             except (GapsUnsupported, GapsHeldOff) as error:
                 log.info("no_gaps", space=space, why=Word(type(error).__name__))
                 done.waiting += packs[number:]
-                break
+                return False
             except DamagedContent:
                 done.damaged.append(pack)
-        return done
+        return bool(done.waiting)
 
     # --- a pack
 

@@ -16,6 +16,7 @@ from auth.roles import Via
 from config.ids import id_from_text, id_text
 from providers.catalogue import lineage
 from providers.errors import NotFound
+from providers.holding.letting_go import GivenBack
 from providers.holding.model import Erasure, Kind, State
 from providers.holding.report import Report, report_of
 from providers.holding.sweeping import Swept
@@ -29,6 +30,8 @@ _REQUEST = "mellanrum erase request"
 HERE = "127.0.0.1"
 #: How long `sweep --now` waits for packs that a server writes to.
 WAIT_SECONDS = 10.0
+#: How long for those in which broken uploads left something: the hourly sweep has them all the same.
+LET_GO_SECONDS = 3.0
 
 
 def add_to(nouns: Noun) -> None:
@@ -273,7 +276,8 @@ def sweep(desk: Desk, options: argparse.Namespace) -> Answer:
     """Sweep the packs."""
     erasures = desk.installation.erasures
     with desk.progress("sweeping"):
-        given = {space: each for space, each in erasures.letting_go.sweep().items() if each.packs}
+        swept = erasures.letting_go.sweep(wait_seconds=LET_GO_SECONDS)
+        given = {space: each for space, each in swept.items() if each != GivenBack()}
         done = erasures.sweep(now=options.now, wait_seconds=WAIT_SECONDS if options.now else 0.0)
     shown: list[dict[str, Any]] = [
         {
@@ -281,11 +285,12 @@ def sweep(desk: Desk, options: argparse.Namespace) -> Answer:
             "whole": swept.is_whole,
             "packs": swept.packs,
             "freed_bytes": swept.freed_bytes,
-            "let_go_bytes": given[space].freed_bytes if space in given else 0,
-            "in_use": [f"{pack:016x}" for pack in swept.waiting],
-            "damaged": [f"{pack:016x}" for pack in swept.damaged],
+            "let_go_bytes": back.freed_bytes,
+            "in_use": [f"{pack:016x}" for pack in sorted({*swept.waiting, *back.waiting})],
+            "damaged": [f"{pack:016x}" for pack in sorted({*swept.damaged, *back.damaged})],
         }
         for space, swept in {**dict.fromkeys(given, Swept()), **done}.items()
+        for back in (given.get(space, GivenBack()),)
     ]
     left = sum(len(swept.waiting) + len(swept.damaged) for swept in done.values())
     rows = (

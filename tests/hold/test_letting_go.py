@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
@@ -97,6 +98,29 @@ def test_what_was_cut_off_stayed_for_good(world: World) -> None:
     assert fetch(world.drive("mia"), f"{OURS}/Annat.txt") == content
     assert findings(world) == []
     assert swept(world) == GivenBack()
+
+
+def test_a_pack_that_a_server_writes_to_is_asked_for_and_waited_for(world: World) -> None:
+    aborted(world, os.urandom(SIZE))
+    server, space, stop = world.installation, world.spaces[SPACE].id, threading.Event()
+    server.erasures.letting_go.note()
+    command = Installation.open(server.folder, server.settings)
+    try:
+        (done,) = command.erasures.letting_go.sweep().values()
+        assert (len(done.waiting), done.freed_bytes) == (1, 0)
+
+        def serve() -> None:
+            while not stop.wait(0.05):
+                server.vault.tick()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        done = command.erasures.letting_go.sweep(wait_seconds=30)[space]
+        assert not done.waiting and done.freed_bytes > SIZE // 2
+    finally:
+        stop.set()
+        thread.join()
+        command.close()
 
 
 def too_large(world: World) -> None:
