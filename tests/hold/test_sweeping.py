@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ def world(tmp_path: FilePath) -> Iterator[World]:
 
 
 def sweep(world: World) -> Any:
+    gc.collect()  # what was raised holds what it was raised by, and with it a pack
     done = world.installation.erasures.sweep(now=True, wait_seconds=SWEPT_SECONDS_MAX)
     return done.get(world.spaces[SPACE].id)
 
