@@ -108,17 +108,13 @@ class LettingGo:
                 trail.remove()
 
     def _write_down(self, space: bytes, ranges: Iterable[tuple[int, int, int]]) -> None:
-        rows = [
-            {"space": space, "pack": pack, "offset": offset, "length": length, "is_doomed": False}
-            for pack, offset, length in ranges
-        ]
-        if not rows:
+        told = list(ranges)
+        if not told:
             return
-        write = self._storage.database.insert_ignore(_LET_GO)
 
         def work(connection: Connection) -> None:
             if connection.execute(_HEAD, {"space": space}).first() is not None:
-                connection.execute(write, rows)
+                held.let_go(connection, space, told)
 
         self._storage.database.apply(work, order=space)
 
