@@ -29,13 +29,29 @@ def test_what_one_test_wrote_no_other_sees(database: Database, turn: int) -> Non
         assert connection.execute(select(epoch.c.value)).scalars().all() == [turn]
 
 
-def test_a_database_that_was_emptied_is_as_a_fresh_one(postgresql_server: Server, postgresql_template: str) -> None:
+def test_a_database_that_was_emptied_is_as_a_fresh_one(
+    postgresql_server: Server, postgresql_template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Numbers begin anew too, and foreign keys stand in nobody's way."""
+    monkeypatch.setattr(postgresql_server, "_spare", [])  # another's may be on its last loan
     with postgresql_server.lent(postgresql_template) as name:
         assert _wrote(postgresql_server, name) == 1
     with postgresql_server.lent(postgresql_template) as again:
         assert again == name
         assert _wrote(postgresql_server, again) == 1
+
+
+def test_a_database_is_dropped_after_its_last_loan(
+    postgresql_server: Server, postgresql_template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that were deleted stay in its files."""
+    monkeypatch.setattr(postgresql_server, "_spare", [])
+    monkeypatch.setattr(postgres, "LOANS_MAX", 2)
+    names = []
+    for _ in range(3):
+        with postgresql_server.lent(postgresql_template) as name:
+            names.append(name)
+    assert names[0] == names[1] != names[2]
 
 
 def test_a_database_in_which_a_test_made_a_table_is_not_lent_again(
