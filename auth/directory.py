@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from auth import credentials, tables
 from auth.devices import Devices
-from auth.errors import NameTaken, SupplierNeeded, UnknownName
+from auth.errors import LastAdministrator, NameTaken, SupplierNeeded, UnknownName
 from auth.events import Actor
 from auth.groups import Groups
 from auth.people import Organisation, Person
@@ -226,7 +226,10 @@ class Directory(Groups, Devices):
         administrator: bool | None = None,
         actor: Actor = SYSTEM,
     ) -> None:
-        """Change what is given of a person; an empty `mail`: none. Raises UnknownName, UnusableText."""
+        """Change what is given of a person; an empty `mail`: none.
+
+        Raises UnknownName, UnusableText; LastAdministrator if nobody else administers the supplier.
+        """
         found = self.person(person)
         values: dict[str, object] = {}
         if name is not None:
@@ -242,16 +245,30 @@ class Directory(Groups, Devices):
             self._forget_names()
 
     def end_person(self, person: bytes, *, actor: Actor = SYSTEM) -> None:
-        """Let a person no longer sign in, by any device. What they did stays, and nothing they made goes."""
+        """Let a person no longer sign in, by any device. What they did stays, and nothing they made goes.
+
+        Raises UnknownName; LastAdministrator for who administers the supplier alone.
+        """
         found = self.person(person)
 
         def work(connection: Connection) -> None:
+            self._require_another_administrator(connection, found)
             self._end(connection, person, now_us())
             self._tell(
                 connection, actor, "person_ended", found.organisation, {"person": person.hex()}, {"person": found.name}
             )
 
         self._database.apply(work)
+
+    def _require_another_administrator(self, connection: Connection, found: Person) -> None:
+        """Raise LastAdministrator if nobody else administers the supplier. A customer may do without."""
+        if found.organisation != connection.execute(_SUPPLIER).scalar():
+            return
+        self._require(connection, tables.organisation, "org", found.organisation)  # of two at once, one comes second
+        table = tables.person.c
+        administers = (table.organisation == found.organisation) & table.is_administrator & table.ended_at.is_(None)
+        if self._ids(connection, table.id, administers) == [found.id]:
+            raise LastAdministrator(name=found.name, organisation=self.organisation_name(found.organisation))
 
     def _end(self, connection: Connection, person: bytes, now: int) -> None:
         # The login is free again for whoever comes next: its lookup gives way to a random one.
@@ -345,6 +362,8 @@ class Directory(Groups, Devices):
         told = {"person": found.id.hex(), **(facts or {})}
 
         def work(connection: Connection) -> None:
+            if values.get("is_administrator") is False:
+                self._require_another_administrator(connection, found)
             connection.execute(update(tables.person).where(tables.person.c.id == found.id).values(**values))
             self._tell(connection, actor, kind, found.organisation, told, {"person": found.name})
 

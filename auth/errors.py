@@ -84,6 +84,14 @@ class SupplierNeeded(AuthError):
     exit_code = 28
 
 
+class LastAdministrator(AuthError):
+    """{name} is the last who administers {organisation}. Nothing was changed.
+    Let somebody else do so first: "mellanrum person set LOGIN --administrator yes".
+    """
+
+    exit_code = 28
+
+
 class WeakPassword(AuthError):
     """That password is too easy to guess: {why} Nothing was changed. Choose a longer one."""
 

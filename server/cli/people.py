@@ -167,6 +167,8 @@ def change(desk: Desk, options: argparse.Namespace) -> Answer:
     administrator = None if options.administrator is None else options.administrator == "yes"
     if options.name is None and options.mail is None and administrator is None:
         raise Misused(problem="Say what to change: --name, --mail, --administrator.", command="mellanrum person set")
+    if administrator is False and _is_last_administrator(desk, found):
+        desk.confirm(f"{_nobody_left(desk, found)} Let {found.name} be administrator no longer?")
     desk.installation.directory.change_person(
         found.id, name=options.name, mail=options.mail, administrator=administrator, actor=desk.actor
     )
@@ -218,6 +220,18 @@ def release(desk: Desk, options: argparse.Namespace) -> Answer:
 def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     """End an account."""
     found = find.person(desk, options.login)
-    desk.confirm(f"End the account of {found.name} ({found.login})?")
+    told = f"{_nobody_left(desk, found)} " if _is_last_administrator(desk, found) else ""
+    desk.confirm(f"{told}End the account of {found.name} ({found.login})?")
     desk.installation.directory.end_person(found.id, actor=desk.actor)
     return Answer(document(desk, found) | {"ended": True}, [f"Ended {found.login}. What they did stays."])
+
+
+def _is_last_administrator(desk: Desk, found: Person) -> bool:
+    people = desk.installation.directory.people(found.organisation)
+    return [each.id for each in people if each.is_administrator] == [found.id]
+
+
+def _nobody_left(desk: Desk, found: Person) -> str:
+    """Return what is said of a customer's last administrator; the supplier's is kept by the directory itself."""
+    organisation = desk.installation.directory.organisation_name(found.organisation)
+    return f"{organisation} would have no administrator of its own any longer."

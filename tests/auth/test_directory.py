@@ -11,6 +11,7 @@ from sqlalchemy import select
 from auth import credentials, tables
 from auth.errors import (
     ForeignMember,
+    LastAdministrator,
     NameTaken,
     SupplierNeeded,
     UnknownName,
@@ -365,3 +366,44 @@ def test_the_tables_of_people_are_all_searched() -> None:
         t.name for t in durable.sorted_tables
     }
     assert tables.throttle.name in {table.name for table in transient.sorted_tables}
+
+
+def test_the_last_administrator_of_the_supplier_left_nobody_who_could_administer(house: House) -> None:
+    directory, supplier = house.directory, house.supplier.id
+    agnes = directory.add_person(supplier, "agnes", "Agnes", administrator=True)
+    for act in (directory.end_person, lambda person: directory.change_person(person, administrator=False)):
+        with pytest.raises(LastAdministrator, match=r"Agnes is the last who administers Byrån AB.*set LOGIN --adm"):
+            act(agnes.id)
+    assert directory.person(agnes.id) == agnes
+    other = directory.add_person(supplier, "other", "Other", administrator=True)
+    directory.end_person(other.id)
+    with pytest.raises(LastAdministrator):  # of two, the one who has left does not count
+        directory.end_person(agnes.id)
+    directory.add_person(supplier, "third", "Third", administrator=True)
+    directory.end_person(agnes.id)
+
+
+def test_of_two_administrators_who_end_at_once_one_stays(house: House) -> None:
+    directory = house.directory
+    both = [directory.add_person(house.supplier.id, each, each, administrator=True) for each in ("one", "two")]
+    told: list[str] = []
+
+    def end(person: bytes) -> None:
+        try:
+            directory.end_person(person)
+            told.append("ended")
+        except LastAdministrator:
+            told.append("kept")
+
+    threads = [threading.Thread(target=end, args=(each.id,)) for each in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(told) == ["ended", "kept"]
+
+
+def test_a_customer_may_do_without_an_administrator(house: House) -> None:
+    chef = house.directory.add_person(house.customer.id, "chef", "Chef", administrator=True)
+    house.directory.change_person(chef.id, administrator=False)
+    assert not house.directory.person(chef.id).is_administrator

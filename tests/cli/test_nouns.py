@@ -88,6 +88,20 @@ def test_people_their_secrets_and_their_end(shop: Shop, tmp_path: Path) -> None:
     assert shop.run("person", "show", "åsa").code == 23
 
 
+def test_the_last_administrator_is_kept_and_a_customers_last_asked_about(shop: Shop) -> None:
+    for words in (("remove", ADMIN, "--yes"), ("set", ADMIN, "--administrator", "no", "--yes")):
+        ran = shop.run("person", *words)
+        assert ran.code == 28
+        assert "mellanrum person set LOGIN --administrator yes" in ran.err
+    shop.ok("org", "add", "Kund")
+    shop.ok("person", "add", "chef", "Chef", "--org", "Kund", "--administrator")
+    assert shop.run("person", "set", "chef", "--administrator", "no").code == 7
+    assert shop.ok("person", "show", "chef")["administrator"]
+    assert not shop.ok("person", "set", "chef", "--administrator", "no", "--yes")["administrator"]
+    shop.ok("person", "add", "ny", "Ny", "--administrator")
+    shop.ok("person", "remove", ADMIN, "--yes")
+
+
 def fail(shop: Shop, login: str, times: int) -> None:
     """Let sign-ins fail, from one network after the other, with no wait between them."""
     settings = load(data_folder=shop.data, environ={}, overrides={"throttle.wait_seconds_first": 1})
