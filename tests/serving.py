@@ -248,3 +248,18 @@ def serving(folder: Path, **overrides: Any) -> Iterator[Served]:
     finally:
         server.stop()
         world.installation.close()
+
+
+def wait_for_read(world: World, name: str, space: str, seconds: float = 20.0) -> set[str]:
+    """Wait until the log tells that a document was read; return the names of all in its folder that were."""
+    until = time.monotonic() + seconds
+    while True:
+        audit = world.installation.audit
+        with world.installation.database.read() as connection:
+            entries = list(audit.entries(connection, audit.find(connection, world.spaces[space].id)))
+        paths = [entry.personal["path"].value or "" for entry in entries if entry.event["kind"] == "read"]
+        found = {path.rpartition("/") for path in paths}
+        if folders := [folder for folder, _, each in found if each == name]:
+            return {each for folder, _, each in found if folder == folders[-1]}
+        assert time.monotonic() < until, f"the log told of no reading of {name}"
+        time.sleep(0.1)

@@ -16,6 +16,7 @@ from config.errors import MellanrumError
 from config.logging import get_log
 from config.settings import Settings
 from providers.errors import QuotaExceeded
+from server.walls import is_for_another_page
 from server.webdav.errors import ALLOWED, answer_to
 from server.webdav.exchange import GUARD, Answer, Exchange
 from server.webdav.get import get
@@ -23,7 +24,7 @@ from server.webdav.locking import lock, unlock
 from server.webdav.propfind import propfind
 from server.webdav.proppatch import proppatch
 from server.webdav.put import put
-from server.webdav.refusals import NotHere
+from server.webdav.refusals import NotHere, OfAnotherPage
 from server.webdav.signin import Authenticator, principal_of
 from server.webdav.trees import copy, delete, mkcol, move
 from server.webdav.urls import href_of, path_of
@@ -156,6 +157,8 @@ class WebDav:
         if method == "OPTIONS":
             start_response("200 OK", OPTIONS)
             return ()
+        if is_for_another_page(environ):  # before it is asked who that is: it is nobody's act
+            return send(answer_to(OfAnotherPage(), method, "/dav/"), start_response)
         try:
             principal = principal_of(environ, self._keeper.authenticator)
         except MellanrumError as error:

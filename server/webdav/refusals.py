@@ -22,6 +22,12 @@ class BadDestination(RequestError):
     status = "403 Forbidden"  # RFC 4918 9.8.5 names 502 too, but what a client sends is never our fault
 
 
+class OfAnotherPage(RequestError):
+    """A page of another address asked for this, which is not given to pages. Open it by itself."""
+
+    status = "403 Forbidden"
+
+
 class TooLarge(RequestError):
     """The body of the request is larger than is allowed here."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.serving import Dav, Served
+from tests.serving import SPACE, Dav, Served, wait_for_read
 from tests.webdav.conftest import Home, wire_to
 
 Client = Callable[[str | None], Dav]
@@ -68,6 +68,47 @@ def test_a_page_elsewhere_read_documents_through_a_browser_that_was_signed_in(
         assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
         assert reply.headers["referrer-policy"] == "no-referrer"
         assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+PAGES = {
+    "an image": ("GET", {"Site": "cross-site", "Mode": "no-cors", "Dest": "image"}),
+    "a frame": ("GET", {"Site": "cross-site", "Mode": "navigate", "Dest": "iframe"}),
+    "a script of a neighbouring host": ("GET", {"Site": "same-site", "Mode": "no-cors", "Dest": "script"}),
+    "a prefetch": ("GET", {"Site": "cross-site", "Mode": "no-cors", "Dest": "empty"}),
+    "a form": ("POST", {"Site": "cross-site", "Mode": "navigate", "Dest": "document"}),
+    "nothing known": ("GET", {"Site": "moon"}),
+}
+
+
+def sent(fetch: dict[str, str]) -> dict[str, str]:
+    return {f"Sec_Fetch_{name}": value for name, value in fetch.items()}
+
+
+@pytest.mark.parametrize("how", PAGES)
+def test_a_page_elsewhere_had_documents_read_in_the_name_of_who_was_signed_in(
+    client: Client, server: Served, home: Home, how: str
+) -> None:
+    method, fetch = PAGES[how]
+    for name in ("canary", "control"):
+        home.dav.put(home / name, b"canary")
+    replies = [
+        client(login).request(method, home / name, **sent(fetch))
+        for login, name in (("anna", "canary"), ("anna", "none"), (None, "canary"))
+    ]
+    assert {reply.status for reply in replies} == {403}
+    assert len({reply.body for reply in replies}) == 1, "whoever is signed in, and whatever is there"
+    assert not any("www-authenticate" in reply.headers for reply in replies), "no box for a password on another's page"
+    assert home.dav.get(home / "control").status == 200
+    assert wait_for_read(server.world, "control", SPACE) == {"control"}
+
+
+def test_a_link_on_another_page_and_a_page_of_our_own_open_documents(client: Client, home: Home) -> None:
+    home.dav.put(home / "a.txt", b"hello")
+    opened = {"Site": "cross-site", "Mode": "navigate", "Dest": "document"}
+    for fetch in (opened, {"Site": "none", "Mode": "navigate", "Dest": "document"}, {"Site": "same-origin"}, {}):
+        assert home.dav.get(home / "a.txt", **sent(fetch)).body == b"hello"
+    assert client(None).get(home / "a.txt", **sent(opened)).status == 401
+    assert client(None).request("OPTIONS", "/", **sent({"Site": "cross-site", "Mode": "cors"})).status == 200
 
 
 def test_a_revoked_device_is_out_at_once_even_in_the_middle_of_a_download(server: Served, home: Home) -> None:
