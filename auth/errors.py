@@ -19,6 +19,12 @@ class SignInNeeded(SignInRefused):
     """Nobody is let in without signing in. Do so with your login and a device password."""
 
 
+class SignInUncounted(SignInRefused):
+    """No password can be looked at just now: the server has no room to count those that are wrong.
+    Device passwords and keys hold as before. Ask whoever looks after the server.
+    """
+
+
 class Throttled(AuthError):
     """There were too many failed sign-ins. Wait {retry_after} s, then try again."""
 

@@ -4,6 +4,9 @@ An attempt is counted against its account before the password is looked at, and 
 number of attempts at the same time gets past the limit. A network from which an account has signed in before has a
 count of its own, so that strangers cannot lock its people out; both counts together stay within the limit.
 Device passwords are asked nothing here: nobody guesses 140 random bits.
+
+Where the disk takes nothing, no attempt can be counted, and none is let through: else a full disk would be as many
+guesses as anybody likes. What comes after the count keeps nobody out.
 """
 
 from __future__ import annotations
@@ -11,18 +14,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, select, update
 
 from auth import tables
-from auth.errors import AccountLocked, Throttled
+from auth.errors import AccountLocked, SignInUncounted, Throttled
 from auth.keyring import Keyring
 from config.addresses import parsed
 from config.clock import SECOND_US, now_us
 from config.database import Database
+from config.errors import StorageFailed
+from config.logging import get_log
 from config.settings.schema import ThrottleSettings
 
 #: How long a network from which an account has signed in is known.
@@ -32,6 +37,7 @@ NETWORK_MEMORY_US = 3600 * SECOND_US
 #: Of the failures that an account may have in a row, one in so many is kept for the networks it is known from.
 KNOWN_SHARE = 5
 
+log = get_log("auth")
 _TABLE = tables.throttle
 _ROW = select(_TABLE).where(_TABLE.c.subject == bindparam("subject"))
 _FAILED = select(_TABLE).where(_TABLE.c.failures > 0)
@@ -92,8 +98,15 @@ class Throttle:
     def begin(self, account: bytes, address: str) -> Attempt:
         """Count an attempt to sign in by something that can be guessed.
 
-        Raises Throttled if it has to wait, AccountLocked if waiting does not help.
+        Raises Throttled if it has to wait, AccountLocked if waiting does not help, SignInUncounted on a full disk.
         """
+        try:
+            return self._begin(account, address)
+        except StorageFailed as error:
+            log.warning("attempt_not_counted", error=error)
+            raise SignInUncounted from error
+
+    def _begin(self, account: bytes, address: str) -> Attempt:
         network = self._network(address)
         strangers, known, place = (self._key(kind, account) for kind in (b"account", b"known", b"place" + network))
         now = now_us()
@@ -112,26 +125,31 @@ class Throttle:
     def failed(self, attempt: Attempt) -> None:
         """Let the account, and the network, wait from now on if they have failed too often."""
         now = now_us()
-        with self._database.transient_write() as connection:
+
+        def work(connection: Connection) -> None:
             row = connection.execute(_ROW, {"subject": attempt.counted}).first()
             failures = 1 if row is None else row.failures
             self._block(connection, attempt.counted, failures - self._settings.account_failures_free, now)
             failures = connection.execute(self._counting(attempt.network, now, NETWORK_MEMORY_US)).scalar_one()
             self._block(connection, attempt.network, failures - self._settings.network_failures_free, now)
 
+        self._write_if_there_is_room(work)
+
     def halfway(self, attempt: Attempt) -> None:
         """Take the attempt off the count, and no more: the password was right, but a second factor is due."""
-        with self._database.transient_write() as connection:
-            connection.execute(_GIVE_BACK, {"counted": attempt.counted})
+        self._write_if_there_is_room(lambda connection: connection.execute(_GIVE_BACK, {"counted": attempt.counted}))
 
     def succeeded(self, attempt: Attempt) -> None:
         """Begin the account's counts anew, and know the network. The network's own count stays, lest one good account
         launder guesses at others.
         """
-        with self._database.transient_write() as connection:
+
+        def work(connection: Connection) -> None:
             connection.execute(_FORGET, {"subjects": [attempt.strangers, attempt.known]})
             place = {"subject": attempt.place, "failures": 0, "last_at": now_us(), "blocked_until": 0}
             connection.execute(self._database.upsert(_TABLE), place)
+
+        self._write_if_there_is_room(work)
 
     def device_failed(self, address: str) -> None:
         """Count a device password that is none; raise Throttled if the network has shown too many.
@@ -140,10 +158,20 @@ class Throttle:
         """
         subject = self._key(b"devices", self._network(address))
         now = now_us()
-        with self._database.transient_write() as connection:
+
+        def work(connection: Connection) -> None:
             self._require_free(connection, subject, now)
             failures = connection.execute(self._counting(subject, now, NETWORK_MEMORY_US)).scalar_one()
             self._block(connection, subject, failures - self._settings.network_failures_free, now)
+
+        self._write_if_there_is_room(work)
+
+    def _write_if_there_is_room(self, work: Callable[[Connection], object]) -> None:
+        try:
+            with self._database.transient_write() as connection:
+                work(connection)
+        except StorageFailed as error:
+            log.warning("attempt_not_counted", error=error)
 
     def release(self, account: bytes) -> None:
         """Let an account try again at once: an administrator's act, or a new password."""

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeVar
 
 from auth.authenticator import KeyAndCode
 from auth.credentials import is_device_form
-from auth.errors import AuthError, Paused, Throttled
+from auth.errors import AuthError, Paused, SignInUncounted, Throttled
 from auth.rights import Principal, Standing
 from auth.roles import Via
 from config.errors import MellanrumError
@@ -195,7 +195,7 @@ class SignIn:
         """Return what the work returned, None if it was refused. A client learns of no other trouble either."""
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, work)
-        except (Throttled, Paused) as error:
+        except (Throttled, Paused, SignInUncounted) as error:
             self._tell(f"{error}\r\n")  # clients print a banner as it comes
         except AuthError:
             pass

@@ -13,9 +13,10 @@ from sqlalchemy import select, update
 from auth import authenticator as module
 from auth import credentials, tables
 from auth.directory import SYSTEM
-from auth.errors import Revoked, SignInRefused, Throttled
+from auth.errors import Revoked, SignInRefused, SignInUncounted, Throttled
 from auth.rights import Kind, Standing, decide
 from auth.roles import Action, GranteeKind, Role, Via
+from auth.throttle import Attempt
 from config.clock import SECOND_US, now_us
 from config.database import Database
 from config.errors import StorageFailed, StorageFull
@@ -686,6 +687,55 @@ def test_a_full_or_failing_disk_keeps_nobody_out(
     assert house.basic("anna", house.secret).id == house.anna.id
     with pytest.raises(SignInRefused):
         house.basic("anna", PASSWORD)
+
+
+@pytest.mark.parametrize("error", [StorageFull, StorageFailed])
+def test_a_wrong_password_on_a_full_disk_was_told_of_the_disk_and_none_is_looked_at_uncounted(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: type[StorageFailed]
+) -> None:
+    bo = house.person("bo", password=PASSWORD)
+    looked = []
+    fits = credentials.password_fits
+    monkeypatch.setattr(credentials, "password_fits", lambda *shown: looked.append(shown) or fits(*shown))
+
+    def failing() -> None:
+        raise error
+
+    with monkeypatch.context() as disk:
+        disk.setattr(house.database, "transient_write", failing)
+        for password in ("wrong, and long enough", PASSWORD):
+            with pytest.raises(SignInUncounted):
+                house.basic("bo", password)
+        assert not looked, "as many guesses as anybody likes"
+        with pytest.raises(SignInRefused) as told:
+            house.basic("anna", house.secret[:-1] + "x")
+        assert not isinstance(told.value, SignInUncounted), "nobody guesses a device password, so nothing has to count"
+        assert house.basic("anna", house.secret).id == house.anna.id
+    assert house.basic("bo", PASSWORD).id == bo.id
+
+
+def test_a_disk_that_fills_while_a_password_is_hashed_keeps_nobody_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bo = house.person("bo", password=PASSWORD)
+    begin, full = house.authenticator.throttle.begin, house.database.transient_write
+
+    def failing() -> None:
+        raise StorageFull
+
+    def begun(account: bytes, address: str) -> Attempt:
+        monkeypatch.setattr(house.database, "transient_write", full)
+        attempt = begin(account, address)
+        monkeypatch.setattr(house.database, "transient_write", failing)
+        return attempt
+
+    monkeypatch.setattr(house.authenticator.throttle, "begin", begun)
+    with pytest.raises(SignInRefused) as told:
+        house.basic("bo", "wrong, and long enough")
+    assert not isinstance(told.value, SignInUncounted)
+    assert house.basic("bo", PASSWORD).id == bo.id
+    tries = house.authenticator.tries([bo])[bo.id]
+    assert tries.failures == 2, "what could not be taken off the count stays on it"
 
 
 def test_what_is_kept_in_memory_has_bounds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
