@@ -177,6 +177,8 @@ class SftpSettings:
         30, "How often a silent client is asked whether it is there; three times in vain, it is cut.",
         minimum=5, maximum=3600,
     )  # fmt: skip
+    # Each costs some 20 KiB (docs/BENCHMARKS.md), not the megabyte for which a cap of 100 was meant. Whoever would keep
+    # honest people out needs as many addresses as this is, with one connection of each: with 100 a small botnet could.
     strangers_max: int = setting(
         1000,
         "Connections not signed in yet; beyond, the eldest of the address that has most is cut.",
