@@ -410,6 +410,13 @@ class Directory(Groups, Devices):
                 found.update(connection.execute(query, some).scalars())
         return frozenset(found)
 
+    def is_group_across(self, connection: Connection, grant: Grant) -> bool:
+        """Return whether a grant is for a group across several organisations, whoever is in it now."""
+        if grant.grantee_kind is not GranteeKind.GROUP:
+            return False
+        row = connection.execute(_GROUP, {"group": grant.grantee}).first()
+        return row is not None and row.organisation is None
+
     def grantee_name(self, connection: Connection, grant: Grant) -> str:
         """Return the name of whom a grant is for."""
         if grant.grantee_kind is GranteeKind.PERSON:

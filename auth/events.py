@@ -30,8 +30,9 @@ class Actor:
 class AuthEvent:
     """An event without a space: a sign-in, or a change of the directory.
 
-    `organisation` is whose it is; its stream gets the event too. `facts` stand in the clear, `personal` are sealed.
-    `rows_digest` is the SHA-256 of what was written, where somebody signs in by it.
+    `organisation` is whose it is; its stream gets the event too, and those of the organisations in `told`. `facts`
+    stand in the clear, `personal` are sealed. `rows_digest` is the SHA-256 of what was written, where somebody signs
+    in by it.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class AuthEvent:
     facts: Mapping[str, str | int] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
     rows_digest: bytes | None = None
+    told: frozenset[bytes] = frozenset()
 
 
 class Recorder(Protocol):

@@ -17,6 +17,7 @@ from config.clock import now_us
 from config.ids import NOBODY, new_id
 
 _GROUPS = select(tables.group).where(tables.group.c.ended_at.is_(None))
+_SUPPLIER = select(tables.installation.c.supplier)
 _MEMBERS = (
     select(tables.person)
     .where(tables.person.c.ended_at.is_(None))
@@ -29,6 +30,8 @@ class Groups(Records):
 
     #: Asked within the transaction once a group reaches somebody new, by the group's id; refuses by raising.
     membership_guard: Callable[[Connection, bytes], None] | None = None
+    #: Whose spaces a group, by its id, was let into as a whole: they learn which of the supplier's people come with it.
+    let_in_by: Callable[[Connection, bytes], frozenset[bytes]] | None = None
 
     def add_group(
         self, name: str, organisation: bytes | None = None, members: Collection[bytes] = (), *, actor: Actor = SYSTEM
@@ -113,8 +116,18 @@ class Groups(Records):
                 continue
             if self.membership_guard is not None:
                 self.membership_guard(connection, group)
-            facts = {"group": group.hex(), "person": person.hex()}
-            self._tell(connection, actor, "member_added", found.organisation, facts)
+            self._tell_of_member(connection, actor, "member_added", found, member)
+
+    def _tell_of_member(self, connection: Connection, actor: Actor, kind: str, group: Any, member: Any) -> None:
+        """Tell who joined or left: of the supplier's people those customers too, of whose spaces that is a grant."""
+        told: frozenset[bytes] = frozenset()
+        personal: dict[str, str] = {}
+        if self.let_in_by is not None and member.organisation == connection.execute(_SUPPLIER).scalar():
+            told = self.let_in_by(connection, group.id)
+        if told:
+            personal = {"person": self._person(member).name}
+        facts = {"group": group.id.hex(), "person": member.id.hex()}
+        self._tell(connection, actor, kind, group.organisation, facts, personal, told=told)
 
     def remove_member(self, group: bytes, person: bytes, *, actor: Actor = SYSTEM) -> None:
         """Let a person be in a group no longer."""
@@ -124,9 +137,8 @@ class Groups(Records):
             found = self._require(connection, tables.group, "group", group)
             if connection.execute(delete(tables.membership).where(chosen)).rowcount != 1:
                 return
-            self._tell(
-                connection, actor, "member_removed", found.organisation, {"group": group.hex(), "person": person.hex()}
-            )
+            member = connection.execute(select(tables.person).where(tables.person.c.id == person)).one()
+            self._tell_of_member(connection, actor, "member_removed", found, member)
 
         self._database.apply(work)
 

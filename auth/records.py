@@ -131,11 +131,13 @@ class Records:
         *,
         felt: bool = True,
         rows_digest: bytes | None = None,
+        told: frozenset[bytes] = frozenset(),
     ) -> None:
         """Record an event, and let rights be asked anew unless it bears on nobody who is signed in."""
         if felt:
             bump(connection)
-        event = AuthEvent(kind, now_us(), actor, organisation, dict(facts or {}), dict(personal or {}), rows_digest)
+        plain, typed = dict(facts or {}), dict(personal or {})
+        event = AuthEvent(kind, now_us(), actor, organisation, plain, typed, rows_digest, told)
         self._recorder.record_auth(connection, event)
 
     def _seal(self, organisation: bytes, label: bytes, data: bytes) -> bytes:

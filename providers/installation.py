@@ -44,7 +44,7 @@ from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive, braking
 from providers.drive.kept import drop_abandoned, drop_stale
 from providers.drive.locking import release_lost
-from providers.drive.rivals import require_walls_around
+from providers.drive.rivals import customers_let_in_by, require_walls_around
 from providers.drive.sight import Audiences, Sights
 from providers.drive.storage import Storage
 from providers.holding.erasures import Erasures
@@ -104,6 +104,7 @@ class Installation:
             limits=settings.limits,
         )
         self.directory.membership_guard = partial(require_walls_around, self.storage)
+        self.directory.let_in_by = partial(customers_let_in_by, self.storage)
         self.spaces = Spaces(self.storage)
         self.erasures = Erasures(self.storage, settings.history)
         self.alerts = Alerts(self.database)

@@ -108,6 +108,8 @@ SETTLING = frozenset(
 ERASING = frozenset({"erased", "thinned"})
 #: Facts that stand in the supplier's log alone: in a stream they would move by what other parties do.
 SUPPLIER_FACTS = frozenset({"change", "nodes"})
+#: Personal fields likewise: what a group across customers is called may tell of the others in it.
+SUPPLIER_PERSONAL = frozenset({"grantee_group"})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from providers.audit.errors import UnknownKind
-from providers.audit.events import KINDS, SUPPLIER_FACTS, Event, Projection
+from providers.audit.events import KINDS, SUPPLIER_FACTS, SUPPLIER_PERSONAL, Event, Projection
 
 VERSION = 1
 SALT_BYTES = 16
@@ -145,10 +145,15 @@ class Body:
         }
         return replace(self, personal=erased)
 
-    def shown(self, projection: Projection) -> dict[str, Personal]:
-        """Return the personal fields that a projection shows."""
+    def shown(self, projection: Projection, *, is_own: bool = False) -> dict[str, Personal]:
+        """Return the personal fields that a projection shows, in a stream or (`is_own`) in the supplier's own log."""
         seen = _SHOWN[projection]
-        return {name: found for name, found in self.personal.items() if name in seen or not name.startswith(_PREFIX)}
+        hidden = frozenset() if is_own else SUPPLIER_PERSONAL
+        return {
+            name: found
+            for name, found in self.personal.items()
+            if name in seen or not (name.startswith(_PREFIX) or name in hidden)
+        }
 
     def event_json(self, projection: Projection, streams_digest: str | None = None) -> bytes:
         """Return the leaf's "event". A `streams_digest` makes it the supplier's own, with all facts."""
@@ -160,7 +165,8 @@ class Body:
         else:
             made["rows_digest"], made["streams"] = fields["rows_digest"], streams_digest
         made["actor"] = self._actor(projection)
-        made["commitments"] = {name: found.commitment for name, found in self.shown(projection).items()}
+        shown = self.shown(projection, is_own=streams_digest is not None)
+        made["commitments"] = {name: found.commitment for name, found in shown.items()}
         return canonical(made)
 
     def _actor(self, projection: Projection) -> dict[str, Any]:

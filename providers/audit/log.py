@@ -139,13 +139,14 @@ class AuditLog:
         self.record_bodies(connection, [Body.of(event)], audience)
 
     def record_auth(self, connection: Connection, event: AuthEvent) -> None:
-        """Record an event without a space, in the installation's log and in the stream of the event's organisation."""
+        """Record an event without a space, in the installation's log and in the streams of those whom it is told to."""
         made = Event(
             event.kind, event.at, event.actor, facts=event.facts, personal=event.personal, rows_digest=event.rows_digest
         )
         if event.kind.endswith(("refused", "throttled")):
             made = replace(made, outcome="refused")
-        audience = {event.organisation: Projection.FULL} if event.organisation else {}
+        audience = dict.fromkeys(event.told | {event.organisation or NOBODY}, Projection.FULL)
+        audience.pop(NOBODY, None)
         self.record_bodies(connection, [Body.of(made)], audience)
 
     def record_bodies(
@@ -367,4 +368,5 @@ def projected(log: LogInfo, row: Any, body: Body, uids: Mapping[int, bytes]) -> 
     if row.source_log is None:
         digest = streams_digest([(uids[stream].hex(), number) for stream, number in body.streams])
     made = leaf(body.event_json(projection, digest), log.uid, row.number)
-    return Entry(log.id, row.number, made, row.leaf_hash, body.shown(projection))
+    shown = body.shown(projection, is_own=row.source_log is None)
+    return Entry(log.id, row.number, made, row.leaf_hash, shown)

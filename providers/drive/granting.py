@@ -80,9 +80,14 @@ def _tell(tx: Transaction, place: Place, made: Grant, told: str, before: dict[by
     """Record the event for those who see the place, and for whom the grant is; never for a rival of theirs."""
     directory = tx.storage.directory
     concerned: dict[bytes, Projection] = {}
+    reached = directory.parties_of(tx.connection, made)
     if made.role is not Role.BREAK:
-        reached = directory.parties_of(tx.connection, made) - {directory.supplier_id}
-        concerned = dict.fromkeys(reached, Projection.FULL)
+        concerned = dict.fromkeys(reached - {directory.supplier_id}, Projection.FULL)
+        if not concerned and place.node.id == place.space.id and place.space.customer is not None:
+            before = {
+                **before,
+                place.space.customer: Projection.FULL,
+            }  # who is let into a space of theirs, from the first
     audience = {**before, **concerned} if place.space.is_open else (concerned or before)
     facts: dict[str, str | int] = {
         "grant": id_text(made.id),
@@ -91,7 +96,13 @@ def _tell(tx: Transaction, place: Place, made: Grant, told: str, before: dict[by
     }
     if made.expires_at is not None:
         facts["expires_at"] = made.expires_at
-    personal = {"grantee": directory.grantee_name(tx.connection, made)} if made.grantee != NOBODY else {}
+    personal: dict[str, str] = {}
+    if made.grantee != NOBODY:
+        # A group across customers may be called by them all. Rivals read its name only where none of them is meant.
+        is_across = directory.is_group_across(tx.connection, made) and reached != {directory.supplier_id}
+        personal["grantee_group" if is_across and not place.space.is_open else "grantee"] = directory.grantee_name(
+            tx.connection, made
+        )
     kind = ChangeKind.REVOKE if told == "revoke" else ChangeKind.GRANT
     tx.finish(kind, place, told, facts=facts, personal=personal, audience=audience)
 

@@ -62,6 +62,18 @@ def require_walls_around(storage: Storage, connection: Connection, group: bytes)
             require_walls(storage, connection, spaces[space])
 
 
+def customers_let_in_by(storage: Storage, connection: Connection, group: bytes) -> frozenset[bytes]:
+    """Return the customers of whose spaces, as a whole, something is granted to a group."""
+    spaces = storage.sights.space_infos(connection, storage.authenticator.epoch(connection))
+    found: set[bytes] = set()
+    for space in storage.directory.spaces_of(connection, GranteeKind.GROUP, group):
+        customer = spaces[space].customer if space in spaces else None
+        granted = storage.directory.grants_of_space(connection, space) if customer is not None else []
+        if customer is not None and any(grant.grantee == group and grant.node == space for grant in granted):
+            found.add(customer)
+    return frozenset(found)
+
+
 def _require_alone(writer: _Standing, standing: Iterable[_Standing], breaks: set[bytes]) -> None:
     if len(writer.customers) > 1:
         raise RivalsWouldMeet

@@ -9,7 +9,7 @@ import pytest
 
 from auth.roles import GranteeKind, Role
 from providers.errors import Forbidden, NotFound, RivalsWouldMeet
-from providers.paths import parse
+from providers.paths import ROOT, parse
 from tests.worlds import World, fetch, store
 
 
@@ -202,3 +202,60 @@ def test_a_document_that_continues_brings_no_grant_in_among_rivals(world: World)
     assert names(world, "kenji", "/Delat") == []
     world.installation.spaces.revoke(world.installation.operator(), space, granted.id)
     assert store(mia, document, b"two").version == 2
+
+
+def told(world: World, organisation: bytes, space: bytes) -> list[dict[str, str]]:
+    """Return the kind and what was typed of each event in an organisation's stream, or (empty) the supplier's log."""
+    audit = world.installation.audit
+    with world.installation.database.read() as connection:
+        entries = list(audit.entries(connection, audit.find(connection, space, organisation)))
+    return [
+        {"kind": e.event["kind"]} | {name: found.value or "" for name, found in e.personal.items()} for e in entries
+    ]
+
+
+def test_the_name_of_a_group_of_rivals_stood_in_the_stream_of_each(world: World) -> None:
+    installation, space = world.installation, world.spaces["Affären"].id
+    both = [world.people[login] for login in ("alba", "kenji")]
+    group = installation.directory.add_group("Köparna A och B", members=[each.id for each in both])
+    mia = world.drive("mia")
+    place = parse("/Säljaren AB – Affären/Underlag")
+    made = mia.grant(place, group.id, GranteeKind.GROUP, Role.VIEWER, history=False)
+    for each in both:
+        assert told(world, each.organisation, space)[-1]["kind"] == "grant"
+        installation.directory.remove_member(group.id, each.id)
+    mia.revoke(place, made.id)
+    for each in both:
+        stream = told(world, each.organisation, space)
+        assert not any("Köparna" in value for event in stream for value in event.values())
+    assert [event["grantee_group"] for event in told(world, b"", space)[-2:]] == ["Köparna A och B"] * 2
+    assert not list(installation.verify())
+
+
+def test_a_customer_did_not_learn_who_was_let_in_before_it_was_itself(world: World) -> None:
+    made = world.space("Ny", "Köpare A", ("/Internt",))
+    world.person("ture", "Byrån AB")
+    world.grant("ture", "Ny", Role.MANAGER)
+    world.grant("mia", "Ny", Role.EDITOR, "/Internt")
+    events = told(world, world.organisations["Köpare A"], made.id)
+    assert [event["grantee"] for event in events if event["kind"] == "grant"] == ["Ture Lund"]
+    assert not any("Internt" in event.get("path", "") for event in events), "what it does not see stays unseen"
+
+
+def test_the_supplier_let_people_of_its_own_in_by_a_group_and_the_customer_was_told_nothing(world: World) -> None:
+    directory = world.installation.directory
+    made = world.space("Ny", "Köpare A")
+    ture = world.person("ture", "Byrån AB")
+    group = directory.add_group("Medarbetare")
+    operator, spaces = world.installation.operator(), world.installation.spaces
+    spaces.grant(operator, made.id, ROOT, group.id, GranteeKind.GROUP, Role.EDITOR, history=True)
+    directory.add_member(group.id, ture.id)
+    directory.remove_member(group.id, ture.id)
+    directory.add_member(group.id, world.people["kenji"].id)
+    streams = {name: told(world, world.organisations[name], b"") for name in ("Köpare A", "Köpare B")}
+    heard = {
+        name: [(event["kind"], event.get("person")) for event in events if event["kind"].startswith("member")]
+        for name, events in streams.items()
+    }
+    assert heard == {"Köpare A": [("member_added", "Ture Lund"), ("member_removed", "Ture Lund")], "Köpare B": []}
+    assert not list(world.installation.verify())
