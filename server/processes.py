@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
-from config.errors import MellanrumError
+from config.errors import DatabaseUnreachable, MellanrumError
 from config.ids import new_id
 from config.logging import get_log
 from config.settings import Settings
@@ -42,6 +42,8 @@ BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SETTLED_SECONDS = 30.0
 #: Beyond the time for draining, how long a worker may take to let go of its files.
 GRACE_SECONDS = 5.0
+#: What a worker ends with that may start another time (EX_TEMPFAIL): its database cannot be reached just now.
+LATER = DatabaseUnreachable.exit_code
 _log = get_log("supervisor")
 
 
@@ -84,9 +86,9 @@ def serve(
     """Serve the installation in `folder` until SIGTERM or SIGINT; return the exit code.
 
     Blocks, and must run in the main thread. `on_ready` is called once, when every worker answers. If a worker cannot
-    start at all, returns that worker's exit code. `host_keys` are what SFTP is served with, made before. On SIGHUP, the
-    certificate is read again and serves new connections; one that is unusable is logged, and the old stays. Raises
-    PortTaken, BadCertificate.
+    start at all, returns that worker's exit code; one that cannot reach its database is tried again, as any later.
+    `host_keys` are what SFTP is served with, made before. On SIGHUP, the certificate is read again and serves new
+    connections; one that is unusable is logged, and the old stays. Raises PortTaken, BadCertificate.
     """
     pair = _certificate(folder, settings)
     sockets = list(_listen(settings.http.host, settings.http.port, settings.workers))
@@ -202,7 +204,7 @@ class _Supervisor:
                 self._reload()
             for worker in self._workers:
                 code = self._look_after(worker)
-                if code is not None and not announced:
+                if code not in (None, LATER) and not announced:
                     return code or 1
             self._wait()
             if not announced and all(worker.is_ready for worker in self._workers):
