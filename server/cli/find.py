@@ -85,11 +85,13 @@ def space(desk: Desk, text: str) -> SpaceInfo:
     identity = id_from_text(text.removeprefix("~"))
     customer, _, name = text.rpartition("/")
     named = customer_ever(desk, customer).id if customer else None
-    found = [
-        info
-        for info in desk.installation.spaces.all()
-        if info.id == identity or (fold(info.name) == fold(name) and (named is None or info.customer == named))
-    ]
+    called = [each for each in desk.installation.spaces.all() if each.id == identity or fold(each.name) == fold(name)]
+    found = [each for each in called if each.id == identity or named is None or each.customer == named]
+    if not found and customer:  # who stands has none by that name: one may who was called so and has ended
+        ended = {
+            each.id for each in desk.installation.directory.ended_organisations() if fold(each.name) == fold(customer)
+        }
+        found = [each for each in called if each.customer in ended]
     if not found:
         raise UnknownName(kind="space", name=text)
     if len(found) > 1:

@@ -102,6 +102,18 @@ def test_the_last_administrator_is_kept_and_a_customers_last_asked_about(shop: S
     shop.ok("person", "remove", ADMIN, "--yes")
 
 
+def test_the_space_of_a_customer_who_ended_was_called_so_in_vain_once_another_had_its_name(shop: Shop) -> None:
+    shop.ok("org", "add", "Kund")
+    old = shop.ok("space", "create", "Avtal", "--customer", "Kund")["id"]
+    shop.ok("org", "remove", "Kund", "--yes")
+    shop.ok("org", "add", "Kund")
+    assert shop.ok("space", "show", "Kund/Avtal")["id"] == old
+    new = shop.ok("space", "create", "Avtal", "--customer", "Kund")["id"]
+    assert shop.ok("space", "show", "Kund/Avtal")["id"] == new, "who stands goes before who has ended"
+    assert shop.ok("space", "show", old)["id"] == old
+    assert shop.run("space", "show", "Kund/Annat").code == 23
+
+
 def fail(shop: Shop, login: str, times: int) -> None:
     """Let sign-ins fail, from one network after the other, with no wait between them."""
     settings = load(data_folder=shop.data, environ={}, overrides={"throttle.wait_seconds_first": 1})
