@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from auth.errors import Paused, Revoked, SignInRefused, Throttled
+from auth.errors import Paused, Revoked, SignInRefused, SignInUncounted, Throttled
 from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageFailed, StorageFull
 from providers import errors
 from server.webdav.exchange import GUARD, Answer, xml_answer
@@ -54,6 +54,8 @@ _TABLE: dict[type[MellanrumError], Told] = {
     # No 401, on which programs ask for a password, nor what they would try again: it takes a person to go on.
     Paused: Told("403 Forbidden"),
     SignInRefused: Told("401 Unauthorized"),
+    # Right or wrong, as of StorageFailed: on 401 programs drop the password that they keep, and it may well be right.
+    SignInUncounted: Told("503 Service Unavailable"),
     Throttled: Told("429 Too Many Requests"),
 }
 #: Where a method has a word of its own for an error.
