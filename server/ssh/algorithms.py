@@ -29,6 +29,8 @@ SIGNATURES: Final = (
     "rsa-sha2-256",
 )
 RSA_BITS_MIN: Final = 2048
+#: By what a host key of RSA signs where another kind of key was agreed on.
+RSA_SIGNATURE: Final = b"rsa-sha2-512"
 
 LEGACY_KEX: Final = ("diffie-hellman-group14-sha256", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1")
 LEGACY_CIPHERS: Final = ("aes256-cbc", "aes128-cbc", "3des-cbc")

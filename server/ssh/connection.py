@@ -6,12 +6,15 @@ This is the stock connection: its ways with packets are asyncssh's own. `server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Final
 
 import asyncssh
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
 from asyncssh.misc import DisconnectError
+from asyncssh.packet import SSHPacket
 
 from server.quickack import acknowledge
 from server.ssh import algorithms
@@ -54,6 +57,7 @@ class Connection(SSHServerConnection):
         super().__init__(loop, options)
         self.number = number
         self._tries_left = tries_max
+        self._rsa_signature = algorithms.RSA_SIGNATURE
         self._early = _EARLY
         self._stranger_packets_left = _STRANGER_PACKETS_MAX + tries_max * _TRY_PACKETS_MAX
         self._packet_bytes_max, self._max_recv_pktlen = self._max_recv_pktlen, _STRANGER_PACKET_BYTES_MAX
@@ -98,6 +102,36 @@ class Connection(SSHServerConnection):
     def _send_kexinit(self) -> None:
         self._enc_algs = algorithms.without_slow_ciphers(list(self._enc_algs), self._client_version)
         super()._send_kexinit()
+
+    # --- host keys
+
+    def choose_server_host_key(self, peer_host_key_algs: Sequence[bytes]) -> bool:
+        """Choose the host key, as a pair of this connection's own. Of RSA, asyncssh notes which signature was agreed on
+        in the one pair of all connections: who had not got theirs yet when another came got one of the other's kind.
+        """
+        for algorithm in peer_host_key_algs:
+            pair = self._server_host_keys.get(algorithm)
+            if pair is not None:
+                if _is_rsa(pair):
+                    self._rsa_signature = algorithm
+                self._server_host_key = self._signing(pair)
+                return True
+        return False
+
+    def _signing(self, shared: asyncssh.SSHKeyPair) -> asyncssh.SSHKeyPair:
+        """Return a pair that signs as was agreed on."""
+        own = copy(shared)
+        if _is_rsa(own):
+            own.set_sig_algorithm(self._rsa_signature)
+        return own
+
+    def _process_hostkeys_prove_00_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
+        """Prove that we have the host keys that a client asks about, those of the next rotation among them: by an RSA
+        key that was not agreed on, asyncssh signs with SHA-1, which clients refuse.
+        """
+        held = self._all_server_host_keys.items()
+        self._all_server_host_keys = OrderedDict((blob, self._signing(pair)) for blob, pair in held)
+        super()._process_hostkeys_prove_00_at_openssh_dot_com_global_request(packet)
 
     @property
     def is_open_to_injection(self) -> bool:
@@ -259,6 +293,10 @@ class Connection(SSHServerConnection):
         owner: Any = self.get_owner()
         if owner is not None:
             owner.drained()
+
+
+def _is_rsa(pair: asyncssh.SSHKeyPair) -> bool:
+    return algorithms.RSA_SIGNATURE in pair.sig_algorithms
 
 
 def _deaf() -> bool:

@@ -16,11 +16,13 @@ from typing import Any
 import asyncssh
 import pytest
 from asyncssh.channel import SSHClientChannel
-from asyncssh.packet import Boolean, String, UInt32
+from asyncssh.connection import SSHServerConnectionOptions
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
 from providers.installation import Installation
 from server.sftp.commands import NO_SHELL
 from server.ssh import algorithms
+from server.ssh.connection import Connection
 from server.ssh.hostkeys import HostKeys
 from tests.serving import start
 from tests.ssh.doors import Door, serving_sftp
@@ -383,26 +385,61 @@ def test_host_keys_are_sealed_and_change_in_two_steps(door: Door, tmp_path: Path
     assert {each.fingerprint for each in keys.rotate()}.isdisjoint(each.fingerprint for each in (*first, *rotated))
 
 
-def test_clients_learn_the_next_host_key(tmp_path: Path) -> None:
-    with serving_sftp(tmp_path, **{"sftp.workers": 1}) as door:
-        pass
-    sealer_of = HostKeys(tmp_path / "data", door.world.installation.keyring.installation().general)
-    announced = {each.public.split()[1] for each in sealer_of.announce_next()}
+@pytest.mark.parametrize("connection", ["auto", "stock"])
+def test_clients_go_along_with_a_change_of_host_keys(tmp_path: Path, connection: str) -> None:
+    """OpenSSH trusts one host key, of either kind, learns the next one while that is announced, and goes on with it."""
+    told = {"sftp.connection": connection, "sftp.workers": 1}
+    with serving_sftp(tmp_path, **told) as door:
+        login_key, kinds = door.own_key("vera"), {"ssh-ed25519": "ssh-ed25519", "rsa-sha2-512": "ssh-rsa"}
     folder = tmp_path / "data"
     world = World(Installation.open(folder, settings_for(folder)), passwords=door.world.passwords)
-    world.people = door.world.people
-    server = start(folder, world, **{"sftp.enabled": True, "http.workers": 1, "sftp.workers": 1})
+    keys = HostKeys(folder, world.installation.keyring.installation().general)
+    trusted = {each: tmp_path / each for each in kinds}
+
+    def known(kind: str) -> set[str]:
+        return {line.split()[2] for line in trusted[kind].read_text().splitlines()}
+
+    def of(kind: str) -> list[str]:
+        return [each.public.split()[1] for each in keys.all() if each.public.startswith(kinds[kind])]
+
+    def visit() -> None:
+        server = start(folder, world, **{"sftp.enabled": True, "http.workers": 1, **told})
+        try:
+            again = Door(server, tmp_path, keys=dict(door.keys))
+            for kind, file in trusted.items():
+                asked = [f"UserKnownHostsFile={file}", f"HostKeyAlgorithms={kind}", "HostKeyAlias=door"]
+                asked += ["UpdateHostKeys=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "LogLevel=VERBOSE"]
+                options = [word for each in asked for word in ("-o", each)]
+                address = ("-F", "none", "-i", login_key, "-p", again.port, f"vera@{again.host}")
+                ran = again.run(need("ssh"), *options, *address, "md5sum")
+                assert ran.returncode == 0, (kind, ran.stderr)
+        finally:
+            server.stop()
+
     try:
-        again = Door(server, tmp_path, keys=dict(door.keys))
-        known = again.known_hosts()
-        lines = known.read_text().splitlines()[:2]  # those in use stand first
-        options = [each.replace("UpdateHostKeys=no", "UpdateHostKeys=yes") for each in again.options("vera", port="-p")]
-        known.write_text("\n".join(lines) + "\n")
-        ran = again.run(need("ssh"), *options, f"vera@{again.host}", "md5sum")
-        assert ran.returncode == 0, ran.stderr
-        learnt = {line.split()[2] for line in known.read_text().splitlines()}
-        assert announced & learnt, "at least the kind that was agreed on"
-        assert learnt <= announced | {line.split()[2] for line in lines}
+        for kind, file in trusted.items():
+            file.write_text(f"door {kinds[kind]} {of(kind)[0]}\n")
+        keys.announce_next()
+        visit()
+        assert all(known(kind) == set(of(kind)) and len(of(kind)) == 2 for kind in kinds)
+        keys.rotate()
+        visit()
+        assert all(known(kind) == set(of(kind)) and len(of(kind)) == 1 for kind in kinds)
     finally:
-        server.stop()
         world.installation.close()
+
+
+def test_two_who_agree_on_other_signatures_by_one_host_key_each_get_theirs(kind: type[Connection]) -> None:
+    """The one whose turn is over before its signature is made, and another who comes in between."""
+
+    async def signed() -> list[bytes]:
+        options: Any = await SSHServerConnectionOptions.construct(
+            server_factory=asyncssh.SSHServer, server_host_keys=[asyncssh.generate_private_key("ssh-rsa")]
+        )
+        asked = [b"rsa-sha2-512", b"rsa-sha2-256"]
+        both = [kind(asyncio.get_running_loop(), options, number, 3) for number in range(2)]
+        assert all(each.choose_server_host_key([algorithm]) for each, algorithm in zip(both, asked, strict=True))
+        found = [each.get_server_host_key() for each in both]
+        return [SSHPacket(pair.sign(b"said")).get_string() for pair in found if pair is not None]
+
+    assert asyncio.run(signed()) == [b"rsa-sha2-512", b"rsa-sha2-256"]
