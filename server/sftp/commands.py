@@ -99,6 +99,8 @@ def run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], N
         return
     except CutOff:
         says = _CUT_OFF
+    except scp.Interrupted as interrupted:
+        says = f"Mellanrum: {interrupted.error}"
     except MellanrumError as error:
         says = f"Mellanrum: {error}"
     except Exception as error:
@@ -124,7 +126,8 @@ def _summed(algorithm: str, path: Path | None, drive: Drive, pipe: Pipe) -> str:
         while data := pipe.read(_READ_BYTES):
             made.update(data)
     else:
+        epoch = drive.principal.epoch
         with drive.read(path) as reader:
-            for piece in reader.chunks():
+            for piece in scp.content(drive, reader, epoch):
                 made.update(piece)
     return made.hexdigest()

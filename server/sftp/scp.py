@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,8 +23,11 @@ from server.sftp.pipe import CutOff, Pipe
 
 if TYPE_CHECKING:
     from providers.drive import Drive
+    from providers.drive.reading import Reader
 
 LINE_BYTES_MAX = 4096
+#: How long a check that rights still stand serves a stream.
+VALID_SECONDS = 1.0
 _PIECE_BYTES = 1 << 18
 _DEPTH_MAX = 100
 _RECORD = re.compile(rb"([CD])([0-7]{4}) ([0-9]{1,18}) ([^\n/]+)")
@@ -40,6 +44,14 @@ class Request:
     keeps_times: bool
     wants_folder: bool
     paths: tuple[str, ...]
+
+
+class Interrupted(Exception):
+    """A document could not be given to its end. What comes next would be taken for its bytes: nothing may."""
+
+    def __init__(self, error: MellanrumError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class BadRecord(MellanrumError):
@@ -61,7 +73,7 @@ def parse(arguments: list[str]) -> Request | None:
 
 
 def run(request: Request, drive: Drive, pipe: Pipe) -> int:
-    """Do it; return the exit status. Raises Gone, CutOff."""
+    """Do it; return the exit status. Raises Gone, CutOff, Interrupted."""
     if request.takes:
         return _Sink(request, drive, pipe).run()
     return _Source(request, drive, pipe).run()
@@ -80,6 +92,23 @@ def found(drive: Drive, text: str) -> Path:
     if _is_slashed(text) and not drive.stat(path).is_folder:
         raise NotAFolder
     return path
+
+
+def content(drive: Drive, reader: Reader, epoch: int) -> Iterator[memoryview]:
+    """Yield the bytes of a document for as long as it may be read. Raises NotFound, Revoked.
+
+    `epoch`: that of the drive's rights before the document was opened.
+    """
+    looked = time.monotonic()
+    for piece in reader.chunks():
+        now = time.monotonic()
+        if now - looked >= VALID_SECONDS:
+            looked = now
+            drive.still_valid()
+            if drive.principal.epoch != epoch:
+                epoch = drive.principal.epoch
+                drive.stat(reader.item.path)
+        yield piece
 
 
 def _is_slashed(text: str) -> bool:
@@ -238,13 +267,17 @@ class _Source(_Half):
                 raise IsAFolder
             self._folder(item)
             return
+        epoch = self._drive.principal.epoch
         with self._drive.read(item.path) as reader:
             self._times(reader.item)
             self._pipe.write(f"C0644 {reader.item.size} {item.name}\n".encode())
             if not self._confirmed():
                 return
-            for piece in reader.chunks():
-                self._pipe.write(bytes(piece))
+            try:
+                for piece in content(self._drive, reader, epoch):
+                    self._pipe.write(bytes(piece))
+            except MellanrumError as error:
+                raise Interrupted(error) from error
         self._pipe.write(b"\0")
         self._confirmed()
 

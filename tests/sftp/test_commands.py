@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from providers.drive import Drive
+from providers.drive.reading import Reader
+from providers.errors import NotFound
 from providers.paths import parse
 from server.sftp import pipe as pipes
+from server.sftp import scp
 from server.sftp.pipe import CutOff, Gone, Pipe
 from tests.same.hands import Ran, run_exec
 from tests.worlds import World, fetch, store
+
+BIG = random.Random(7).randbytes(5_000_000)
 
 
 def names(drive: Drive) -> list[str]:
@@ -127,3 +134,56 @@ def test_folders_are_taken_and_given_with_a_slash_at_their_end(world: World) -> 
     store(drive, "/Rum/new.txt", b"no folder")
     given = run_exec(drive, "scp -r -f '/Rum/n*/'", b"\0" * 9)
     assert given.status == 0 and given.out.count(b"D0755 0 new\n") == 1 and b"new.txt" not in given.out
+
+
+def damage(world: World) -> None:
+    """Spoil a piece in the middle of what is stored."""
+    (pack,) = (world.installation.folder / "vault").rglob("*.pack")
+    with pack.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(bytes(100_000))
+
+
+def given_of(ran: Ran, record: bytes) -> bytes:
+    """Return what followed a record."""
+    return ran.out.partition(record)[2]
+
+
+@pytest.mark.parametrize("line", ["scp -f /Rum/a.bin", "scp -r -f /Rum", "scp -f /Rum/a.bin /Rum/b.txt"])
+def test_after_a_document_that_broke_off_the_next_was_taken_for_its_bytes(world: World, line: str) -> None:
+    """The client waits for the bytes it was told of, and answered nothing before: both sides waited for an hour."""
+    drive = world.drive("anna")
+    store(drive, "/Rum/a.bin", BIG)
+    damage(world)
+    store(drive, "/Rum/b.txt", b"not for a.bin")
+    ran = run_exec(drive, line, b"\0" * 20)
+    sent = given_of(ran, b"C0644 %d a.bin\n" % len(BIG))
+    assert 0 < len(sent) < len(BIG) and BIG.startswith(sent)
+    assert ran.status == 1 and ran.err.startswith("Mellanrum: ") and "\n" not in ran.err
+
+
+@pytest.mark.parametrize("line", ["scp -f /Rum/a.bin", "md5sum /.history/{today}/Rum/a.bin"])
+def test_a_right_that_is_withdrawn_ends_what_is_being_given(
+    world: World, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scp, "VALID_SECONDS", 0.0)
+    keeper, other = world.drive("anna"), world.drive("bo")
+    store(keeper, "/Rum/a.bin", BIG)
+    (grant,) = (each for each in keeper.grants(parse("/Rum")) if each.grantee == world.people["bo"].id)
+    given = Reader.chunks
+    pieces = 0
+
+    def withdrawing(reader: Reader) -> Iterator[memoryview]:
+        nonlocal pieces
+        for piece in given(reader):
+            pieces += 1
+            if pieces == 2:
+                keeper.revoke(parse("/Rum"), grant.id)
+            yield piece
+
+    monkeypatch.setattr(Reader, "chunks", withdrawing)
+    day = other.listing(parse("/Rum/.history"))[1][-1]
+    ran = run_exec(other, line.format(today=day.name), b"\0" * 20)
+    assert (ran.status, pieces) == (1, 2)
+    assert ran.err == f"Mellanrum: {NotFound()}"
+    assert len(given_of(ran, b"a.bin\n")) < len(BIG)
