@@ -12,12 +12,17 @@ import asyncssh
 import paramiko
 import pyotp
 import pytest
-from asyncssh.packet import Byte, String, UInt32
+from asyncssh.packet import Byte, MPInt, String, UInt32
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from auth.directory import SYSTEM
 from auth.roles import Role, Via
 from config.clock import now_us
+from config.ids import new_id
 from tests.ssh.doors import PASSWORD, SPACE, Door
 from tests.tools import need
 
@@ -105,6 +110,10 @@ def test_a_key(door: Door, algorithm: str) -> None:
 def test_a_key_in_its_bounds(door: Door) -> None:
     ran_out = door.key("vera", expires_at=now_us() - 1)
     assert not door.may("vera", client_keys=[ran_out])
+    elsewhere = door.key("vera", spaces=[new_id()])
+    assert _listed(door, "vera", elsewhere) == []
+    here = door.key("vera", spaces=[door.world.spaces[SPACE[1:]].id])
+    assert _listed(door, "vera", here) == [SPACE[1:]]
     read_only = door.key("anna", read_only=True)
     wrote = door.run(
         need("sftp"), *door.options(), "-i", door.key_file(read_only), "-o", "IdentitiesOnly=yes", "-b", "-",
@@ -113,34 +122,79 @@ def test_a_key_in_its_bounds(door: Door) -> None:
     assert wrote.returncode == 1 and "ermission denied" in wrote.stderr
 
 
+def _listed(door: Door, login: str, key: asyncssh.SSHKey) -> list[str]:
+    """Return what somebody sees at their root by a key."""
+
+    async def look() -> list[str]:
+        async with door.connect(login, client_keys=[key]) as connection, connection.start_sftp_client() as sftp:
+            return sorted(set(await sftp.listdir("/")) - {".", ".."})
+
+    return asyncio.run(look())
+
+
+def test_a_key_whose_time_runs_out_while_it_is_in_use(door: Door) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    door.admit("vera", key.public_data, expires_at=now_us() + 4_000_000)
+
+    async def stay() -> None:
+        async with door.connect("vera", client_keys=[key]) as connection, connection.start_sftp_client() as sftp:
+            assert await sftp.listdir(".")
+            await asyncio.wait_for(connection.wait_closed(), 20)
+
+    asyncio.run(stay())
+    assert not door.may("vera", client_keys=[key])
+
+
 class SecurityKey(asyncssh.SSHKeyPair):
     """A security key in software: what it signs is PROTOCOL.u2f's, with the touch that it attests to."""
 
     _key_type = "security"
 
     def __init__(self, *, touched: bool = True) -> None:
-        self._private = Ed25519PrivateKey.generate()
         self._touched = touched
-        name, application = b"sk-ssh-ed25519@openssh.com", b"ssh:"
-        blob = String(name) + String(self._private.public_key().public_bytes_raw()) + String(application)
-        super().__init__(name, name, (name,), (name,), blob, None)
+        name, public = self._made()
+        super().__init__(name, name, (name,), (name,), String(name) + public + String(b"ssh:"), None)
+
+    def _made(self) -> tuple[bytes, bytes]:
+        self._ed25519 = Ed25519PrivateKey.generate()
+        return b"sk-ssh-ed25519@openssh.com", String(self._ed25519.public_key().public_bytes_raw())
+
+    def _signed(self, data: bytes) -> bytes:
+        return self._ed25519.sign(data)
 
     def sign(self, data: bytes) -> bytes:
         tail = Byte(1 if self._touched else 0) + UInt32(7)
         digest = hashlib.sha256
-        signed = self._private.sign(digest(b"ssh:").digest() + tail + digest(data).digest())
-        return String(b"sk-ssh-ed25519@openssh.com") + String(signed) + tail
+        signed = self._signed(digest(b"ssh:").digest() + tail + digest(data).digest())
+        return String(self.algorithm) + String(signed) + tail
 
 
-def test_a_security_key(door: Door) -> None:
-    key = SecurityKey()
+class EcdsaSecurityKey(SecurityKey):
+    """The older kind, which the cheaper ones are."""
+
+    def _made(self) -> tuple[bytes, bytes]:
+        self._ecdsa = ec.generate_private_key(ec.SECP256R1())
+        point = self._ecdsa.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return b"sk-ecdsa-sha2-nistp256@openssh.com", String(b"nistp256") + String(point)
+
+    def _signed(self, data: bytes) -> bytes:
+        return b"".join(map(MPInt, decode_dss_signature(self._ecdsa.sign(data, ec.ECDSA(SHA256())))))
+
+
+SECURITY_KEYS = [SecurityKey, EcdsaSecurityKey]
+
+
+@pytest.mark.parametrize("kind", SECURITY_KEYS)
+def test_a_security_key(door: Door, kind: type[SecurityKey]) -> None:
+    key = kind()
     assert not door.may("vera", client_keys=[key])
     door.admit("vera", key.public_data)
     assert door.may("vera", client_keys=[key])
 
 
-def test_a_security_key_that_nobody_touched(door: Door) -> None:
-    key = SecurityKey(touched=False)
+@pytest.mark.parametrize("kind", SECURITY_KEYS)
+def test_a_security_key_that_nobody_touched(door: Door, kind: type[SecurityKey]) -> None:
+    key = kind(touched=False)
     door.admit("vera", key.public_data)
     assert not door.may("vera", client_keys=[key])
 
