@@ -10,6 +10,7 @@ import pytest
 
 from auth.roles import Role
 from providers.drive import Drive
+from providers.drive.reading import Reader
 from providers.paths import parse
 from server.sftp.engine import Limits, wire
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
@@ -445,19 +446,28 @@ def copy(client: Client, source: bytes, start: int, length: int, goal: bytes, at
     )
 
 
-def test_copy_of_a_whole_document_costs_no_bytes(world: World, connect: Connect) -> None:
-    """E: copy-data is O(1), and holds nobody up."""
+@pytest.mark.parametrize("length", [0, 800_000, 1 << 40], ids=["to the end", "its size", "more"])
+@pytest.mark.parametrize("stands", [False, True], ids=["to a new name", "over a document"])
+def test_copy_of_a_whole_document_costs_no_bytes(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, stands: bool, length: int
+) -> None:
+    """E: copy-data is O(1), and holds nobody up. What is stored once alone would not show that: nor is it read."""
     client = connect()
     data = b"".join(number.to_bytes(4, "big") for number in range(200_000))
     client.put("/Rum/a.bin", data)
+    if stands:
+        client.put("/Rum/b.bin", b"before")
     packs = sum(file.stat().st_size for file in (world.installation.folder / "vault").rglob("*.pack"))
     source, goal = client.open("/Rum/a.bin"), client.open("/Rum/b.bin", WRITE | CREAT | TRUNC)
-    copy(client, source, 0, 0, goal, 0)
-    client.close(goal)
+    with monkeypatch.context() as patch:
+        for name in ("read", "read_on", "at_hand", "chunks"):
+            patch.setattr(Reader, name, lambda *_: pytest.fail("its bytes are read"))
+        copy(client, source, 0, length, goal, 0)
+        client.close(goal)
     assert client.get("/Rum/b.bin") == data
     after = sum(file.stat().st_size for file in (world.installation.folder / "vault").rglob("*.pack"))
     assert after - packs < 2000
-    assert len(world.drive("anna").versions(parse("/Rum/b.bin"))) == 1
+    assert len(world.drive("anna").versions(parse("/Rum/b.bin"))) == 1 + stands
 
 
 def test_copy_of_a_part_goes_through_the_draft(connect: Connect) -> None:
