@@ -2,7 +2,7 @@
 
 Each case is one client, one way to break, one kind of name and one point, in bytes that left the client, at a running
 server. After each, both protocols are asked, by the one who uploaded and by another; then the upload is taken up again.
-The short form has three points for OpenSSH's sftp, and one for rclone.
+The short form has three points for OpenSSH's sftp, one for rclone; the stock connection has no more in the full one.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500)]
 SHORT = os.environ.get("MELLANRUM_PROOF") == "short"
 PIECE = 64 * 1024
 PIECES = 20
-POINTS = (1, 13, 20) if SHORT else range(PIECES + 1)
+FEW = (1, 13, 20)
+POINTS: dict[str, Sequence[int]] = {"auto": FEW if SHORT else range(PIECES + 1), "stock": FEW}
 HOWS: tuple[How, ...] = ("ended", "reset", "client killed", "worker killed")
 CLIENTS = ("sftp",) if SHORT else ("sftp", "scp", "scp -O")
 #: How rclone is broken where it is not killed; and where: not before it has begun, nor once it compares checksums.
 RCLONE_HOWS: tuple[How, ...] = ("reset",) if SHORT else ("ended", "reset", "worker killed")
-RCLONE_POINTS = (13,) if SHORT else range(1, PIECES)
+RCLONE_POINTS: dict[str, Sequence[int]] = {"auto": (13,) if SHORT else range(1, PIECES), "stock": (13,)}
 #: What a client has to say once all is written: the time, the close, the end. No point lies in it.
 LAST_WORDS_BYTES = 900
 #: What a client writes at once, as `limits@openssh.com` lets it; of a piece that broke off nothing is kept.
@@ -48,8 +49,9 @@ _numbers = itertools.count()
 
 
 class Stage(NamedTuple):
-    """Where it plays: the door, the same through a proxy, who looks on, the upload, and an empty one."""
+    """Where it plays: the connection, the door, the same through a proxy, who looks on, the upload, an empty one."""
 
+    connection: str
     door: Door
     proxy: Proxy
     through: Door
@@ -60,17 +62,18 @@ class Stage(NamedTuple):
     empty: Path
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+@pytest.fixture(scope="module", params=["auto", "stock"])
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("cuts")
     local, empty = folder / "new.bin", folder / "empty.bin"
     local.write_bytes(NEW)
     empty.touch()
-    with serving_sftp(folder, **{"sftp.workers": 4}) as door, cutting(door, folder / "through") as (proxy, through):
+    told = {"sftp.connection": request.param, "sftp.workers": 4}
+    with serving_sftp(folder, **told) as door, cutting(door, folder / "through") as (proxy, through):
         door.own_key("olle")
         door.own_key("vera")
         looks = door.server.dav("olle"), door.server.dav("vera"), Looker(door)
-        yield Stage(door, proxy, through, *looks, local, empty)
+        yield Stage(request.param, door, proxy, through, *looks, local, empty)
 
 
 def rclone(through: Door, local: Path, path: str, *more: str) -> list[object]:
@@ -225,7 +228,7 @@ def test_broken_at_every_64_kib(
 ) -> None:
     none, whole = lengths[client]
     kept = []
-    for point in POINTS:
+    for point in POINTS[stage.connection]:
         case = prepared(stage, CHANCE.randbytes(3 * PIECE) if stands else None)
         planned = stage.proxy.break_next(none - LAST_WORDS_BYTES + (whole - none) * point // PIECES, how)
         broken(stage, client, case, planned)
@@ -246,7 +249,8 @@ def test_broken_at_every_64_kib(
         assert versions(stage, case.path) == ([len(case.old)] if case.old else []) + [len(NEW)]
     assert stands or any(kept) or how == "worker killed" or client == "scp -O"  # which resumes nothing
     drafts = f"; {sum(map(bool, kept))} drafts, {min(kept[1:], default=0):.0%} kept at least" if not stands else ""
-    print(f"\n{client}, {how}, {'over a document' if stands else 'a new name'}: {len(POINTS)} points{drafts}")
+    where = f"{stage.connection}, {client}, {how}, {'over a document' if stands else 'a new name'}"
+    print(f"\n{where}: {len(POINTS[stage.connection])} points{drafts}")
 
 
 def test_nothing_is_left_of_all_that_was_broken(stage: Stage) -> None:
@@ -334,7 +338,7 @@ def rclone_cases(
 @pytest.mark.parametrize("stands", [False, True], ids=["a new name", "over a document"])
 def test_rclone_that_is_killed(stage: Stage, lengths: dict[str, tuple[int, int]], stands: bool) -> None:
     """Nothing partial is seen, the old version is current; its next run puts the whole."""
-    for case, _ in rclone_cases(stage, lengths, "client killed", stands, RCLONE_POINTS):
+    for case, _ in rclone_cases(stage, lengths, "client killed", stands, RCLONE_POINTS[stage.connection]):
         assert shown_to_others(stage, case) == case.old
 
 
@@ -344,7 +348,7 @@ def test_rclone_begins_anew_by_itself(
     stage: Stage, lengths: dict[str, tuple[int, int]], how: How, stands: bool
 ) -> None:
     """Nobody notices, not even in the history, although it deletes the document in between."""
-    for _, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS):
+    for _, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS[stage.connection]):
         assert said == 0
 
 
@@ -354,7 +358,7 @@ def test_rclone_that_gives_up(stage: Stage, lengths: dict[str, tuple[int, int]],
     """What it leaves is nothing: the document that stood there it has deleted itself, and its history goes on with what
     it puts next.
     """
-    for case, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS[::6], "--retries", "1"):
+    for case, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS[stage.connection][::6], "--retries", "1"):
         assert said != 0
         assert shown_to_others(stage, case) is None
 

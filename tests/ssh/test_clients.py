@@ -14,7 +14,7 @@ import paramiko
 import pytest
 
 from providers.paths import parse
-from tests.ssh.doors import Door
+from tests.ssh.doors import Door, serving_sftp
 from tests.tools import need
 
 CONTENT = os.urandom(10_000_000)
@@ -78,6 +78,21 @@ def test_lftp(door: Door, local: Path, home: str) -> None:
     assert ran.returncode == 0, ran.stderr
     assert Path(f"{local}.2").read_bytes() == CONTENT
     assert versions(door, f"{home}/spegel/in.bin") == [len(CONTENT)]
+
+
+def test_lftp_and_rclone_by_a_device_password(door: Door, local: Path, home: str) -> None:
+    """S13: they cannot be asked twice, and are not; anna's own password would not be enough."""
+    told = [each for each in door.options(port="-p") if each != "BatchMode=yes"]
+    script = f"set sftp:connect-program 'ssh -a -x {' '.join(told)}'; set net:max-retries 1; set cmd:fail-exit yes; "
+    script += f"open -u anna,{door.password('anna')} sftp://{door.host}:{door.port}; put {local} -o '{home}/lftp'"
+    ran = door.run(need("lftp"), "-c", script)
+    assert ran.returncode == 0, ran.stderr
+    hidden = door.run(need("rclone"), "obscure", door.password("anna")).stdout.strip()
+    command = [need("rclone"), "--config", door.folder / "none.conf", "--sftp-host", door.host]
+    command += ["--sftp-port", door.port, "--sftp-user", "anna", "--sftp-pass", hidden, "--sftp-known-hosts-file"]
+    ran = door.run(*command, door.known_hosts(), "copyto", local, f":sftp:{home}/rclone")
+    assert ran.returncode == 0, ran.stderr
+    assert [versions(door, f"{home}/{name}") for name in ("lftp", "rclone")] == [[len(CONTENT)]] * 2
 
 
 def test_psftp(door: Door, local: Path, home: str) -> None:
@@ -263,27 +278,26 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_partial_shows(door: Doo
     assert versions(door, f"{home}/x.bin") == [len(CONTENT)]
 
 
-def test_stopping_lets_an_upload_end(door: Door, tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("connection", ["auto", "stock"])
+def test_stopping_lets_an_upload_end(tmp_path: Path, connection: str, old: bool) -> None:
     """SIGTERM while something is written: it ends, then the server does, with nothing lost."""
-    from tests.ssh.doors import serving_sftp
-
-    with serving_sftp(tmp_path, **{"sftp.workers": 1, "process.drain_seconds": 40}) as own:
+    settings = {"sftp.connection": connection, "sftp.workers": 1, "process.drain_seconds": 40}
+    with serving_sftp(tmp_path, **settings) as own:
         file = tmp_path / "in.bin"
         file.write_bytes(CONTENT)
-        path = "/Kund AB – Sandbox/late.bin"
+        command = [need("scp"), *(["-O"] if old else []), "-l", "24000", *own.options("olle"), file]
         running = subprocess.Popen(
-            [str(each) for each in (need("sftp"), "-l", "24000", *own.options("anna"), "-b", "-", f"anna@{own.host}")],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [*map(str, command), f"olle@{own.host}:/Sandbox/late.bin"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        assert running.stdin is not None
-        running.stdin.write(f'put {file} "{path}"\n'.encode())
-        running.stdin.close()
         until = time.monotonic() + 60
         while time.monotonic() < until and _read_by(running.pid) < 3_000_000:
             time.sleep(0.05)
         assert own.server.stop() == 0
-        running.wait(60)
-        assert [each.size for each in own.world.drive("anna").versions(parse(path))] == [len(CONTENT)]
+        assert running.wait(60) == 0
+        path = parse("/Kund AB – Sandbox/late.bin")
+        assert [each.size for each in own.world.drive("anna").versions(path)] == [len(CONTENT)]
 
 
 def _read_by(pid: int) -> int:

@@ -68,6 +68,7 @@ LINES: dict[str, tuple[str, ...]] = {
         "test_s13_a_batch_is_never_asked",
         "test_signin::test_a_key_and_a_code_with_openssh",
         "test_clients::test_psftp",
+        "test_clients::test_lftp_and_rclone_by_a_device_password",
         "test_signin::test_password_then_code_each_code_once",
         "test_clients::test_paramiko_falls_back_from_a_key_to_a_password",
     ),
