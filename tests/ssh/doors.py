@@ -129,17 +129,22 @@ class Door:
 
     def run(self, *command: object, answers: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program; `answers` are what it gets when it asks for passwords and codes, in turn."""
+        standard: dict[str, Any] = {
+            "capture_output": True, "text": True, "timeout": 100, "env": self.asking(*answers),
+            "stdin": subprocess.DEVNULL,
+        }  # fmt: skip
+        if "input" in options:
+            del standard["stdin"]
+        return subprocess.run([str(each) for each in command], **(standard | options))
+
+    def asking(self, *answers: str) -> dict[str, str]:
+        """Return the environment of a program that gets these when it asks."""
         environ = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
         environ["LC_ALL"] = "C.UTF-8"
         if answers:
             environ |= {"SSH_ASKPASS": str(_asking(self.folder, answers)), "SSH_ASKPASS_REQUIRE": "force"}
             environ["DISPLAY"] = ":0"
-        standard: dict[str, Any] = {
-            "capture_output": True, "text": True, "timeout": 100, "env": environ, "stdin": subprocess.DEVNULL,
-        }  # fmt: skip
-        if "input" in options:
-            del standard["stdin"]
-        return subprocess.run([str(each) for each in command], **(standard | options))
+        return environ
 
     def sftp(self, login: str, *lines: str) -> subprocess.CompletedProcess[str]:
         """Run a batch of OpenSSH's sftp."""

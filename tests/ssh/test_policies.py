@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +26,7 @@ SECONDS_MAX = 5  # the least that may be set
 def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     connection, with_code = request.param
     told = {"sftp.connection": connection, "sftp.key_and_code": with_code, "sftp.sign_in_seconds_max": SECONDS_MAX}
+    told |= {"sftp.keep_alive_seconds": SECONDS_MAX}
     with serving_sftp(tmp_path_factory.mktemp("strict"), **told, **{"sftp.workers": 1}) as found:
         found.folder.joinpath("always").write_text(str(with_code == "always"))
         yield found
@@ -99,3 +102,22 @@ def test_who_does_not_sign_in_in_time_is_cut(strict: Door, stays: Any) -> None:
     began = time.monotonic()
     stays(strict)
     assert SECONDS_MAX - 0.5 < time.monotonic() - began < SECONDS_MAX + 8
+
+
+def test_a_client_that_answers_nothing_any_more_is_cut(strict: Door) -> None:
+    """It is asked, three times in vain, whether it is there. Gone on with, it finds the connection closed."""
+    address, password = f"vera@{strict.host}", strict.password("vera")
+    command = [need("ssh"), *strict.options(port="-p"), "-o", "PreferredAuthentications=password", address, "md5sum"]
+    environ = strict.asking(password)
+    with subprocess.Popen(
+        [str(each) for each in command], env=environ, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(3)
+        running.send_signal(signal.SIGSTOP)
+        time.sleep(5 * SECONDS_MAX)
+        running.send_signal(signal.SIGCONT)
+        try:
+            assert running.wait(10) == 255
+        finally:
+            running.kill()
