@@ -194,7 +194,14 @@ class Connections(ConnectionManager):
     _num_connections: int
 
     def put(self, conn: Connection) -> None:
-        """Take back a connection that has nothing whole to say."""
+        """Take back a connection that has nothing whole to say, or end it if its time is up.
+
+        Who drips a head so that each byte wakes this thread would never be among those that wait when it looks.
+        """
+        if conn.deadline < time.monotonic():
+            conn.channel.shut()
+            conn.close()
+            return
         conn.channel.rest()
         try:
             self._selector.register(conn.socket.fileno(), conn.events, data=conn)

@@ -6,6 +6,7 @@ import dataclasses
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +152,21 @@ class Wire:
             return self.sock.recv(65536) == b""
         except (ConnectionError, ssl.SSLError):
             return True
+
+    def drip(self, seconds: float, most: float = 8) -> float:
+        """Send a byte every so many seconds until the server ends the connection; return after how many it did."""
+        began = time.monotonic()
+        self.sock.settimeout(seconds)
+        while (took := time.monotonic() - began) < most:
+            try:
+                self.send(b"x")
+                if self.is_closed():
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        return took
 
     def _receive(self) -> None:
         piece = self.sock.recv(65536)

@@ -452,6 +452,18 @@ def test_a_head_that_does_not_end_in_time_ends_the_connection(echo: Echo) -> Non
         assert 0.5 < time.monotonic() - began < 8
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.15, 0.2])
+@pytest.mark.parametrize("begins", [b"", GET], ids=["first", "after another"])
+def test_a_head_that_drips_is_not_waited_for_any_longer(echo: Echo, begins: bytes, seconds: float) -> None:
+    """Each byte wakes the thread that looks after deadlines, which finds the connection in another's hands."""
+    with front(echo, settings_with(header_read_seconds_max=1)) as address, Wire(address) as wire:
+        if begins:
+            wire.send(begins)
+            assert wire.answer()[0] == 200
+        wire.send(b"GET / HTTP/1.1\r\nX: ")
+        assert 0.5 < wire.drip(seconds) < 5
+
+
 def test_a_body_that_stalls_ends_in_an_error(echo: Echo) -> None:
     with front(echo, settings_with(body_idle_seconds_max=1)) as address, Wire(address) as wire:
         wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")

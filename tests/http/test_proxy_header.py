@@ -119,6 +119,13 @@ def test_a_header_that_does_not_end_in_time_ends_the_connection_and_is_in_nobody
             wire.sock.close()
 
 
+def test_nor_does_one_that_drips() -> None:
+    settings = settings_with(proxy_protocol_from=LOCAL, header_read_seconds_max=1)
+    with front(Echo(), settings) as address, Wire(address) as wire:
+        wire.send(b"PROXY UNKNOWN ")
+        assert 0.5 < wire.drip(0.15) < 5
+
+
 @pytest.mark.parametrize("name", ["v1 over IPv4", "v2 over IPv6"])
 def test_the_header_comes_before_tls_even_byte_by_byte(tmp_path: Path, name: str) -> None:
     header, address_seen = GOOD[name]

@@ -250,3 +250,29 @@ def test_a_worker_that_cannot_take_a_certificate_makes_room_for_one_that_has_it(
             time.sleep(0.1)
         assert worker not in server.workers()
         assert comes_to_be_shown(server, second)
+
+
+#: What a client sends before it falls silent; None: all of a handshake, and nothing after it.
+UNSHAKEN = {"nothing": b"", "half a hello": b"\x16\x03\x01\x02\x00\x01\x00", "a handshake": None}
+
+
+@pytest.mark.parametrize("name", UNSHAKEN)
+def test_who_falls_silent_at_the_handshake_is_not_waited_for_any_longer_than_for_a_head(
+    tmp_path: Path, name: str
+) -> None:
+    made = tls.self_signed(tmp_path / "tls", "127.0.0.1")
+    client = ssl.create_default_context(cafile=str(made[0])) if UNSHAKEN[name] is None else None
+    settings = settings_with(header_read_seconds_max=1)
+    with front(Echo(), settings, tls.context(tls.read(*made))) as address, Wire(address, client) as wire:
+        began = time.monotonic()
+        wire.send(UNSHAKEN[name] or b"")
+        assert wire.is_closed()
+        assert 0.5 < time.monotonic() - began < 8
+
+
+def test_nor_is_who_drips_a_handshake(tmp_path: Path) -> None:
+    made = tls.self_signed(tmp_path / "tls", "127.0.0.1")
+    settings = settings_with(header_read_seconds_max=1)
+    with front(Echo(), settings, tls.context(tls.read(*made))) as address, Wire(address) as wire:
+        wire.send(b"\x16\x03\x01\x20\x00\x01")
+        assert 0.5 < wire.drip(0.15) < 5
