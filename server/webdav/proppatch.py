@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from config.clock import SECOND_US
 from config.errors import DatabaseBusy, MellanrumError, StorageFailed
-from providers.errors import Forbidden, Locked, QuotaExceeded
+from providers.errors import Forbidden, Locked, PreconditionFailed, QuotaExceeded
 from providers.model import Conditions
 from server.webdav import live
 from server.webdav.conditions import http_date
@@ -58,7 +58,7 @@ def proppatch(exchange: Exchange) -> Answer:
     try:
         conditions = _with_own_tokens(exchange, names)
         exchange.drive.change_properties(exchange.path, dead, modified=modified, conditions=conditions)
-    except (Forbidden, Locked, QuotaExceeded, StorageFailed, DatabaseBusy) as error:
+    except (Forbidden, Locked, PreconditionFailed, QuotaExceeded, StorageFailed, DatabaseBusy) as error:
         return _refused(exchange, error, href, names)
     return _multistatus(href, _propstat(names, "200 OK"))
 

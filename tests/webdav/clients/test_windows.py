@@ -20,6 +20,7 @@ from tests.webdav.clients.traces import (
     EXPLORER_READS,
     EXPLORER_SETS,
     LOCK,
+    NO_TOKEN,
     SECOND,
     WIN32,
     Step,
@@ -56,6 +57,8 @@ TRACES: dict[str, list[Step]] = {
         Step("PROPPATCH", "a", 207, body=sets({"{urn:x}p": "1"}), holds="423 Locked"),
         Step("PROPPATCH", "a", 207, body=sets({"{DAV:}getetag": "1"}), holds="403 Forbidden"),
         Step("PROPPATCH", "a", 207, body=sets({MODIFIED: "no date"}), holds="403 Forbidden"),
+        Step("UNLOCK", "a", 204, {"Lock_Token": "{token}"}),
+        Step("PROPPATCH", "a", 207, {"If": f"({NO_TOKEN})"}, EXPLORER_SETS, holds="412 Precondition Failed"),
     ],
     "W7 the token in Lock-Token": explorer_copies("a.docx", b"content", token="Lock-Token"),
     "W7 Win32 properties by who holds the lock": [
