@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import re
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.deploy.conftest import SHIPPED, Behind
+from tests.handshakes import GROUPS, agreed, all_agreed_until_1_2, groups_agreed
 from tests.http.fronts import Echo, Wire, front, settings_with
 from tests.proxies import Proxy
 from tests.serving import Dav, space_path
@@ -194,6 +196,16 @@ def test_clients_come_over_ipv6_too(echoed: tuple[Proxy, Echo]) -> None:
         connection.send(f"GET /x HTTP/1.1\r\nHost: {proxy.origin[8:]}\r\n\r\n".encode())
         assert connection.answer()[0] == 200
     assert echo.seen[-1]["REMOTE_ADDR"] == "::1"
+
+
+def test_tls_is_as_mozilla_recommends(echoed: tuple[Proxy, Echo]) -> None:
+    target = echoed[0].origin.removeprefix("https://")
+    assert not [version for version in ("-tls1", "-tls1_1") if agreed(target, version, "-cipher", "ALL:@SECLEVEL=0")]
+    suites = all_agreed_until_1_2(target)
+    assert suites
+    assert not [suite for suite in suites if not re.fullmatch("ECDHE-[A-Z]+-(AES(128|256)-GCM|CHACHA20)-.+", suite)]
+    groups = groups_agreed(target)
+    assert "X25519" in groups and set(groups) <= set(GROUPS)
 
 
 TARGETS = ("/dav/a%2Fb", "/dav/%41%20%C3%A5", "/dav//a", "/dav/a;b%3Fc", "/dav/a+b~'()", "/dav/%2e%2e/x", "/dav/a/")
