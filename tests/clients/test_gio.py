@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from tests.clients.conftest import Desk
-from tests.tools import need, need_file
+from tests.tools import ROOT, need, need_file
 
 
 def session(desk: Desk, *commands: str) -> str:
@@ -59,3 +60,12 @@ def test_a_wrong_password_mounts_nothing(desk: Desk) -> None:
     command = f"printf 'wrong\\nwrong\\nwrong\\n' | timeout 20 gio mount dav://anna@{desk.second.host}/dav/"
     script = f"if {command}; then exit 9; fi"
     desk.run(need("dbus-run-session"), "--", "sh", "-c", script, environ={"GVFS_DISABLE_FUSE": "1"})
+
+
+def test_without_dav_in_the_address_it_says_what_the_page_explains(desk: Desk) -> None:
+    need("gio"), need_file("/usr/libexec/gvfsd-dav")
+    script = f"if timeout 20 gio mount dav://anna@{desk.second.host}/; then exit 9; fi"
+    said = desk.run(need("dbus-run-session"), "--", "sh", "-c", script, environ={"GVFS_DISABLE_FUSE": "1"})
+    page = (ROOT / "docs" / "clients" / "gnome.md").read_text(encoding="utf-8")
+    (explained,) = re.findall(r'^\| "(.+)" \| The address lacks `/dav/` \|$', page, re.MULTILINE)
+    assert explained in said
