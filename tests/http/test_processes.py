@@ -193,6 +193,17 @@ def test_a_taken_port_is_said_to_be_taken() -> None:
         list(_listen("127.0.0.1", standing.getsockname()[1], 2))
 
 
+def test_a_hundred_who_come_at_once_are_let_in_before_anybody_accepts() -> None:
+    (listening,) = _listen("127.0.0.1", 0, 1)
+    come: list[socket.socket] = []
+    try:
+        for _ in range(100):
+            come.append(socket.create_connection(listening.getsockname(), timeout=0.9))  # a SYN is sent again after 1 s
+    finally:
+        for sock in (*come, listening):
+            sock.close()
+
+
 def test_another_server_cannot_share_the_port(server: Served) -> None:
     port = int(server.http_url.rstrip("/").rpartition(":")[2])
     with pytest.raises(PortTaken):
