@@ -22,7 +22,7 @@ from providers.catalogue.nodes import Tree
 from providers.drive import Drive, known, unchanged
 from providers.drive.session import Session
 from providers.drive.transaction import Refusal, Transaction
-from providers.errors import Forbidden, NotAtHand
+from providers.errors import Forbidden, NotAtHand, NotFound
 from providers.installation import Installation
 from providers.model import ARCHIVED, FROZEN
 from providers.paths import Path, parse
@@ -488,3 +488,22 @@ def test_who_is_refused_just_after_being_let_into_a_space_of_a_name_they_have_ho
         drive.make_folder(parse("/Stämma/Ny"))
     store(world.drive("olle"), DOCUMENT, b"written after it")
     assert {item.name for item in world.drive("kim").listing(parse("/"))[1]} == {"Stämma", "Stämma (2)"}
+
+
+@pytest.mark.parametrize(("name", "more"), [("desktop.ini", 1), ("Thumbs.db", 1), ("._x", 3), (".DS_Store", 3)])
+def test_c9_to_look_for_what_is_not_there_costs_little_more_than_for_what_is(
+    world: World, name: str, more: int
+) -> None:
+    """Explorer and Finder probe for these in every folder, over and over."""
+    drive = world.drive("eva")
+    with statements(world.installation.database) as asked:
+        drive.stat(DOCUMENT)
+        begun = len(asked)
+        drive.stat(DOCUMENT)
+        standing = len(asked) - begun
+        for _ in range(5):
+            with pytest.raises(NotFound):
+                drive.stat(FOLDER.joined(name))
+    probing = asked[begun + standing :]
+    assert len(probing) <= 5 * (standing + more), probing
+    assert not [text for text in probing if text.startswith(("INSERT", "UPDATE", "DELETE"))]
