@@ -33,6 +33,8 @@ SEED = 20261122
 CLIENTS = 4
 SECONDS_MAX = 40
 PARTS = 6
+#: How many requests each client sends in a part, so that all together are no fewer.
+EACH = -(-REQUESTS // (PARTS * CLIENTS))
 #: How much a worker may grow in the second half, in bytes: what is remembered of paths and documents is bounded, but
 #: each request is about others, so it still fills; most of all in the short form.
 GROWTH_MAX = (40 if is_short() else 16) * 1024 * 1024
@@ -238,8 +240,8 @@ def test_ten_thousand_fuzzed_requests(server: Served) -> None:
     tally, began = Tally(), time.monotonic()
     clients = [Client(server, tally, SEED + number) for number in range(CLIENTS)]
 
-    def run(count: int) -> None:
-        threads = [threading.Thread(target=client.run, args=(count // CLIENTS,)) for client in clients]
+    def run() -> None:
+        threads = [threading.Thread(target=client.run, args=(EACH,)) for client in clients]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -247,10 +249,11 @@ def test_ten_thousand_fuzzed_requests(server: Served) -> None:
 
     workers, held = server.workers(), []
     for _ in range(PARTS):
-        run(REQUESTS // PARTS)
+        run()
         held.append(resident_bytes(server))
     show(tally, held, time.monotonic() - began)
     assert not tally.faults, "\n".join([f"{len(tally.faults)} faults", *tally.faults[:20]])
+    assert sum(tally.answers.values()) >= REQUESTS
     assert server.workers() == workers, "a worker died"
     assert all(held[-1][pid] - held[PARTS // 2 - 1][pid] < GROWTH_MAX for pid in workers)
     reply = server.dav("anna").propfind(space_path("anna"), depth="1")
