@@ -114,6 +114,7 @@ BAD_CHUNKS = {
     "line feed in an extension": b"5;a\nb\r\nhello\r\n0\r\n\r\n",
     "carriage return in an extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
     "long extension": b"5;" + b"x" * 2000 + b"\r\nhello\r\n0\r\n\r\n",
+    "trailers without end": b"5\r\nhello\r\n0\r\n" + b"X-A: b\r\n" * 30 + b"\r\n",
 }
 
 
@@ -468,6 +469,13 @@ def test_a_body_that_stalls_ends_in_an_error(echo: Echo) -> None:
     with front(echo, settings_with(body_idle_seconds_max=1)) as address, Wire(address) as wire:
         wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
         assert wire.answer()[0] == 408
+    assert [type(error) for error in echo.failures] == [TooSlow]
+
+
+def test_a_body_that_drips_ends_in_an_error(echo: Echo) -> None:
+    with front(echo, settings_with(body_idle_seconds_max=1)) as address, Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhello")
+        assert 0.5 < wire.drip(0.1) < 6
     assert [type(error) for error in echo.failures] == [TooSlow]
 
 

@@ -42,11 +42,12 @@ def test_every_size_comes_back(home: Home, size: int, chunked: bool) -> None:
     assert home.dav.get(home / "a").body == content
 
 
-def test_a_checksum_that_does_not_fit_commits_nothing(home: Home) -> None:
-    right = hashlib.sha1(b"x", usedforsecurity=False).hexdigest()
-    assert home.dav.put(home / "a", b"y", OC_Checksum=f"SHA1:{right}").status == 400
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA1", "SHA256", "sha256"])
+def test_a_checksum_that_does_not_fit_commits_nothing(home: Home, algorithm: str) -> None:
+    right = hashlib.new(algorithm, b"x", usedforsecurity=False).hexdigest()
+    assert home.dav.put(home / "a", b"y", OC_Checksum=f"{algorithm}:{right}").status == 400
     assert home.dav.get(home / "a").status == 404
-    assert home.dav.put(home / "a", b"x", OC_Checksum=f"SHA1:{right}").status == 201
+    assert home.dav.put(home / "a", b"x", OC_Checksum=f"{algorithm}:{right}").status == 201
 
 
 def test_conditional_gets(home: Home) -> None:

@@ -235,6 +235,29 @@ def test_malformed_lock_requests(home: Home, body: bytes) -> None:
     assert home.dav.get(home / "a").status == 404
 
 
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("Second-180", 180),
+        ("Second-0", 1),
+        ("Infinite, Second-4100000000", 3600),
+        ("Second-4100000000", 3600),
+        ("Extend, Second-60", 60),
+        ("soon", 3600),
+    ],
+)
+def test_a_lock_lasts_as_long_as_asked_for_and_an_hour_at_most(home: Home, asked: str, seconds: int) -> None:
+    taken = home.dav.lock(home / "a", Timeout=asked)
+    unit, _, left = (taken.xml().findtext(".//{DAV:}timeout") or "").partition("-")
+    assert unit == "Second" and seconds - 5 <= int(left) <= seconds
+
+
+@pytest.mark.parametrize("depth", ["1", "2", "-", "0, 1"])
+def test_a_lock_has_no_other_depth_than_none_or_all(home: Home, depth: str) -> None:
+    assert home.dav.lock(home.path, Depth=depth).status == 400
+    assert home.dav.put(home / "a", b"x").status == 201
+
+
 def test_locks_hold_over_all_processes(home: Home, client: Callable[[str | None], Dav]) -> None:
     home.dav.lock(home / "a")
     for _ in range(8):  # new connections reach either worker

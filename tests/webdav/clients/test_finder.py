@@ -68,6 +68,7 @@ TRACES: dict[str, list[Step]] = {
         Step("GET", "a", 206, {"Range": "bytes=1-2", "If_Range": "{date}"}, holds="el"),
         Step("GET", "a", 206, {"Range": "bytes=1-2", "If_Range": "{etag}"}, holds="el"),
         Step("GET", "a", 200, {"Range": "bytes=1-2", "If_Range": "Fri, 14 Jul 2017 02:40:00 GMT"}, holds="hello"),
+        Step("GET", "a", 200, {"Range": "bytes=1-2", "If_Range": "W/{etag}"}, holds="hello"),
     ],
     "M8 MOVE replaces without being told to": [
         Step("PUT", "a", 201, body=b"new"),
