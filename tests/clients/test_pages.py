@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +116,42 @@ def test_davfs2(desk: Desk) -> None:
             script = script.replace(piece, other)
         desk.run("sh", "-e", "-c", script)
     check(desk, "linux.md")
+
+
+#: What the page has root do once, in a namespace of its own: the account and the files of /etc are those of this test.
+AS_HELENA = """
+cp /etc/fstab /etc/passwd /etc/group /sbin/mount.davfs .
+echo "helena:x:4321:4321::$PWD/home:/bin/sh" >> passwd
+sed -i 's/^\\(davfs2:.*:\\)\\(.*\\)$/\\1helena,\\2/; s/,$//' group
+echo "$LINE" >> fstab
+chmod 4755 mount.davfs
+mkdir home && chown 4321:4321 home
+for each in fstab passwd group; do mount --bind $each /etc/$each; done
+mount --bind mount.davfs /sbin/mount.davfs
+exec setpriv --reuid 4321 --regid 4321 --init-groups env HOME=$PWD/home sh -e -c '
+mkdir ~/.davfs2
+printf "%s\\n" "$SECRET" > ~/.davfs2/secrets
+chmod 600 ~/.davfs2/secrets
+mount $PWD/mount
+trap "umount $PWD/mount" EXIT
+printf report > $PWD/mount/$SPACE/report.txt'
+"""
+
+
+def test_davfs2_by_an_account_of_ones_own(desk: Desk) -> None:
+    page = (PAGES / "linux.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^```fstab\n(.*)\n```", page, re.MULTILINE)
+    with mount_room() as room:
+        if os.statvfs(room).f_flag & os.ST_NOSUID:
+            pytest.skip("nothing gets another's rights where this folder lies")
+        url, point, *rest = as_here(line, desk).replace("uid=1000", "uid=4321").split()
+        assert point == "/mnt/mellanrum"
+        given = {
+            "LINE": " ".join((url, f"{room}/mount", *rest)),
+            "SECRET": f"{url} anna {desk.password}",
+            "SPACE": SPACE,
+        }
+        script = f"cd {room}; {AS_HELENA}"
+        desk.run(need("unshare"), "-m", "sh", "-e", "-c", script, environ=given)
+    assert desk.names() == {"report.txt"}
+    assert desk.content("report.txt") == b"report"
