@@ -284,6 +284,16 @@ def test_a_large_unread_body_ends_the_connection_after_the_answer(address: tuple
         assert (status, headers["connection"]) == (401, "close")
 
 
+def test_who_still_sends_is_not_answered_by_a_reset(address: tuple[str, int]) -> None:
+    """Windows drops an answer that it has not read yet where a reset comes after it."""
+    with Wire(address) as wire:
+        wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        assert wire.answer()[0] == 401
+        for _ in range(5):
+            wire.send(b"x" * 10_000)
+            time.sleep(0.1)
+
+
 def test_leave_to_send_is_given_at_the_first_read_alone(address: tuple[str, int]) -> None:
     with Wire(address) as wire:
         wire.send(b"PUT /unread HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
