@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -42,6 +42,9 @@ _HEADS = Query(
     .where(tables.head.c.space.in_(bindparam("spaces", expanding=True)))
     .order_by(tables.head.c.space)
     .with_for_update()
+)
+_BODY = (
+    select(_ENTRY.number).where(_ENTRY.log == bindparam("log"), _ENTRY.number == bindparam("number")).with_for_update()
 )
 _GROW = Statement(
     update(tables.log)
@@ -110,14 +113,15 @@ def body_label(uid: bytes, number: int) -> bytes:
     return b"audit body" + uid + number.to_bytes(8, "big")
 
 
-def hold(connection: Connection, spaces: Collection[bytes]) -> int:
+def hold(connection: Connection, spaces: Iterable[bytes]) -> int:
     """Take the heads of spaces, on PostgreSQL, where writers run side by side; return how many there are.
 
     Changes take them first, and rows of logs last: so whoever writes to these does. Else two wait for each other.
     """
-    if connection.dialect.name == "sqlite" or not spaces:
+    wanted = sorted(filter(None, spaces))  # no head is that of the installation
+    if connection.dialect.name == "sqlite" or not wanted:
         return 0
-    return len({space for part in parts_of(sorted(spaces)) for (space,) in _HEADS.rows(connection, spaces=part)})
+    return len({space for part in parts_of(wanted) for (space,) in _HEADS.rows(connection, spaces=part)})
 
 
 class AuditLog:
@@ -307,21 +311,30 @@ class AuditLog:
         if log.space and log.space not in self.keyring.keystore.list():
             return 0
         changed = 0
-        sealer, uids = self.sealer(log.space), {log.id: log.uid}
+        sealer = self.sealer(log.space)
         for row in stored(connection, log.id, 0, log.size):
-            try:
-                body = self.open_body(log, row, uids)
-            except (SealBroken, ValueError, KeyError):
-                raise EntryDamaged(log=log.uid.hex(), number=row.number) from None
-            names = [name for name in which(body) if name in body.personal and body.personal[name].salt is not None]
-            if not names:
+            if not self._erasable(log, row, which)[1]:
                 continue
+            # Whoever erases something else of it at this moment was first: what they wrote is what this goes on from.
+            connection.execute(_BODY, {"log": log.id, "number": row.number})
+            (row,) = stored(connection, log.id, row.number, row.number + 1)
+            body, names = self._erasable(log, row, which)
             sealed = sealer.seal(body_label(log.uid, row.number), body.without(names).to_bytes())
             connection.execute(
                 update(tables.log_entry).where(_ENTRY.log == log.id, _ENTRY.number == row.number).values(body=sealed)
             )
             changed += 1
         return changed
+
+    def _erasable(
+        self, log: LogInfo, row: Any, which: Callable[[Body], Collection[str]]
+    ) -> tuple[Body, Collection[str]]:
+        """Return the body of an event, and which of the fields that `which` names are not erased yet."""
+        try:
+            body = self.open_body(log, row, {log.id: log.uid})
+        except (SealBroken, ValueError, KeyError):
+            raise EntryDamaged(log=log.uid.hex(), number=row.number) from None
+        return body, [name for name in which(body) if name in body.personal and body.personal[name].salt is not None]
 
 
 def of_person(person: bytes, *, fields: Collection[str] = ()) -> Callable[[Body], Collection[str]]:

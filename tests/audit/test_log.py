@@ -242,6 +242,33 @@ def test_forgetting_a_person_erases_their_openings_alone(world: World) -> None:
         assert world.audit.forget(connection, of_person(berit.principal, fields=["path"])) == 0
 
 
+def test_what_two_erase_of_one_event_at_the_same_time_is_erased_both(world: World) -> None:
+    """Each writes the body anew. The second to write brought back what the first had erased."""
+    world.record(1)
+    begun, waiting = threading.Event(), threading.Event()
+
+    def path(_: object) -> list[str]:
+        begun.set()
+        assert waiting.wait(30)
+        return ["path"]
+
+    def run() -> None:
+        world.database.apply(lambda connection: world.audit.forget(connection, path))
+
+    second = threading.Thread(target=run)
+    with world.database.write() as connection:
+        second.start()
+        if world.database.dialect == "postgresql":  # else it waits for its turn
+            assert begun.wait(30)
+        assert world.audit.forget(connection, lambda _: ["actor.name"]) == 1
+        waiting.set()
+        second.join(0.5)
+        assert second.is_alive()
+    second.join(30)
+    (entry,) = world.entries()
+    assert [entry.personal[name].value for name in ("path", "actor.name")] == [None, None]
+
+
 def test_reading_goes_by_ranges(world: World, database: Database) -> None:
     world.record(5)
     info = world.log()
