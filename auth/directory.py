@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -106,8 +106,8 @@ class Directory(Groups, Devices):
             chosen = tables.organisation.c.id == organisation
             values = {"ended_at": now, "name_lookup": secrets.token_bytes(32)}
             connection.execute(update(tables.organisation).where(chosen).values(values))
-            for person in self._ids(connection, tables.person.c.id, tables.person.c.organisation == organisation):
-                self._end(connection, person, now)
+            chosen = tables.person.c.organisation == organisation
+            self._end(connection, self._ids(connection, tables.person.c.id, chosen), now)
             self._tell(connection, actor, "organisation_ended", organisation)
 
         self._database.apply(work)
@@ -253,7 +253,7 @@ class Directory(Groups, Devices):
 
         def work(connection: Connection) -> None:
             self._require_another_administrator(connection, found)
-            self._end(connection, person, now_us())
+            self._end(connection, [person], now_us())
             self._tell(
                 connection, actor, "person_ended", found.organisation, {"person": person.hex()}, {"person": found.name}
             )
@@ -270,13 +270,17 @@ class Directory(Groups, Devices):
         if self._ids(connection, table.id, administers) == [found.id]:
             raise LastAdministrator(name=found.name, organisation=self.organisation_name(found.organisation))
 
-    def _end(self, connection: Connection, person: bytes, now: int) -> None:
-        # The login is free again for whoever comes next: its lookup gives way to a random one.
-        values = {"ended_at": now, "login_lookup": secrets.token_bytes(32)}
-        connection.execute(update(tables.person).where(tables.person.c.id == person).values(values))
-        live = (tables.device.c.person == person) & tables.device.c.revoked_at.is_(None)
-        connection.execute(update(tables.device).where(live).values(revoked_at=now))
-        connection.execute(delete(tables.membership).where(tables.membership.c.person == person))
+    def _end(self, connection: Connection, people: Iterable[bytes], now: int) -> None:
+        those = sorted(people)
+        for person in those:
+            # The login is free again for whoever comes next: its lookup gives way to a random one.
+            values = {"ended_at": now, "login_lookup": secrets.token_bytes(32)}
+            connection.execute(update(tables.person).where(tables.person.c.id == person).values(values))
+        for person in those:
+            live = (tables.device.c.person == person) & tables.device.c.revoked_at.is_(None)
+            connection.execute(update(tables.device).where(live).values(revoked_at=now))
+        for person in those:
+            connection.execute(delete(tables.membership).where(tables.membership.c.person == person))
 
     def people(self, organisation: bytes | None = None) -> list[Person]:
         """Return the people of an organisation, or all, by login."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -55,9 +55,10 @@ class Groups(Records):
             if connection.execute(taken).first() is not None:
                 raise NameTaken(kind="group", name=name)
             connection.execute(insert(tables.group), row)
+            found, joined = self._join(connection, made.id, members)
             facts = {"group": made.id.hex()}
-            self._tell(connection, actor, "group_added", organisation, facts, {"group": name}, felt=False)
-            self._join(connection, made.id, members, actor)
+            self._tell(connection, actor, "group_added", organisation, facts, {"group": name}, felt=bool(joined))
+            self._tell_joined(connection, actor, found, joined)
             return made
 
         with unique("group", name):
@@ -102,21 +103,30 @@ class Groups(Records):
 
     def add_members(self, group: bytes, people: Collection[bytes], *, actor: Actor = SYSTEM) -> None:
         """Let people be in a group, all of them or none; harmless for who is. Raises UnknownName, ForeignMember."""
-        self._database.apply(lambda connection: self._join(connection, group, people, actor))
 
-    def _join(self, connection: Connection, group: bytes, people: Collection[bytes], actor: Actor) -> None:
-        for person in people:
-            found = self._require(connection, tables.group, "group", group)
-            member = self._require(connection, tables.person, "person", person)
-            if found.organisation not in (None, member.organisation):
-                raise ForeignMember
-            fresh = self._database.insert_ignore(tables.membership).returning(tables.membership.c.person)
-            row = {"group_id": group, "person": person, "since": now_us()}
-            if connection.execute(fresh, row).first() is None:
-                continue
-            if self.membership_guard is not None:
-                self.membership_guard(connection, group)
-            self._tell_of_member(connection, actor, "member_added", found, member)
+        def work(connection: Connection) -> None:
+            self._tell_joined(connection, actor, *self._join(connection, group, people))
+
+        self._database.apply(work)
+
+    def _join(self, connection: Connection, group: bytes, people: Collection[bytes]) -> tuple[Any, list[Any]]:
+        """Let people be in a group; return its row, and those of who was not in it before. What events take, they take
+        later.
+        """
+        found = self._require(connection, tables.group, "group", group)
+        members = [self._require(connection, tables.person, "person", person) for person in sorted(set(people))]
+        if any(found.organisation not in (None, member.organisation) for member in members):
+            raise ForeignMember
+        fresh = self._database.insert_ignore(tables.membership).returning(tables.membership.c.person)
+        row = {"group_id": group, "since": now_us()}
+        joined = [each for each in members if connection.execute(fresh, row | {"person": each.id}).first() is not None]
+        if joined and self.membership_guard is not None:
+            self.membership_guard(connection, group)
+        return found, joined
+
+    def _tell_joined(self, connection: Connection, actor: Actor, group: Any, joined: Iterable[Any]) -> None:
+        for member in joined:
+            self._tell_of_member(connection, actor, "member_added", group, member)
 
     def _tell_of_member(self, connection: Connection, actor: Actor, kind: str, group: Any, member: Any) -> None:
         """Tell who joined or left: of the supplier's people those customers too, of whose spaces that is a grant."""

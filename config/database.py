@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
@@ -83,6 +83,8 @@ class Database:
         self.dialect: Literal["sqlite", "postgresql"] = "postgresql" if self.url else "sqlite"
         #: How long PostgreSQL may take for one answer before the connection is given up. None: as long as it likes.
         self.answer_seconds_max: float | None = None
+        #: Takes the heads of spaces, in the order of their ids, on PostgreSQL: for operations that share a transaction.
+        self.hold: Callable[[Connection, Iterable[bytes]], object] = lambda connection, spaces: None
         if self.url:
             self.durable_engine = postgresql_engine(self.url, synchronous=True)
             self.transient_engine = postgresql_engine(self.url, synchronous=False)
@@ -132,18 +134,19 @@ class Database:
         self,
         operation: Callable[[Connection], T],
         needs: Iterable[Syncable] = (),
-        order: bytes = b"",
+        heads: Iterable[bytes] = (),
         *,
         in_turn: bool = False,
     ) -> T:
         """Run `operation` in a transaction shared with others that wait, and return once it is durable.
 
         What it `needs` is synced first. An exception from it undoes it alone. It may be run more than once (after a
-        deadlock), so it must do nothing but use its connection. `order` sorts operations within a transaction, so
-        that two processes lock the same rows in the same order. `in_turn` says that the caller holds no lock, so that
-        a thread that serves several (see `config.turns`) may serve others until then.
+        deadlock), so it must do nothing but use its connection. `heads` are the spaces whose heads it takes before all
+        else. On PostgreSQL one that names none has a transaction to itself: what it takes would be taken before the
+        heads of whoever came after it in a shared one. `in_turn` says that the caller holds no lock, so that a thread
+        that serves several (see `config.turns`) may serve others until then.
         """
-        mine = _Pending(operation, frozenset(needs), order)
+        mine = _Pending(operation, frozenset(needs), frozenset(heads))
         if not (in_turn and stand_aside(self._commits, mine)):
             self._commits.make_durable([mine])
         return mine.outcome()
@@ -235,10 +238,10 @@ class Database:
 class _Pending(Generic[T]):
     operation: Callable[[Connection], T]
     needs: frozenset[Syncable]
-    order: bytes
+    heads: frozenset[bytes] = frozenset()
     result: T | None = None
     error: BaseException | None = None
-    #: Whether whoever waits for it shall run it alone, once the transaction that it shared has ended without it.
+    #: Whether whoever waits for it shall run it alone, once the transaction that it shares has ended without it.
     is_put_off: bool = False
 
     def outcome(self) -> T:
@@ -266,18 +269,27 @@ class _GroupCommit:
         self._guard = threading.Lock()
         self._queue: list[_Party] = []
         self._led = False
-        #: The thread that runs operations at the moment.
-        self._leader: int | None = None
+        #: The threads that run operations at the moment.
+        self._at_work: set[int] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     def make_durable(self, those: Sequence[_Pending[Any]]) -> None:
         """Run each operation in some transaction and return once all are durable or have their error."""
-        if self._leader == threading.get_ident():
+        if threading.get_ident() in self._at_work:
             raise RuntimeError("an operation cannot wait for another: it would wait for itself")
         synced = self._synced(those)
-        if not synced:
-            return
-        mine = _Party(synced)
+        if self._database.dialect == "postgresql":
+            for pending in synced:
+                pending.is_put_off = not pending.heads
+        shared = [pending for pending in synced if not pending.is_put_off]
+        if shared:
+            self._share(_Party(shared))
+        for pending in synced:
+            if pending.is_put_off:
+                self._alone(pending)
+
+    def _share(self, mine: _Party) -> None:
+        """Have a party's operations run in a transaction with others."""
         with self._guard:
             if self._led:
                 mine.ready = threading.Event()
@@ -288,9 +300,6 @@ class _GroupCommit:
             mine.ready.wait()
         if not mine.done:
             self._lead(mine)
-        for pending in synced:
-            if pending.is_put_off:
-                self._alone(pending)
 
     def _lead(self, mine: _Party) -> None:
         parties = [mine]
@@ -309,14 +318,14 @@ class _GroupCommit:
 
     def _run(self, parties: list[_Party]) -> None:
         batch: list[_Pending[Any]] = []
-        self._leader = threading.get_ident()
+        self._at_work.add(threading.get_ident())
         is_through = False
         try:
             with self._database.write() as connection:
                 if self._is_hurried:
                     connection.execute(_HURRY)
                 self._join(parties)
-                batch += sorted((each for party in parties for each in party.pending), key=lambda each: each.order)
+                batch += [each for party in parties for each in party.pending]
                 self._operate(connection, batch)
                 is_through = True
         except BaseException as error:
@@ -331,7 +340,7 @@ class _GroupCommit:
                     pending.error = error
                     pending.is_put_off = not is_through and self._is_for_later(error)
         finally:
-            self._leader = None
+            self._at_work.discard(threading.get_ident())
 
     @property
     def _is_hurried(self) -> bool:
@@ -394,10 +403,11 @@ class _GroupCommit:
         if len(batch) == 1:
             batch[0].result = batch[0].operation(connection)
             return
-        busy: dict[bytes, DatabaseBusy] = {}
+        busy = self._hold(connection, frozenset().union(*(pending.heads for pending in batch)))
         for pending in batch:
-            if pending.order in busy:  # it would wait for the same, and all others for it
-                pending.error, pending.is_put_off = busy[pending.order], self._is_hurried
+            found = next((busy[space] for space in pending.heads if space in busy), None)
+            if found is not None:  # it would wait for the same, and all others for it
+                pending.error, pending.is_put_off = found, self._is_for_later(found)
                 continue
             savepoint = Savepoint(connection)
             try:
@@ -409,20 +419,47 @@ class _GroupCommit:
                     raise  # the whole transaction is lost, not this operation alone
                 savepoint.undo()
                 pending.error, pending.is_put_off = error, self._is_for_later(error)
-                if pending.order and isinstance(error, DatabaseBusy):
-                    busy[pending.order] = error
+                if isinstance(error, DatabaseBusy):
+                    busy |= dict.fromkeys(pending.heads, error)
+
+    def _hold(self, connection: Connection, spaces: Collection[bytes]) -> dict[bytes, DatabaseBusy]:
+        """Take the heads of all who share a transaction before the first of them begins; return which are not to be
+        had. Else each would take its own after what those before it took, and two processes would wait for each other.
+        """
+        if self._database.dialect == "sqlite" or not spaces:
+            return {}
+        savepoint = Savepoint(connection)
+        try:
+            with translated():
+                self._database.hold(connection, spaces)
+            savepoint.keep()
+        except DatabaseBusy as error:
+            if connection.invalidated:
+                raise
+            savepoint.undo()
+            if len(spaces) == 1:
+                return dict.fromkeys(spaces, error)
+            found: dict[bytes, DatabaseBusy] = {}
+            for space in sorted(spaces):  # one by one: those that nobody else has are to be had
+                found |= self._hold(connection, [space])
+            return found
+        return {}
 
     def _alone(self, pending: _Pending[Any]) -> None:
-        for _ in range(RETRIES_MAX):
-            pending.error = None
-            try:
-                with self._database.write() as connection:
-                    self._operate(connection, [pending])
-                return
-            except BaseException as error:
-                pending.error = error
-                if not _is_deadlock(error):
+        self._at_work.add(threading.get_ident())
+        try:
+            for _ in range(RETRIES_MAX):
+                pending.error = None
+                try:
+                    with self._database.write() as connection:
+                        self._operate(connection, [pending])
                     return
+                except BaseException as error:
+                    pending.error = error
+                    if not _is_deadlock(error):
+                        return
+        finally:
+            self._at_work.discard(threading.get_ident())
 
     def close(self) -> None:
         if self._pool is not None:

@@ -227,11 +227,12 @@ class Brake:
             stale = connection.execute(select(_A.subject).where(old).limit(1)).first()
         if days:
             # The days go last: what was written down twice is the same.
-            self._database.apply(lambda connection: [self.allow(connection, day.subject, day.most) for day in days])
+            mosts = sorted((day.subject, day.most) for day in days)
+            self._database.apply(lambda connection: [self.allow(connection, *each) for each in mosts])
         if days or stale is not None:
             with self._database.transient_write() as connection:
-                connection.execute(delete(tables.brake_day).where(_DAY.day < now // DAY_US))
                 connection.execute(delete(tables.brake_act).where(old))
+                connection.execute(delete(tables.brake_day).where(_DAY.day < now // DAY_US))
         with self._guard:
             for subject in [each for each in self._seen if each not in self._pending]:
                 if max(self._seen[subject].values(), default=0) <= now - self._window_us:

@@ -38,7 +38,7 @@ from providers.alerts import Alerts
 from providers.audit.checkpoints import Checkpoints
 from providers.audit.journal import ReadJournal
 from providers.audit.lease import Lease
-from providers.audit.log import AuditLog
+from providers.audit.log import AuditLog, hold
 from providers.brake import Brake
 from providers.catalogue.nodes import Names, Tree
 from providers.drive import Drive, braking
@@ -74,6 +74,7 @@ class Installation:
         self.folder = folder
         self.settings = settings
         self.database = Database(folder, settings.installation.database_url or None)
+        self.database.hold = hold
         self.keyring = Keyring(root, FileKeystore(folder / "keystore"))
         self.audit = AuditLog(self.database, self.keyring)
         self.directory = Directory(self.database, self.keyring, self.audit)

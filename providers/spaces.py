@@ -88,7 +88,7 @@ class Spaces:
             self._settle(tx, place, row)
             return info
 
-        return self._storage.database.apply(work, order=info.id)
+        return self._storage.database.apply(work, heads=[info.id])
 
     def rename(self, actor: Principal, space: bytes, name: str) -> SpaceInfo:
         """Give a space another name, under which everybody finds it at once. Raises TargetExists, BadName."""
@@ -308,7 +308,7 @@ class Spaces:
                 chain = (*chain, standing[0])
             return work(tx, Place(path, info, chain, self._storage.tree, None))
 
-        return self._storage.database.apply(operation, order=space)
+        return self._storage.database.apply(operation, heads=[space])
 
 
 def check_space_name(name: str) -> None:

@@ -180,7 +180,7 @@ class Checkpoints:
             hold(connection, spaces)
             self._write(connection, step, at)
 
-        self._database.apply(work, order=min(spaces))
+        self._database.apply(work)
 
     def _write(self, connection: Connection, step: Sequence[_Growth], at: int) -> None:
         _GROW.run_many(connection, [node for growth in step for node in growth.nodes])

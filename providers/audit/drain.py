@@ -176,7 +176,7 @@ class Drain:
             position = {"id": identity, "drained": end, "sequence": sequence}
             connection.execute(self._database.upsert(tables.journal), position)
 
-        self._database.apply(work, order=min(spaces, default=b""))
+        self._database.apply(work)
         self._count += len(fresh)
         self._remember(fresh)
 
@@ -202,7 +202,7 @@ class Drain:
         if not fresh:
             return
         newest = {key: body.at for key, body, _ in fresh}
-        rows = [{"device": device, "version": version, "at": at} for (device, version), at in newest.items()]
+        rows = [{"device": device, "version": version, "at": at} for (device, version), at in sorted(newest.items())]
         with self._database.transient_write() as connection:
             connection.execute(delete(tables.read_seen).where(_SEEN.at < self._database.now_us(connection) - WINDOW_US))
             connection.execute(self._database.upsert(tables.read_seen), rows)

@@ -18,6 +18,7 @@ from config.ids import id_text, new_id
 from config.logging import get_log
 from providers import tables
 from providers.alerts import Alert, close
+from providers.audit.log import hold
 from providers.brake import Excess, Harm, Told
 from providers.drive.places import Place
 from providers.drive.storage import Storage
@@ -59,6 +60,7 @@ def _pause(storage: Storage, excess: Excess) -> None:
     told = storage.brake.told(subject, excess.at)
 
     def work(connection: Connection) -> bool:
+        hold(connection, told)
         look = Look(storage, connection, who)
         if not pausing.pause(connection, subject, is_device=bool(who.device)):
             return False
@@ -71,7 +73,7 @@ def _pause(storage: Storage, excess: Excess) -> None:
         _tell(look, look, "device_paused", alert, {space: sum(found.counts.values()) for space, found in told.items()})
         return True
 
-    if storage.database.apply(work, order=min(told, default=b"")):
+    if storage.database.apply(work):
         storage.brake.forgive(subject)
         _log.warning("device_paused", alert=alert, device=subject, count=excess.total)
 
@@ -92,6 +94,7 @@ def resume(storage: Storage, operator: Principal, alert: Alert) -> bool:
     storage.brake.forgive(alert.subject)
 
     def work(connection: Connection) -> bool:
+        hold(connection, [each.space for each in alert.spaces])
         by = Look(storage, connection, operator)
         found = pausing.resume(connection, alert.subject, is_device=alert.is_device)
         close(connection, alert.id)
@@ -105,7 +108,7 @@ def resume(storage: Storage, operator: Principal, alert: Alert) -> bool:
             _tell(by, whose, "device_resumed", alert.id, {each.space: each.documents for each in alert.spaces})
         return found
 
-    return storage.database.apply(work, order=min((each.space for each in alert.spaces), default=b""))
+    return storage.database.apply(work)
 
 
 def _tell(by: Look, whose: Look, kind: str, alert: bytes, spaces: Mapping[bytes, int]) -> None:

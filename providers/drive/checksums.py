@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from auth.roles import Action
+from providers.audit.log import hold
 from providers.catalogue import checksums, contents
 from providers.catalogue.nodes import Node
 from providers.drive.places import Container, Place
@@ -84,9 +85,10 @@ def _made(session: Session, nodes: list[Node]) -> dict[bytes, Checksums]:
     space = nodes[0].space
 
     def keep(writer: Connection) -> None:
+        hold(writer, [space])
         erased = contents.erased_of(writer, [(node.id, node.version) for node in nodes])  # while they were read
         kept = [(version, sums) for version, sums in made.items() if version not in erased]
         checksums.keep(storage.database, writer, storage.keyring, space, kept)
 
-    storage.database.apply(keep, order=space)
+    storage.database.apply(keep, heads=[space])
     return made

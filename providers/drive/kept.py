@@ -164,7 +164,7 @@ def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: C
         connection.execute(storage.database.upsert(tables.draft), row)
         return [found.id for found in older]
 
-    older = storage.database.apply(work, () if lead is None else lead.needs, slot.space)
+    older = storage.database.apply(work, () if lead is None else lead.needs, [slot.space])
     if lead is not None:
         lead.settle()
     for gone in older:
@@ -220,7 +220,7 @@ def drop(storage: Storage, space: bytes, draft: bytes) -> bool:
         connection.execute(_COUNT, {"b_space": space, "b_used": max(0, used)})
         return True
 
-    was_known = storage.database.apply(work, order=space)
+    was_known = storage.database.apply(work, heads=[space])
     storage.vault.remove_draft(space, draft)
     return was_known
 
@@ -233,7 +233,7 @@ def end(storage: Storage, space: bytes, upload: bytes) -> None:
         used -= held.end(connection, space, upload, lets_go=True)
         connection.execute(_COUNT, {"b_space": space, "b_used": max(0, used)})
 
-    storage.database.apply(work, order=space)
+    storage.database.apply(work, heads=[space])
 
 
 def drop_at(session: Session, path: Path) -> None:

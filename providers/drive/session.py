@@ -58,7 +58,6 @@ class Session:
         it is known to change one `space` alone.
         """
         spaces = self._spaces(paths) if space is None else frozenset((space,))
-        order = min(spaces, default=b"")
         begun: list[Transaction] = []
 
         def operation(connection: Connection) -> T:
@@ -66,7 +65,7 @@ class Session:
             return work(begun[0])
 
         try:
-            made = self.storage.database.apply(operation, needs, order, in_turn=True)
+            made = self.storage.database.apply(operation, needs, spaces, in_turn=True)
         except Refusal as refusal:
             self._record(refusal)
             raise refusal.error from None
@@ -113,7 +112,7 @@ class Session:
             )
             self.storage.audit.record(connection, event, look.audience(place.space, place.chain))
 
-        self.storage.database.apply(work, order=place.space.id)
+        self.storage.database.apply(work, heads=[place.space.id])
 
     def _unseen(self, absent: NotFound) -> None:
         """Note it, but where an operating system only looks whether it left something there."""

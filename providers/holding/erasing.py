@@ -210,7 +210,7 @@ def forget_names(storage: Storage, space: bytes, document: bytes, paths: Collect
             return typed
         return {name for name in typed & _ORIGINS if _inner(body.personal[name].value or "") in paths}
 
-    return storage.database.apply(lambda connection: storage.audit.forget(connection, which, space), order=space)
+    return storage.database.apply(lambda connection: storage.audit.forget(connection, which, space), heads=[space])
 
 
 def forget_comments(storage: Storage, connection: Connection, space: bytes, which: Collection[Which]) -> int:

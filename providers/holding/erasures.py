@@ -19,6 +19,7 @@ from config.settings.schema import HistorySettings
 from config.snapshots import writes
 from providers import tables
 from providers.audit.events import Event
+from providers.audit.log import hold
 from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind
 from providers.drive.sight import space_info
@@ -87,7 +88,7 @@ class Erasures:
             self._tell(tx, "erasure_requested", made, {"reason": reason, **personal})
             return made
 
-        return storage.database.apply(work, order=what.get("space") or b"")
+        return storage.database.apply(work, heads=filter(None, [what.get("space")]))
 
     def _row(self, identity: bytes, kind: Kind, at: int, words: Words, named: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -135,7 +136,7 @@ class Erasures:
         rules.require_keeper(actor)
         found = self.get(identity)
         if found.kind in (Kind.SPACE, Kind.CUSTOMER):
-            self._storage.database.apply(lambda connection: self._end(connection, actor, identity))
+            self._storage.database.apply(lambda connection: self._end(connection, actor, found))
         else:
             self._erase(actor, found)
         self.finish(self.get(identity))
@@ -146,8 +147,10 @@ class Erasures:
     def cancel(self, actor: Principal, identity: bytes) -> Erasure:
         """Let what was asked for not be done. Raises NotPending."""
         rules.require_keeper(actor)
+        asked = self.get(identity)
 
         def work(connection: Connection) -> None:
+            hold(connection, [] if asked.space is None else [asked.space])
             tx = Transaction(self._storage, connection, actor)
             rules.require_keeper(tx.principal)
             found = self._pending(connection, identity)
@@ -194,7 +197,7 @@ class Erasures:
                 forget_comments(storage, connection, space, which)
             self._done(tx, found, gone, elsewhere)
 
-        storage.database.apply(work, order=space)
+        storage.database.apply(work, heads=[space])
 
     def _done(self, tx: Transaction, found: Erasure, gone: Gone, elsewhere: tuple[Elsewhere, ...]) -> None:
         """End the change of an erasure: its event, and what is known of it from now on."""
@@ -257,7 +260,7 @@ class Erasures:
             self._done(tx, erasure(storage.keyring, row), gone, ())
             return True
 
-        if not storage.database.apply(work, order=space):
+        if not storage.database.apply(work, heads=[space]):
             return None
         self.sweeper.review(space)
         return self.get(identity)
@@ -276,10 +279,13 @@ class Erasures:
 
     # --- spaces and customers
 
-    def _end(self, connection: Connection, actor: Principal, identity: bytes) -> None:
+    def _end(self, connection: Connection, actor: Principal, asked: Erasure) -> None:
         """Let spaces be no longer, for good; their keys go next."""
-        tx = Transaction(self._storage, connection, actor)
-        found = self._agreed(tx, identity)
+        table = tables.space.c
+        chosen = table.id == asked.space if asked.space is not None else table.customer == asked.customer
+        standing = connection.execute(select(table.id).where(chosen, table.ended_at.is_(None))).scalars().all()
+        tx = Transaction(self._storage, connection, actor, standing)
+        found = self._agreed(tx, asked.id)
         infos = self._spaces_of(tx, found.customer) if found.space is None else [self._info(tx, found.space)]
         for info in infos:
             self._end_one(tx, info, found)
@@ -290,8 +296,8 @@ class Erasures:
         personal = {"reason": found.words.reason, "requested_by": found.words.asked_by}
         whose = found.customer if found.space is None else infos[0].customer
         event = AuthEvent(kind, tx.at, actor_of(self._storage, tx.principal), whose, facts, personal)
-        self._storage.audit.record_auth(connection, event)
         tx.bump()
+        self._storage.audit.record_auth(connection, event)
         self._settle(tx, found, replace(found.words, approved_by=tx.principal.name), tx.at, None)
 
     def _end_one(self, tx: Transaction, info: SpaceInfo, found: Erasure) -> None:
@@ -341,6 +347,7 @@ class Erasures:
             storage.keyring.destroy(found.customer)
 
         def work(connection: Connection) -> None:
+            hold(connection, filter(None, spaces))
             for space in spaces:
                 for table in _SEALED_BESIDE:
                     connection.execute(delete(table).where(table.c.space == space))

@@ -116,7 +116,7 @@ class LettingGo:
             if connection.execute(_HEAD, {"space": space}).first() is not None:
                 held.let_go(connection, space, told)
 
-        self._storage.database.apply(work, order=space)
+        self._storage.database.apply(work, heads=[space])
 
     def waiting_bytes(self) -> int:
         """Return how many bytes are written down as let go and take room still."""
@@ -201,7 +201,7 @@ class LettingGo:
         """Return those of some records to which nothing refers, once it is written down that they are to go."""
         database = self._storage.database
         # Whatever transaction may have meant to refer to one has ended once the head's row is ours.
-        database.apply(lambda connection: connection.execute(_HEAD, {"space": space}), order=space)
+        database.apply(lambda connection: connection.execute(_HEAD, {"space": space}), heads=[space])
         with database.read() as connection:
             standing = self._standing(connection, space, pack, entries)
         goes = [entry for entry in entries if entry.offset not in standing]
@@ -215,7 +215,7 @@ class LettingGo:
             if rows:
                 connection.execute(insert(_LET_GO), rows)
 
-        database.apply(work, order=space)
+        database.apply(work, heads=[space])
         return goes
 
     def _standing(self, connection: Connection, space: bytes, pack: int, entries: Sequence[Entry]) -> set[int]:
@@ -247,7 +247,7 @@ class LettingGo:
 
     def _forget(self, space: bytes, pack: int) -> None:
         values = {"b_space": space, "b_pack": pack}
-        self._storage.database.apply(lambda connection: connection.execute(_FORGET, values), order=space)
+        self._storage.database.apply(lambda connection: connection.execute(_FORGET, values), heads=[space])
 
 
 def _within(entries: Iterable[Entry], ranges: Sequence[Range]) -> list[Entry]:

@@ -21,6 +21,7 @@ from config.errors import MellanrumError
 from config.ids import id_text
 from config.statements import Statement
 from providers import tables
+from providers.audit.log import hold
 from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex
 from providers.drive.storage import Storage
@@ -197,9 +198,10 @@ class Sweeper:
         )
 
         def work(connection: Connection) -> None:
+            hold(connection, [space])
             connection.execute(taken, [{"b_cid": cid} for cid in sorted(cids)])
 
-        self._storage.database.apply(work, order=space)
+        self._storage.database.apply(work, heads=[space])
         return len(cids)
 
     def _round(self, space: bytes, before: int, until: float) -> Swept:
@@ -272,7 +274,7 @@ class Sweeper:
             return self._publish(connection, space, found, new, moved, doomed, number)
 
         try:
-            freed = storage.database.apply(work, order=space)
+            freed = storage.database.apply(work, heads=[space])
         except _Again:
             self._undo(space, found.pack, new)
             raise
@@ -289,7 +291,7 @@ class Sweeper:
             # An INSERT does not count its rows unasked.
             return connection.execute(begin, row, execution_options={"preserve_rowcount": True}).rowcount == 1
 
-        if not self._storage.database.apply(work, order=space):
+        if not self._storage.database.apply(work, heads=[space]):
             if new is not None:
                 self._storage.vault.remove_pack(space, new)
             raise _InUse
@@ -373,7 +375,7 @@ class Sweeper:
     def _forget(self, space: bytes, old: int) -> None:
         table = tables.repack.c
         gone = delete(tables.repack).where(table.space == space, table.old == old)
-        self._storage.database.apply(lambda connection: connection.execute(gone), order=space)
+        self._storage.database.apply(lambda connection: connection.execute(gone), heads=[space])
 
     def _mark(self, space: bytes, before: int) -> None:
         """Record that all of what was erased before a moment has left the packs, and forget what lay in none."""
@@ -381,10 +383,11 @@ class Sweeper:
         swept = update(tables.erasure).where(_E.space == space, *_unswept(before)).values(swept_at=now_us())
 
         def work(connection: Connection) -> None:
+            hold(connection, [space])
             connection.execute(lost)
             connection.execute(swept)
 
-        self._storage.database.apply(work, order=space)
+        self._storage.database.apply(work, heads=[space])
 
 
 def _carry_let_go(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,10 @@ def writing(number: int, word: str = "word", *, plainly: bool = False) -> Work:
     return work
 
 
-def together(database: Database, works: list[Work], orders: bytes | None = None) -> list[BaseException | None]:
+def together(database: Database, works: list[Work], heads: Sequence[bytes] = ()) -> list[BaseException | None]:
     """Apply all of `works` in one transaction: they wait while another is under way. Return how each ended.
 
-    Each has an order of its own, or that of `orders`.
+    Each takes a head of its own, or those that `heads` tells by letters.
     """
     ended: list[BaseException | None] = [None] * len(works)
     holds, waiting = threading.Event(), threading.Event()
@@ -68,11 +68,12 @@ def together(database: Database, works: list[Work], orders: bytes | None = None)
 
     def run(index: int) -> None:
         try:
-            database.apply(works[index], order=bytes([index]) if orders is None else orders[index : index + 1])
+            mine = heads[index] if heads else bytes([index])
+            database.apply(works[index], heads=[bytes([letter]) for letter in mine])
         except BaseException as error:
             ended[index] = error
 
-    first = threading.Thread(target=database.apply, args=(hold,))
+    first = threading.Thread(target=database.apply, args=(hold,), kwargs={"heads": [b"first"]})
     first.start()
     assert holds.wait(30)
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
@@ -173,11 +174,58 @@ def test_what_waits_for_a_row_holds_up_nothing_else_for_long(on_postgresql: Data
     with on_postgresql.write() as connection:
         wanting(connection)
         began = time.monotonic()
-        ended = together(on_postgresql, [writing(2), *[wanting] * 8, writing(3)], b"abbbbbbbbc")
+        ended = together(on_postgresql, [writing(2), *[wanting] * 8, writing(3)], [b"a", *[b"b"] * 8, b"c"])
         took = time.monotonic() - began
     assert [type(error).__name__ for error in ended] == ["NoneType", *["DatabaseBusy"] * 8, "NoneType"]
     assert numbers(on_postgresql) == [1, 2, 3]
     assert took < 2 * answer_seconds
+
+
+def holding(connection: Connection, heads: Iterable[bytes]) -> None:
+    """Take rows as heads of spaces are taken."""
+    wanted = select(_TABLE).where(_TABLE.c.number.in_([head[0] for head in heads]))
+    connection.execute(wanted.order_by(_TABLE.c.number).with_for_update())
+
+
+def test_who_shares_a_transaction_takes_nothing_before_the_heads_of_all(on_postgresql: Database) -> None:
+    """Else the first would have what it takes after its own while the second waits for its: two processes waited for
+    each other so until the database ended one.
+    """
+    for number in (1, 3, 9):
+        on_postgresql.apply(writing(number))
+    on_postgresql.hold = holding
+    ended: list[BaseException | None] = []
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def run() -> None:
+        works = [lambda connection: holding(connection, [b"\x09"]), lambda connection: holding(connection, [b"\x03"])]
+        ended.extend(together(on_postgresql, works, [b"\x01", b"\x03"]))
+
+    shared = threading.Thread(target=run)
+    with on_postgresql.write() as connection:
+        holding(connection, [b"\x03"])
+        shared.start()
+        while not connection.execute(waiting).scalar_one():
+            time.sleep(0.01)
+        connection.execute(select(_TABLE).where(_TABLE.c.number == 9).with_for_update(nowait=True))
+    shared.join(60)
+    assert ended == [None, None]
+
+
+def test_who_names_no_head_has_a_transaction_to_himself(on_postgresql: Database) -> None:
+    begun, ending = threading.Event(), threading.Event()
+
+    def shared(connection: Connection) -> None:
+        begun.set()
+        assert ending.wait(30)
+
+    first = threading.Thread(target=on_postgresql.apply, args=(shared,), kwargs={"heads": [b"one"]})
+    first.start()
+    assert begun.wait(30)
+    on_postgresql.apply(writing(1))
+    assert numbers(on_postgresql) == [1]
+    ending.set()
+    first.join(60)
 
 
 def test_who_waits_behind_one_that_gets_no_answer_does_not_wait_as_long_again(on_postgresql: Database) -> None:
@@ -192,7 +240,7 @@ def test_who_waits_behind_one_that_gets_no_answer_does_not_wait_as_long_again(on
 
     def run() -> None:
         try:
-            on_postgresql.apply(sleeping)
+            on_postgresql.apply(sleeping, heads=[b"one"])
         except BaseException as error:
             ended.append(error)
 

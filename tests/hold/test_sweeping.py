@@ -188,7 +188,7 @@ def _again(world: World, node: bytes) -> None:
         info = world.installation.spaces.get(space)
         tx.finish(ChangeKind.COPY, Place(parse("/"), info, (root,), installation.storage.tree, None), "copy")
 
-    installation.database.apply(work, order=space)
+    installation.database.apply(work, heads=[space])
 
 
 def copied(world: World, source: str) -> Edit:
