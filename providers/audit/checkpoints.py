@@ -130,20 +130,27 @@ class Checkpoints:
         return self.advance_now(now) if self._lease.held() else 0
 
     def advance_now(self, now: int | None = None) -> int:
-        """Do what `advance` does, whoever holds the lease: before an export, say."""
+        """Do what `advance` does, whoever holds the lease: before an export, say.
+
+        It takes in what stood in the logs as it began, and not all that comes meanwhile: else it would go on for as
+        long as anybody works.
+        """
         reached: set[int] = set()
         damaged: set[int] = set()
+        goals: dict[int, int] = {}
         while True:
             with self._database.read() as connection:
                 at = self._database.now_us(connection) if now is None else now
-                step = self._step(connection, damaged)
+                grown = [LogInfo(*row) for row in _GROWN.rows(connection)]
+                goals = goals or {info.id: info.size for info in grown}
+                wanted = [info for info in grown if info.signed_size < goals.get(info.id, 0)]
+                step = self._step(connection, wanted, damaged)
             if not step:
                 return len(reached)
             self._commit(step, at)
             reached |= {growth.log.id for growth in step}
 
-    def _step(self, connection: Connection, damaged: set[int]) -> list[_Growth]:
-        grown = [LogInfo(*row) for row in _GROWN.rows(connection)]
+    def _step(self, connection: Connection, grown: Sequence[LogInfo], damaged: set[int]) -> list[_Growth]:
         prefix = installation_id(connection) if grown else b""
         left = STEP_LEAVES
         step = []
@@ -174,13 +181,19 @@ class Checkpoints:
         return _Growth(info, end, nodes, note.signed(checkpoint, self._keyring.installation().signing))
 
     def _commit(self, step: Sequence[_Growth], at: int) -> None:
-        spaces = {growth.log.space for growth in step}
+        if self._database.dialect == "sqlite":
+            self._database.apply(lambda connection: self._write(connection, step, at))
+            return
+        # Each space's by themselves: whoever waits for one space's writers shall keep no other's waiting.
+        for space in sorted({growth.log.space for growth in step}):
+            self._commit_of(space, [growth for growth in step if growth.log.space == space], at)
 
+    def _commit_of(self, space: bytes, step: Sequence[_Growth], at: int) -> None:
         def work(connection: Connection) -> None:
-            hold(connection, spaces)
+            hold(connection, [space])
             self._write(connection, step, at)
 
-        self._database.apply(work)
+        self._database.apply(work, heads=[space] if space else [])
 
     def _write(self, connection: Connection, step: Sequence[_Growth], at: int) -> None:
         _GROW.run_many(connection, [node for growth in step for node in growth.nodes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -196,3 +197,20 @@ def test_one_damaged_log_does_not_hold_up_the_others(world: World) -> None:
     assert (world.log().signed_size, world.log(CUSTOMER).signed_size) == (4, 5)
     with world.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(tables.checkpoint)).scalar_one() in (2, 3)
+
+
+def test_what_comes_meanwhile_is_left_to_the_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on for as long as anybody works: an export waited for the end of the day."""
+    world.record()
+    written = Checkpoints._write
+
+    def busy(self: Checkpoints, connection: Any, step: Any, at: int) -> None:
+        written(self, connection, step, at)
+        assert world.log().size < 20, "it goes on and on"
+        world.audit.record(connection, world.event(), {CUSTOMER: Projection.FULL})
+
+    monkeypatch.setattr(Checkpoints, "_write", busy)
+    world.checkpoints.advance_now()
+    assert world.log().signed_size == 1
+    assert world.checkpoints.advance_now() > 0
+    assert world.log().signed_size > 1
