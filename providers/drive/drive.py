@@ -27,6 +27,7 @@ from providers.drive import (
 from providers.drive.above import contained
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
+from providers.drive.following import followed
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.history import HISTORY_PAGE, page_of, versions_of
 from providers.drive.noise import NoiseUpload
@@ -81,12 +82,15 @@ class Drive:
     # --- looking
 
     @operation(Action.LIST, Effect.NONE)
-    def stat(self, path: Path, *, at_hand: bool = False) -> Item:
-        """Return what stands at `path`. `at_hand`: only if that waits for nobody; else it raises NotAtHand."""
+    def stat(self, path: Path, *, at_hand: bool = False, node: bytes = b"") -> Item:
+        """Return what stands at `path`. `at_hand`: only if that waits for nobody; else it raises NotAtHand.
+
+        With a `node`, that was found there before: the item as which it is seen by now, wherever it stands.
+        """
         if at_hand:
             return unchanged.item(self._session, path)
         with self._session.look() as look:
-            return look.item_at(path)
+            return look.item(followed(look, path, node)) if node else look.item_at(path)
 
     @operation(Action.LIST, Effect.NONE)
     def listing(self, path: Path) -> tuple[Item, Sequence[Item]]:

@@ -6,7 +6,6 @@ sealed becomes the base of a draft, which takes bytes at any place and is cut an
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from providers.drive.uploads import (
     standing_content,
     writer_for,
 )
+from providers.drive.written import Written
 from providers.errors import MostlyUnwritten, NotFound, QuotaExceeded, TargetExists, UploadIncomplete
 from providers.model import Conditions, Item
 from providers.paths import Path
@@ -43,8 +43,6 @@ ZEROS_BYTES_MAX = 1 << 30
 #: what was cut last. To make sure of it as often as a fast client sends 64 MiB took a tenth of its upload's time.
 CHECKPOINT_BYTES = 64 << 20
 CHECKPOINT_SECONDS = 2.0
-#: Pieces that were written beyond a gap.
-_PIECES_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +67,6 @@ class Beginning:
     def space(self) -> bytes:
         """The space it lies in."""
         return self.found.space.id
-
-
-class Written:
-    """How far a document was written from its beginning without a gap: `whole` bytes.
-
-    What lies beyond is remembered until the gap is filled, up to a number of pieces; what is not counts as a gap.
-    """
-
-    def __init__(self, whole: int) -> None:
-        self.whole = whole
-        self._beyond: list[tuple[int, int]] = []
-
-    def add(self, start: int, stop: int) -> None:
-        """Count what was written."""
-        if start > self.whole:
-            if len(self._beyond) < _PIECES_MAX:
-                heapq.heappush(self._beyond, (start, stop))
-            return
-        self.whole = max(self.whole, stop)
-        while self._beyond and self._beyond[0][0] <= self.whole:
-            self.whole = max(self.whole, heapq.heappop(self._beyond)[1])
-
-    def cut(self, size: int) -> None:
-        """Count what is left. Zeros that a document grew by were not written."""
-        self.whole = min(self.whole, size)
-        self._beyond = [(start, min(stop, size)) for start, stop in self._beyond if start < size]
-        heapq.heapify(self._beyond)
 
 
 class Edit:
@@ -141,6 +112,11 @@ class Edit:
     def is_new(self) -> bool:
         """Whether nothing stood there when it was begun."""
         return self.item is None
+
+    @property
+    def folder(self) -> bytes:
+        """The folder that it is written in."""
+        return self._begun.found.parent.node.id
 
     @property
     def size(self) -> int:

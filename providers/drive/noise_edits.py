@@ -55,6 +55,11 @@ class NoiseEdit:
         return self.item is None
 
     @property
+    def folder(self) -> bytes:
+        """The folder that it is written in."""
+        return self._slot.parent
+
+    @property
     def is_changed(self) -> bool:
         """Whether there is anything to commit."""
         return self._is_changed or (self._document is not None and self._document.is_changed)

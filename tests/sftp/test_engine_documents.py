@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from auth.errors import Revoked
-from auth.roles import GranteeKind
+from auth.roles import GranteeKind, Role
 from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
@@ -938,6 +938,121 @@ def test_who_is_let_into_nothing_any_more_writes_no_more(world: World, connect: 
     assert code_of(lambda: client.read(both, 100, 100)) != Code.OK
     assert fetch(keeper, "/Rum/a.bin") == BIG
     assert "new.bin" not in connect("bo").names("/Rum")
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_reader_was_cut_off_since_somebody_had_moved_what_it_read(
+    world: World, connect: Connect, is_folder: bool
+) -> None:
+    """Nobody took anything from it: rights changed for others alone. Once they do for it, it reads no more."""
+    keeper = world.drive("bo")
+    store(keeper, "/Rum/Avtal/a.bin", BIG)
+    clock = Hands()
+    client = connect("viewer", clock=clock)
+    handle = client.open("/Rum/Avtal/a.bin")
+    if is_folder:
+        keeper.move(parse("/Rum/Avtal"), parse("/Rum/Gammalt"), overwrite=False)
+    else:
+        keeper.move(parse("/Rum/Avtal/a.bin"), parse("/Rum/b.bin"), overwrite=False)
+    _take_away(world, "contributor")
+    clock.at = 1.5
+    assert client.read(handle, 0, 1_000) == BIG[:1_000]
+    assert client.read(handle, 2_900_000, 1_000) == BIG[2_900_000:2_901_000]
+    _take_away(world, "viewer")
+    clock.at = 3.0
+    assert code_of(lambda: client.read(handle, 0, 100)) == Code.NO_SUCH_FILE
+
+
+def test_a_reader_is_cut_off_where_what_it_read_was_moved_out_of_its_sight(world: World, connect: Connect) -> None:
+    keeper = world.drive("bo")
+    store(keeper, "/Rum/a.bin", BIG)
+    world.grant("bo", "Rum", Role.MANAGER, "/Avtal")
+    keeper.break_inheritance(parse("/Rum/Avtal"))
+    clock = Hands()
+    client = connect("viewer", clock=clock)
+    handle = client.open("/Rum/a.bin")
+    keeper.move(parse("/Rum/a.bin"), parse("/Rum/Avtal/a.bin"), overwrite=False)
+    store(world.drive("anna"), "/Rum/a.bin", b"another")
+    _take_away(world, "contributor")
+    clock.at = 1.5
+    assert code_of(lambda: client.read(handle, 0, 100)) == Code.NO_SUCH_FILE
+
+
+def _listed(answer: bytes) -> list[str]:
+    """Return the names that an answer to READDIR tells."""
+    (count,), at, found = U32.unpack_from(answer), 4, []
+    for _ in range(count):
+        name, at = take(answer, at)
+        _, at = take(answer, at)
+        at += 32
+        found.append(name.decode())
+    return found
+
+
+def _long_folder(world: World) -> list[str]:
+    names = [f"document {number:03}.txt" for number in range(60)]
+    for name in names:
+        store(world.drive("bo"), f"/Rum/Avtal/{name}", b"")
+    return names
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_folder_went_on_listing_names_to_who_might_see_them_no_more(
+    world: World, connect: Connect, is_moved: bool
+) -> None:
+    _long_folder(world)
+    clock = Hands()
+    client = connect("viewer", clock=clock, limits=Limits(reply_bytes_max=2000))
+    handle = take(client.path_request(Type.OPENDIR, "/Rum/Avtal"), 0)[0]
+    assert client.ask(Type.READDIR, string(handle))[0] == Type.NAME
+    if is_moved:
+        world.drive("bo").move(parse("/Rum/Avtal"), parse("/Rum/Gammalt"), overwrite=False)
+    _take_away(world, "viewer")
+    clock.at = 1.5
+    for _ in range(2):
+        assert code_of(lambda: client.done(Type.READDIR, string(handle))) == Code.NO_SUCH_FILE
+    client.close(handle)
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_folder_goes_on_being_listed_where_rights_have_changed_for_others(
+    world: World, connect: Connect, is_moved: bool
+) -> None:
+    names = _long_folder(world)
+    clock = Hands()
+    client = connect("viewer", clock=clock, limits=Limits(reply_bytes_max=2000))
+    handle = take(client.path_request(Type.OPENDIR, "/Rum/Avtal"), 0)[0]
+    found = _listed(client.done(Type.READDIR, string(handle)))
+    if is_moved:
+        world.drive("bo").move(parse("/Rum/Avtal"), parse("/Rum/Gammalt"), overwrite=False)
+    _take_away(world, "contributor")
+    clock.at = 1.5
+    while (answer := client.ask(Type.READDIR, string(handle)))[0] == Type.NAME:
+        found += _listed(answer[1])
+    assert found == [".", "..", *names]
+
+
+def test_a_folder_went_on_telling_of_documents_in_it_that_are_not_seen_any_more(world: World, connect: Connect) -> None:
+    names = _long_folder(world)
+    for name in names:
+        world.grant("bo", "Rum", Role.MANAGER, f"/Avtal/{name}")
+    clock = Hands()
+    client = connect("viewer", clock=clock, limits=Limits(reply_bytes_max=2000))
+    handle = take(client.path_request(Type.OPENDIR, "/Rum/Avtal"), 0)[0]
+    found = _listed(client.done(Type.READDIR, string(handle)))
+    assert names[40] not in found
+    world.drive("bo").break_inheritance(parse(f"/Rum/Avtal/{names[40]}"))
+    clock.at = 1.5
+    while (answer := client.ask(Type.READDIR, string(handle)))[0] == Type.NAME:
+        found += _listed(answer[1])
+    assert found == [".", "..", *names[:40], *names[41:]]
+
+
+def _take_away(world: World, login: str) -> None:
+    """Take from somebody what they were let into."""
+    keeper = world.drive("bo")
+    (grant,) = (g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people[login].id)
+    keeper.revoke(parse("/Rum"), grant.id)
 
 
 def test_still_valid_raises_for_who_is_gone(world: World) -> None:

@@ -287,13 +287,15 @@ class Documents:
         self._busy.clear()
         return [partial(document.put_aside, drop=self.drop_all) for document in found]
 
-    def lost_now(self, drive: Drive) -> list[Document]:
-        """Return the documents that may be read no longer. Raises Revoked. Run elsewhere."""
+    def lost_now(self, drive: Drive) -> list[Document] | None:
+        """Return the documents that may be read no longer, None if no rights have changed. Raises Revoked. Run
+        elsewhere.
+        """
         drive.still_valid()
         # Compared with what was seen here: others ask the same drive, and it would have nothing new to tell us.
         epoch, self._epoch = self._epoch, drive.principal.epoch
         if epoch == self._epoch:
-            return []
+            return None
         return [document for document in list(self._open.values()) if not _still_stands(drive, document)]
 
     # --- gathering
@@ -374,9 +376,15 @@ def _key(path: Path) -> Key:
 
 
 def _still_stands(drive: Drive, document: Document) -> bool:
-    # What is being written may have another name by now, or none yet: what counts is the folder.
+    """Whether it is seen still, under whichever name: who has it open does not notice that others move it."""
     try:
-        drive.stat(document.path if document.edit is None else document.path.parent)
+        if document.edit is not None:
+            # What is being written may have another name by now, or none yet: what counts is the folder.
+            drive.stat(document.path.parent, node=document.edit.folder)
+        elif document.item is None or document.item.is_past:
+            drive.stat(document.path)
+        else:
+            drive.stat(document.path, node=document.item.id)
     except DriveError:
         return False
     return True

@@ -20,7 +20,7 @@ from server.sftp.engine.files import read, write
 from server.sftp.engine.framing import Framing, PacketTooLong
 from server.sftp.engine.handles import Handles
 from server.sftp.engine.limits import Limits
-from server.sftp.engine.table import EXTENSIONS, PASSING, REQUESTS
+from server.sftp.engine.table import EXTENSIONS, GOING_ON, PASSING, REQUESTS
 from server.sftp.engine.wire import HANDLE_BYTES, PASSING_HEAD, BadPacket, Code, Fields, Type
 
 log = get_log("sftp")
@@ -208,11 +208,10 @@ class Engine:
                 self._rest()
                 break
             kind = packet[0] if len(packet) else 0
-            if kind in PASSING:
-                if now >= self._valid_until:
-                    self._ask_validity(packet)
-                    break
-            elif self.documents.are_busy:
+            if kind not in PASSING and self.documents.are_busy:
+                break
+            if kind in GOING_ON and now >= self._valid_until:
+                self._ask_validity(packet)
                 break
             self._head = None
             self._begin(kind, packet)
@@ -331,19 +330,21 @@ class Engine:
             self._door.give_drafts_back(unused)
 
     def _ask_validity(self, packet: memoryview) -> None:
-        """See that rights still stand before anything more is read or written, beginning with `packet`, the next one.
+        """See that rights still stand before anything more is told or written, beginning with `packet`, the next one.
 
         Where that cannot be told, the packet is refused.
         """
 
-        def done(lost: list[Document], error: BaseException | None) -> None:
+        def done(lost: list[Document] | None, error: BaseException | None) -> None:
             self._is_held_up = False
             if error is not None:
                 self._head = None
                 self.fail(int.from_bytes(packet[1:5], "big"), error)
                 return
             self._valid_until = self._clock() + self.limits.valid_seconds
-            for document in lost:
+            if lost is not None:
+                self.handles.rights_changed()
+            for document in lost or ():
                 document.is_lost = True
 
         self._is_held_up = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,17 @@ class FolderHandle:
     """One listing under way: the next answer, None at the end, and what packs those that follow.
 
     While the client looks at one answer the next is packed beside; `waiting` goes on once it is. `error`: what was met
-    meanwhile.
+    meanwhile. `told` counts those of `listed` that were told of, from -2 on for the folder itself and the one above it.
+    `is_stale`: rights have changed since it was listed.
     """
 
     item: Item
     page: Page | None
     pages: Iterator[Page]
+    listed: Sequence[Item]
+    told: int = -2
     is_packing: bool = False
+    is_stale: bool = False
     waiting: Callable[[], None] | None = None
     error: BaseException | None = None
 
@@ -85,6 +89,12 @@ class Handles:
         if found is None:
             raise NoSuchHandle
         return found
+
+    def rights_changed(self) -> None:
+        """Let what folders show be looked at anew before more of it is told."""
+        for handle in self._open.values():
+            if isinstance(handle, FolderHandle):
+                handle.is_stale = True
 
     def file(self, name: bytes) -> FileHandle:
         """Return the handle of a document. Raises NoSuchHandle, WrongHandle."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -103,6 +104,12 @@ def open_folder(engine: Engine, request: int, fields: Fields) -> None:
 
 def _listed(drive: Drive, path: Path, mine: list[Item], bytes_max: int) -> FolderHandle:
     """Return a folder and its listing: what stands, interrupted uploads, and what this client is writing."""
+    folder, items = _seen(drive, path, mine)
+    packed = _packed(folder, items, bytes_max, told=-2)
+    return FolderHandle(folder, next(packed), packed, items)
+
+
+def _seen(drive: Drive, path: Path, mine: Sequence[Item]) -> tuple[Item, Sequence[Item]]:
     folder, items = drive.listing(path)
     if not folder.is_folder:
         raise NotAFolder
@@ -116,9 +123,26 @@ def _listed(drive: Drive, path: Path, mine: list[Item], bytes_max: int) -> Folde
                 continue
             by_name[key] = item
         items = list(by_name.values())
-    named = chain(((".", folder), ("..", folder)), ((item.name, item) for item in items))
-    packed = pages(named, bytes_max, now_us() // SECOND_US)
-    return FolderHandle(folder, next(packed), packed)
+    return folder, items
+
+
+def _packed(folder: Item, items: Sequence[Item], bytes_max: int, *, told: int) -> Iterator[Page]:
+    above = ((".", folder), ("..", folder)) if told < 0 else ()
+    return pages(chain(above, ((item.name, item) for item in items)), bytes_max, now_us() // SECOND_US)
+
+
+def _look_again(drive: Drive, handle: FolderHandle, bytes_max: int) -> None:
+    """Let a listing go on with what is seen still of all that it has not told of. Raises NotFound. Run elsewhere."""
+    folder = handle.item
+    if folder.id and not folder.is_past:
+        folder = drive.stat(folder.path, node=folder.id)
+    folder, items = _seen(drive, folder.path, ())
+    seen = {(fold(item.name), item.id) for item in items}
+    # What this client is writing has no id yet.
+    left = [item for item in handle.listed[max(handle.told, 0) :] if not item.id or (fold(item.name), item.id) in seen]
+    handle.item, handle.listed, handle.told = folder, left, min(handle.told, 0)
+    handle.pages = _packed(folder, left, bytes_max, told=handle.told)
+    handle.page = next(handle.pages, None)
 
 
 def read_folder(engine: Engine, request: int, fields: Fields) -> None:
@@ -127,17 +151,26 @@ def read_folder(engine: Engine, request: int, fields: Fields) -> None:
 
 
 def _tell_page(engine: Engine, request: int, handle: FolderHandle) -> None:
-    """Answer with the next names, and have those that follow packed beside."""
+    """Answer with the next names, and have those that follow packed beside. Nothing of what is seen no more."""
     if handle.is_packing:
         engine.hold_up()
         handle.waiting = partial(_tell_page, engine, request, handle)
     elif handle.error is not None:
         engine.fail(request, handle.error)
+    elif handle.is_stale:
+        job = partial(_look_again, engine.drive, handle, engine.limits.reply_bytes_max)
+        engine.hop(request, job, partial(_tell_anew, engine, request, handle))
     elif handle.page is None:
         engine.send(wire.status(request, Code.EOF, b"That was the end."))
     else:
         engine.send(wire.answer(Type.NAME, request, wire.u32(handle.page.entries) + handle.page.body))
+        handle.told += handle.page.entries
         _pack_on(engine, handle)
+
+
+def _tell_anew(engine: Engine, request: int, handle: FolderHandle, _: None) -> None:
+    handle.is_stale = False
+    _tell_page(engine, request, handle)
 
 
 def _pack_on(engine: Engine, handle: FolderHandle) -> None:

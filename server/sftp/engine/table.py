@@ -34,6 +34,8 @@ REQUESTS: Final[dict[int, Callable[[Engine, int, Fields], None]]] = {
 }
 #: Reads and writes pass one another; everything else waits until those before it are done.
 PASSING: Final = frozenset({Type.READ, Type.WRITE})
+#: Before these it is looked whether rights still stand: what was opened goes on being told of, or written, by them.
+GOING_ON: Final = PASSING | {Type.READDIR}
 #: What a client may ask beyond version 3, and the version of each. Hard links are answered, but not offered.
 EXTENSIONS: Final = {
     b"posix-rename@openssh.com": b"1",

@@ -1,0 +1,36 @@
+"""What was found once, found again by its identity: it is the same wherever in its space it stands by now."""
+
+from __future__ import annotations
+
+from providers.drive.places import Place
+from providers.drive.transaction import Look
+from providers.errors import NotAFolder, NotFound
+from providers.model import ARCHIVED
+from providers.paths import ARCHIVE, Path
+
+
+def followed(look: Look, path: Path, node: bytes) -> Place:
+    """Return where `node`, found at `path` before, stands by now. Raises NotFound if nowhere that may be seen."""
+    place = _at(look, path)
+    if place is not None and place.node.id == node:
+        return place
+    standing = look.storage.tree.by_id(look.connection, node)
+    chain = () if standing is None else look.storage.tree.ancestry(look.connection, standing)
+    info = look.sight.spaces.get(chain[0].space) if chain else None
+    if info is None:
+        raise NotFound
+    shown = (ARCHIVE, look.sight.shown[info.id]) if info.state == ARCHIVED else (look.sight.shown[info.id],)
+    names = [look.resolver.shown_name(look.storage.tree, chain[:count], None) for count in range(2, len(chain) + 1)]
+    # What lies on the way there may be hidden: the names of a chain are but a guess at how it is reached.
+    place = _at(look, Path((*shown, *names)))
+    if place is None or place.node.id != node:
+        raise NotFound
+    return place
+
+
+def _at(look: Look, path: Path) -> Place | None:
+    try:
+        found = look.find(path)
+    except (NotFound, NotAFolder):
+        return None
+    return found if isinstance(found, Place) else None
