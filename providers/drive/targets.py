@@ -10,6 +10,7 @@ from auth.roles import Action
 from config.ids import NOBODY
 from providers.catalogue import noise
 from providers.catalogue.nodes import Node
+from providers.drive.following import followed
 from providers.drive.guards import chain_slots
 from providers.drive.places import Container, Place
 from providers.drive.transaction import AsOf, Look, Refusal
@@ -80,13 +81,14 @@ class Target:
         return [*chain_slots(self.parent.chain), own]
 
 
-def target(look: Look, path: Path, action: Action) -> Target:
-    """Return where `path` is about to stand; where nothing is seen there yet, `action` must be permitted on the folder.
+def target(look: Look, path: Path, action: Action, *, within: Place | None = None) -> Target:
+    """Return where `path` is about to stand; where nothing is seen there yet, `action` must be permitted on the folder,
+    which is `within` if that was found already.
 
     Raises ParentMissing, NotAFolder, Forbidden (through Refusal), ReadOnlyPast, and BadName or NameTooLong for a name
     that is new and beyond the limits that are set.
     """
-    parent = _parent(look, path)
+    parent = _parent(look, path) if within is None else within
     standing = parent.tree.named(look.connection, parent.node, path.name, look.principal.party)
     node = look.resolver.child(parent.tree, parent.chain, path.name, None, standing)
     if node is not None:
@@ -102,6 +104,23 @@ def target(look: Look, path: Path, action: Action) -> Target:
         if not _stood(look, found):
             raise
     return found
+
+
+def target_again(look: Look, before: Target, action: Action) -> Target:
+    """Return `target` for a name that was found `before`; where its folder stands under that path no more, wherever it
+    stands by now.
+
+    Whoever writes a file on a disk does not notice that its folder is moved: what is written comes along.
+    """
+    path = before.path
+    try:
+        return target(look, path, action, within=_parent(look, path))
+    except (ParentMissing, NotAFolder) as missing:
+        try:
+            parent = followed(look, path.parent, before.parent.node.id)
+        except NotFound:
+            raise missing from None
+    return target(look, parent.path.joined(path.name), action, within=parent)
 
 
 def _parent(look: Look, path: Path) -> Place:

@@ -19,7 +19,7 @@ from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
 from providers.drive.reserving import Room
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, give_way, require_room, target
+from providers.drive.targets import Target, give_way, require_room, target, target_again
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
@@ -166,7 +166,7 @@ class Arrival:
         sealed: Sealed,
         conditions: Conditions,
         modified: int | None,
-        seen: Target | None,
+        seen: Target,
         *,
         started: int,
         written: int | None = None,
@@ -182,7 +182,8 @@ class Arrival:
         self._started = started
         #: When its last byte came, where that was told to whoever wrote it.
         self._written = written
-        self._seen = self._began = seen
+        self._began = seen
+        self._seen: Target | None = seen
         self._sums = sums
         self._first = plan
         self._copied = copied
@@ -239,9 +240,9 @@ class Arrival:
 
     def _target(self, look: Look) -> Target:
         """Return where it is about to stand. Nothing continues with what is empty: that is but a beginning."""
-        if self._began is not None and self._began.stands(look):
+        if self._began.stands(look):
             return self._began
-        found = target(look, self._path, Action.ADD)
+        found = target_again(look, self._began, Action.ADD)
         return continuing(look, found, self._started) if self._sealed.size else found
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:

@@ -75,6 +75,58 @@ def test_an_upload_becomes_a_version_of_what_stands_there_now(world: World, what
     assert [str(finding) for finding in world.installation.verify()] == []
 
 
+def renamed(drive: Drive) -> None:
+    drive.move(parse("/Stämma/Mapp"), parse("/Stämma/Gammal"), overwrite=False)
+
+
+def deeper(drive: Drive) -> None:
+    drive.make_folder(parse("/Stämma/Arkiv"))
+    drive.move(parse("/Stämma/Mapp"), parse("/Stämma/Arkiv/Mapp"), overwrite=False)
+
+
+@pytest.mark.parametrize("stood", [False, True])
+@pytest.mark.parametrize(("move", "now"), [(renamed, "/Stämma/Gammal"), (deeper, "/Stämma/Arkiv/Mapp")])
+@pytest.mark.parametrize("how", ["put", "edit"])
+def test_an_upload_was_lost_with_the_name_of_its_folder(
+    world: World, how: str, move: Callable[[Drive], object], now: str, stood: bool
+) -> None:
+    """As on a disk, it comes along."""
+    drive = world.drive("eva")
+    if stood:
+        store(drive, PLACE, b"before")
+    path = parse(PLACE)
+    begun = drive.put(path, declared=4) if how == "put" else drive.edit(path, create=True, truncate=True)
+    if how == "put":
+        begun.write(b"mine")  # type: ignore[call-arg, arg-type]
+    else:
+        begun.write(0, b"mine")  # type: ignore[call-arg, arg-type]
+    move(world.drive("eva"))
+    made = begun.commit()
+    assert made is not None and str(made[0].path) == f"{now}/x.txt" and made[1] != stood
+    assert fetch(drive, f"{now}/x.txt") == b"mine"
+    assert len(drive.versions(parse(f"{now}/x.txt"))) == 1 + stood
+    assert list(world.installation.verify()) == []
+
+
+@pytest.mark.parametrize("what", ["deleted", "shut"])
+def test_an_upload_does_not_come_along_where_it_may_not(world: World, what: str) -> None:
+    world.person("ulf", "Kund AB")
+    world.grant("ulf", "Stämma", Role.CONTRIBUTOR)
+    world.space("Annat", "Kund AB")
+    world.grant("eva", "Annat", Role.EDITOR)
+    world.grant("eva", "Stämma", Role.MANAGER, "/Mapp")
+    drive = world.drive("ulf")
+    upload = drive.put(parse(PLACE), declared=4)
+    upload.write(b"mine")
+    if what == "deleted":
+        world.drive("eva").delete(parse("/Stämma/Mapp"))
+    else:
+        renamed(world.drive("eva"))
+        world.drive("eva").break_inheritance(parse("/Stämma/Gammal"))
+    with pytest.raises(ParentMissing):
+        upload.commit()
+
+
 def test_a_right_taken_meanwhile_is_missed_at_the_commit(world: World) -> None:
     drive = world.drive("eva")
     upload = drive.put(parse(PLACE), declared=8)

@@ -772,6 +772,39 @@ def test_a_save_that_is_refused_at_the_close_is_there_once_the_name_is_free(worl
     assert connect("bo").get("/Rum/theirs.txt") == b"theirs"
 
 
+@pytest.mark.parametrize("stood", [False, True])
+def test_what_was_written_in_a_folder_that_was_renamed_meanwhile_was_not_stored(
+    world: World, connect: Connect, stood: bool
+) -> None:
+    bo = world.drive("bo")
+    if stood:
+        store(bo, "/Rum/Avtal/a.txt", b"before")
+    client = connect()
+    handle = client.open("/Rum/Avtal/a.txt", NEW)
+    client.write(handle, 0, b"my ")
+    bo.move(parse("/Rum/Avtal"), parse("/Rum/Gammalt"), overwrite=False)
+    client.write(handle, 3, b"work")
+    client.close(handle)
+    assert fetch(bo, "/Rum/Gammalt/a.txt") == b"my work"
+    assert versions(world, "/Rum/Gammalt/a.txt") == 1 + stood
+    assert list(world.drive("anna").drafts(parse("/Rum/Gammalt"))) == []
+
+
+def test_what_was_written_in_a_folder_that_was_deleted_meanwhile_is_said_to_be_kept(
+    world: World, connect: Connect
+) -> None:
+    bo = world.drive("bo")
+    client = connect()
+    handle = client.open("/Rum/Avtal/a.txt", NEW)
+    client.write(handle, 0, b"my work")
+    (folder,) = (item for item in bo.listing(parse("/Rum"))[1] if item.name == "Avtal")
+    bo.delete(parse("/Rum/Avtal"))
+    with pytest.raises(Refused, match="What you sent is kept for you"):
+        client.close(handle)
+    bo.undelete(parse("/Rum"), folder.id)
+    assert client.get("/Rum/Avtal/a.txt") == b"my work"
+
+
 @pytest.mark.parametrize(
     ("login", "may_read", "may_add", "may_replace"),
     [

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from auth.errors import Paused, Revoked
 from config.clock import now_us
 from providers.drive import Drive
-from providers.errors import DriveError, NotFound
+from providers.errors import DriveError, NotFound, ParentMissing
 from providers.model import Item
 from providers.paths import Path, fold
 from server.sftp.engine import wire
 from server.sftp.engine.blocks import Blocks
 from server.sftp.engine.door import Buffer
-from server.sftp.engine.errors import BrokenUpload, told
+from server.sftp.engine.errors import BrokenUpload, FolderLost, told
 from server.sftp.engine.wire import Code
 
 if TYPE_CHECKING:
@@ -151,6 +151,10 @@ class Document:
             else:
                 edit.discard()
             raise
+        except ParentMissing as error:
+            is_worth_it = edit.size > 0
+            edit.keep()
+            raise (FolderLost() if is_worth_it else error) from None
         except BaseException:
             edit.keep()
             raise

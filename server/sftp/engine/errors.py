@@ -48,6 +48,12 @@ class TooManyOpen(MellanrumError):
     exit_code = 30
 
 
+class FolderLost(errors.ParentMissing):
+    """The folder that this was written into is gone. What you sent is kept for you for some days: bring the folder
+    back, and it is there.
+    """
+
+
 class BrokenUpload(MellanrumError):
     """A part of this could not be stored. It was not made a version; what stood there before is untouched."""
 
