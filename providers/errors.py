@@ -151,6 +151,10 @@ class UploadIncomplete(DriveError):
     exit_code = 18
 
 
+class UploadTakenOver(UploadIncomplete):
+    """This upload was gone on with, or removed, from elsewhere meanwhile. What came here since then is not stored."""
+
+
 class MostlyUnwritten(DriveError):
     """More than {limit_bytes} bytes of it were never written. No version was made. Write them, or cut it shorter."""
 

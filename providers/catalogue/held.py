@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from config.queries import Query, parts_of
 from config.statements import Statement
 from providers import tables
+from providers.errors import UploadTakenOver
 from providers.vault.vault import ChunkRecord
 
 _H = tables.draft_chunk.c
@@ -40,6 +41,16 @@ _ADOPTED = Statement(
         _H.space == bindparam("b_space"), _H.cid == bindparam("b_cid"), _H.upload == bindparam("b_upload")
     )
 )
+_KEPT_AS = Query(
+    select(tables.draft.c.id).where(
+        tables.draft.c.id == bindparam("draft"), tables.draft.c.upload == bindparam("upload")
+    )
+)
+_PASS_ON = (
+    update(tables.draft_chunk)
+    .where(_H.upload == bindparam("b_upload"), _H.space == bindparam("b_space"))
+    .values(upload=bindparam("b_to"))
+)
 _FORGET = delete(tables.draft_chunk).where(_H.upload == bindparam("b_upload"), _H.space == bindparam("b_space"))
 
 
@@ -66,6 +77,17 @@ def hold(connection: Connection, space: bytes, upload: bytes, records: Iterable[
             for r in records
         ],
     )
+
+
+def require_own(connection: Connection, upload: bytes, draft: bytes) -> None:
+    """Raise UploadTakenOver unless an upload is kept as this draft still: nobody has resumed it, or dropped it."""
+    if _KEPT_AS.first(connection, upload=upload, draft=draft) is None:
+        raise UploadTakenOver
+
+
+def pass_on(connection: Connection, space: bytes, upload: bytes, to: bytes) -> None:
+    """Let another upload hold what this one does."""
+    connection.execute(_PASS_ON, {"b_upload": upload, "b_space": space, "b_to": to})
 
 
 def adopted(connection: Connection, space: bytes, upload: bytes, records: Iterable[ChunkRecord]) -> None:

@@ -325,16 +325,23 @@ class Drive:
 
     @operation(Action.ADD, Effect.CHANGE)
     def edit(
-        self, path: Path, *, create: bool, truncate: bool, conditions: Conditions = NO_CONDITIONS
+        self,
+        path: Path,
+        *,
+        create: bool,
+        truncate: bool,
+        conditions: Conditions = NO_CONDITIONS,
+        writes: bool = True,
     ) -> Edit | NoiseEdit:
         """Begin to write a document at any place, in any order; refuse at once what may not be. One version at its
-        commit, or noise. Without `truncate`, an interrupted upload of one's own is resumed where nothing else stands.
+        commit, or noise. Without `truncate`, an interrupted upload of one's own is resumed where nothing else stands:
+        taken over, if it is still open elsewhere, but by who only looks (not `writes`).
         """
         if is_noise_name(path.name):
             begun = noise_edits.begin(self._session, path, create=create, truncate=truncate, conditions=conditions)
             if begun is not None:
                 return begun
-        return edit(self._session, path, create=create, truncate=truncate, conditions=conditions)
+        return edit(self._session, path, create=create, truncate=truncate, conditions=conditions, writes=writes)
 
     @operation(Action.LIST, Effect.NONE)
     def drafts(self, path: Path) -> list[Item]:

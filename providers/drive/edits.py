@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from auth.roles import Action
 from config.ids import new_id
 from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex, sha256_of, version
-from providers.drive.identity import continuing
-from providers.drive.kept import Holding, Kept, Slot, drop, drop_abandoned_of, end, keep, kept_at, resumed, unname
+from providers.catalogue.held import require_own
+from providers.drive.beginnings import Beginning, beginning, slot_of
+from providers.drive.kept import Holding, Slot, drop, drop_abandoned_of, end, keep, unname
 from providers.drive.reading import Reader, open_content, reader_of
 from providers.drive.session import Session
-from providers.drive.targets import Target, room_for, target
-from providers.drive.transaction import Look
+from providers.drive.taking_over import resumed, take_over
 from providers.drive.uploads import (
     Arrival,
     Copied,
-    check_replaceable,
+    Upheld,
     finished,
-    standing_content,
     writer_for,
 )
 from providers.drive.written import Written
-from providers.errors import MostlyUnwritten, NotFound, QuotaExceeded, TargetExists, UploadIncomplete
+from providers.errors import MostlyUnwritten, NotFound, QuotaExceeded, TargetExists, UploadIncomplete, UploadTakenOver
 from providers.model import Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import HELD_BYTES, ContentReader, ContentWriter, Draft, Location, Sealed, chunker_of
@@ -43,30 +41,8 @@ ZEROS_BYTES_MAX = 1 << 30
 #: what was cut last. To make sure of it as often as a fast client sends 64 MiB took a tenth of its upload's time.
 CHECKPOINT_BYTES = 64 << 20
 CHECKPOINT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """What an edit was begun with: what stood there, the room there was, an upload of the same name cut off before.
-
-    `room` is how many bytes the document may come to have; None: any number. `standing` is the content that stands
-    there, `previous` that which the new one follows: they differ where a document comes back to its name.
-    """
-
-    path: Path
-    found: Target
-    item: Item | None
-    conditions: Conditions
-    standing: bytes | None
-    previous: bytes | None
-    kept: Kept | None
-    room: int | None
-    at: int
-
-    @property
-    def space(self) -> bytes:
-        """The space it lies in."""
-        return self.found.space.id
+#: What is kept may be resumed from elsewhere. Who goes on writing to it here is told after so long at most.
+OWN_SECONDS = 0.5
 
 
 class Edit:
@@ -75,7 +51,9 @@ class Edit:
     One thread at a time. `item` is what stood there when it was begun, None if nothing did.
     """
 
-    def __init__(self, session: Session, begun: Beginning, draft: Draft | None, *, is_changed: bool) -> None:
+    def __init__(
+        self, session: Session, begun: Beginning, draft: Draft | None, *, is_changed: bool, is_own: bool = True
+    ) -> None:
         self.item = begun.item
         self.is_changed = is_changed
         self._session = session
@@ -106,6 +84,11 @@ class Edit:
         self._published_bytes = 0 if draft is None or begun.kept is None else begun.kept.sealed_bytes
         #: The interrupted upload that this one resumes, or supersedes once it is committed.
         self._kept = None if begun.kept is None else begun.kept.id
+        #: Whether what is kept is this one's alone to go on with: who only looks takes it over before they write.
+        self._is_own = is_own
+        self._own_until = 0.0
+        #: Whether somebody else has resumed it since, or dropped it.
+        self._is_taken = False
         self._owes_read = draft is not None and begun.standing is not None and draft.base_bytes > 0
 
     @property
@@ -135,7 +118,8 @@ class Edit:
         return self._is_next(offset) and offset + length <= HELD_BYTES
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded."""
+        """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded, UploadTakenOver."""
+        self._require_own()
         self._require_room(offset + len(data))
         self.is_changed = True
         self._given += len(data)
@@ -153,6 +137,7 @@ class Edit:
         """Cut off at `size`, or grow to it with zeros. Raises QuotaExceeded."""
         if size == self.size:
             return
+        self._require_own()
         self._require_room(size)
         self.is_changed = True
         self._written.cut(size)
@@ -200,8 +185,8 @@ class Edit:
         if not self.is_changed:
             self.discard()
             return None
-        if self._is_torn:
-            raise UploadIncomplete
+        if self._is_torn or self._is_taken:
+            raise UploadTakenOver if self._is_taken else UploadIncomplete
         if self.size - self._given > ZEROS_BYTES_MAX:
             raise MostlyUnwritten(limit_bytes=ZEROS_BYTES_MAX)
         begun, plan = self._begun, None
@@ -223,7 +208,7 @@ class Edit:
             written=written,
             plan=plan,
             copied=self._copied,
-            upload=self._upload if self._holds else None,
+            upload=Upheld(self._upload, self._kept) if self._holds and self._kept is not None else None,
         )
         try:
             made = arrival.commit()
@@ -241,13 +226,16 @@ class Edit:
         """
         size = min(self.size, self._written.whole) if self.is_new else self.size
         is_half = is_cut_off and not self.is_new and self._kept is None
-        if not self.is_changed or self._is_torn or not size or is_half:
+        if not self.is_changed or self._is_torn or self._is_taken or not size or is_half:
             self.discard()
             return
         try:
             if size < self.size:
                 self._as_draft().truncate(size)
             self._keep()
+        except UploadTakenOver:  # it goes on elsewhere
+            self.discard()
+            return
         except BaseException:
             self.discard()
             raise
@@ -264,7 +252,7 @@ class Edit:
                 end(storage, space, self._upload)
                 self._holds = False
             if self._kept is not None:
-                drop(storage, space, self._kept)
+                drop(storage, space, self._kept, self._kept_as)
                 self._kept = None
         if draft is not None and draft.id == self._kept:
             draft.close()
@@ -275,7 +263,7 @@ class Edit:
         """The name goes, and what is written goes on without it, until it is discarded."""
         self._is_nameless = True
         if self._kept is not None:
-            unname(self._session.storage, self._kept)
+            unname(self._session.storage, self._kept, self._kept_as)
 
     # --- within
 
@@ -333,8 +321,31 @@ class Edit:
 
     @property
     def _slot(self) -> Slot:
-        begun = self._begun
-        return Slot(begun.space, begun.found.parent.node.id, begun.path.name)
+        return slot_of(self._begun.found)
+
+    @property
+    def _kept_as(self) -> bytes:
+        """Under which number what is kept is found, if it is this one's, or was as this began."""
+        kept = self._begun.kept
+        return self._upload if self._holds or kept is None else kept.upload
+
+    def _require_own(self) -> None:
+        """See, now and then, that what is kept of this is its own still. Raises UploadTakenOver, Locked."""
+        now, kept = time.monotonic(), self._begun.kept
+        if not self._holds or (now < self._own_until and not self._is_taken):
+            return
+        if not self._is_own and kept is not None:
+            self._upload = take_over(self._session.storage, self._slot, kept, self._as_draft()).upload
+            self._is_own = True
+        self._own_until, draft = now + OWN_SECONDS, self._kept
+        if draft is not None and not self._is_taken:
+            try:
+                with self._session.storage.database.ask() as connection:
+                    require_own(connection, self._upload, draft)
+            except UploadTakenOver:
+                self._is_taken = True
+        if self._is_taken:
+            raise UploadTakenOver
 
     def _require_room(self, size: int) -> None:
         room = self._begun.room
@@ -422,13 +433,15 @@ class Edit:
         return Sealed(content, item.size, sha256_of(storage.keyring, row), chunker, (), (), 0, frozenset())
 
 
-def edit(session: Session, path: Path, *, create: bool, truncate: bool, conditions: Conditions) -> Edit:
+def edit(
+    session: Session, path: Path, *, create: bool, truncate: bool, conditions: Conditions, writes: bool = True
+) -> Edit:
     """Begin to write what stands at `path`, or resume an interrupted upload there; with `create`, a new document.
 
     Raises NotFound where there is neither, and what `put` would refuse.
     """
     with session.look() as look:
-        begun = _beginning(look, path, conditions)
+        begun = beginning(look, path, conditions)
     kept = begun.kept
     if begun.item is None and kept is None and not create:
         raise NotFound
@@ -436,37 +449,18 @@ def edit(session: Session, path: Path, *, create: bool, truncate: bool, conditio
         raise TargetExists
     storage = session.storage
     if begun.item is None:
-        draft = resumed(storage, begun.space, kept) if kept is not None and not truncate else None
-        if draft is not None and kept is not None and begun.room is not None:
-            begun = replace(begun, room=begun.room + kept.sealed_bytes)  # that counts already
+        draft = None
+        if kept is not None and not truncate:
+            found = resumed(storage, slot_of(begun.found), kept, writes=writes)
+            if found is not None:
+                kept, draft = found
+                # What is held counts already.
+                room = None if begun.room is None else begun.room + kept.sealed_bytes
+                begun = replace(begun, kept=kept, room=room)
         # Who only looks into an interrupted upload changes nothing.
-        return Edit(session, begun, draft, is_changed=create)
+        return Edit(session, begun, draft, is_changed=create, is_own=writes or draft is None)
     if truncate or begun.standing is None:
         # Cutting a document to nothing is a change even if no byte follows, and of its time if it held none before.
         return Edit(session, begun, None, is_changed=truncate)
     base: ContentReader = reader_of(session, begun.space, begun.standing)
     return Edit(session, begun, storage.vault.draft(begun.space, new_id(), base), is_changed=False)
-
-
-def _beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
-    found = target(look, path, Action.ADD)
-    check_replaceable(look, found, conditions)
-    item = None if found.node is None else look.item(found.place)
-    standing = standing_content(look, found.node)
-    found = continuing(look, found, look.at)
-    slot = Slot(found.space.id, found.parent.node.id, path.name)
-    room = None
-    if found.space.quota_bytes is not None:
-        used = look.sealed_bytes(found.space.id) + look.storage.reservations.total(found.space.id)
-        room = room_for(found.space, used, found.lands_on)
-    return Beginning(
-        path,
-        found,
-        item,
-        conditions,
-        standing,
-        standing_content(look, found.vacated.node) if found.vacated is not None else standing,
-        kept_at(look, slot) if item is None else None,
-        room,
-        look.at,
-    )

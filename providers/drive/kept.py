@@ -17,16 +17,15 @@ from config.ids import NOBODY
 from config.queries import Query
 from providers import tables
 from providers.catalogue import held
-from providers.catalogue.contents import ChunkIndex, all_known, require_standing
+from providers.catalogue.contents import all_known, require_standing
 from providers.drive.places import Container
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.transaction import Look
 from providers.drive.uploads import Copied
-from providers.errors import Locked, NotFound, QuotaExceeded, UploadIncomplete
+from providers.errors import NotFound, QuotaExceeded, UploadIncomplete, UploadTakenOver
 from providers.model import Item
 from providers.paths import Path, fold
-from providers.vault.errors import DraftInUse
 from providers.vault.vault import Draft, Sealed
 
 _D = tables.draft.c
@@ -52,7 +51,11 @@ _ROOM = (
     .with_for_update(of=tables.head)
 )
 _COUNT = update(tables.head).where(tables.head.c.space == bindparam("b_space")).values(sealed_bytes=bindparam("b_used"))
-_HIDE = update(tables.draft).where(_D.id == bindparam("b_id")).values(parent=bindparam("b_parent"))
+_HIDE = (
+    update(tables.draft)
+    .where(_D.id == bindparam("b_id"), _D.upload == bindparam("b_upload"))
+    .values(parent=bindparam("b_parent"))
+)
 _DROP = delete(tables.draft).where(_D.id == bindparam("b_id"))
 
 
@@ -125,7 +128,7 @@ def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: C
     """Make a draft durable, and let its maker find it under its name, in the place of an older one.
 
     `copied` is the version whose content it was begun over, if that is of another document. What is held counts in the
-    quota at once. Raises QuotaExceeded, UploadIncomplete if somebody dropped it meanwhile, and VersionErased if that
+    quota at once. Raises QuotaExceeded, UploadTakenOver if it was resumed or dropped meanwhile, VersionErased if that
     version was erased.
     """
     storage, lead = session.storage, holding.lead
@@ -147,8 +150,10 @@ def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: C
 
     def work(connection: Connection) -> list[bytes]:
         used, quota = connection.execute(_ROOM, {"space": slot.space}).one()
-        if holding.before is not None and connection.execute(_KNOWN, {"id": holding.before}).first() is None:
-            raise UploadIncomplete
+        if holding.before is not None:
+            before = connection.execute(_KNOWN, {"id": holding.before}).first()
+            if before is None or before.upload != holding.upload:
+                raise UploadTakenOver
         if lead is not None:
             used += _held(connection, slot.space, holding.upload, lead)
             if quota is not None and lead.sealed_bytes and used > quota:
@@ -189,31 +194,30 @@ def _ended(storage: Storage, connection: Connection, space: bytes, row: Any) -> 
     return held.end(connection, space, row.upload, lets_go=storage.vault.has_draft(space, row.id))
 
 
-def resumed(storage: Storage, space: bytes, kept: Kept) -> Draft | None:
-    """Open an interrupted upload where it stopped; None if its bytes are gone. Raises Locked while it is going on."""
-    try:
-        content = storage.vault.draft_base(space, kept.id)
-        if content is None:
-            return None
-        base = storage.vault.reader(space, content, ChunkIndex(storage.database, space).locate) if content else None
-        return storage.vault.draft(space, kept.id, base)
-    except DraftInUse:
-        raise Locked from None
+def lock_head(connection: Connection, space: bytes) -> None:
+    """Let nobody else change what is kept in a space, before this one has looked at it."""
+    connection.execute(_ROOM, {"space": space}).one()
 
 
-def unname(storage: Storage, draft: bytes) -> None:
+def unname(storage: Storage, draft: bytes, upload: bytes) -> None:
     """Let an upload that is going on be found under its name no longer, but run out, should it never end."""
-    hidden = {"b_id": draft, "b_parent": NOBODY}
+    hidden = {"b_id": draft, "b_upload": upload, "b_parent": NOBODY}
     storage.database.apply(lambda connection: connection.execute(_HIDE, hidden))
 
 
-def drop(storage: Storage, space: bytes, draft: bytes) -> bool:
-    """Forget an interrupted upload, and its bytes, which count no longer; return False if it was forgotten before."""
+def drop(storage: Storage, space: bytes, draft: bytes, upload: bytes | None = None) -> bool:
+    """Forget an interrupted upload, and its bytes, which count no longer; return False if it was forgotten before.
+
+    With `upload` only as long as nobody else has resumed it.
+    """
+    others = False
 
     def work(connection: Connection) -> bool:
+        nonlocal others
         used, _ = connection.execute(_ROOM, {"space": space}).one()
         row = connection.execute(_KNOWN, {"id": draft}).first()
-        if row is None:
+        others = row is not None and upload is not None and row.upload != upload
+        if row is None or others:
             return False
         connection.execute(_DROP, {"b_id": draft})
         used -= _ended(storage, connection, space, row)
@@ -221,7 +225,8 @@ def drop(storage: Storage, space: bytes, draft: bytes) -> bool:
         return True
 
     was_known = storage.database.apply(work, heads=[space])
-    storage.vault.remove_draft(space, draft)
+    if not others:
+        storage.vault.remove_draft(space, draft)
     return was_known
 
 

@@ -49,6 +49,13 @@ class Copied(NamedTuple):
     number: int
 
 
+class Upheld(NamedTuple):
+    """An upload that was kept on the way, as which draft."""
+
+    id: bytes
+    draft: bytes
+
+
 class Upload:
     """A draft written from its beginning to its end. Nothing of it is visible before `commit` returns."""
 
@@ -173,10 +180,10 @@ class Arrival:
         sums: Checksums | None = None,
         plan: Plan | None = None,
         copied: Copied | None = None,
-        upload: bytes | None = None,
+        upload: Upheld | None = None,
     ) -> None:
         self._session = session
-        #: The interrupted upload that it resumes, and what that holds of the content.
+        #: As what it was kept on the way, and what that holds of the content.
         self._upload = upload
         self._held: list[ChunkRecord] = []
         self._started = started
@@ -281,10 +288,14 @@ class Arrival:
         return item, node is None
 
     def _rely(self, tx: Transaction) -> None:
-        """Make sure of what is not brought: the upload holds it, or the space has it. Raises UploadIncomplete."""
+        """Make sure of what is not brought: the upload holds it, or the space has it.
+
+        Raises UploadIncomplete, UploadTakenOver where it is somebody else's by now.
+        """
         relied: Sequence[bytes] = self._sealed.relied
         if self._upload is not None:
-            self._held = held.own(tx.connection, self._space, self._upload, relied)
+            held.require_own(tx.connection, *self._upload)
+            self._held = held.own(tx.connection, self._space, self._upload.id, relied)
             own = {record.cid for record in self._held}
             relied = [cid for cid in relied if cid not in own]
         if not all_known(tx.connection, self._space, relied):
@@ -296,7 +307,7 @@ class Arrival:
         change.sealed_bytes += sealed.sealed_bytes + record_bytes
         change.sealed_bytes -= publish(tx.connection, self._space, (*self._held, *sealed.records))
         if self._upload is not None:
-            held.adopted(tx.connection, self._space, self._upload, self._held)
+            held.adopted(tx.connection, self._space, self._upload.id, self._held)
         self._is_published = True
         new = NewVersion(plan.version_id, sealed.content, sealed.size, sealed.sha256)
         if before is None:

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from providers.vault.errors import ContentTooLarge, UnknownDraft, damaged
+from providers.vault.errors import ContentTooLarge, DamagedContent, DraftInUse, UnknownDraft, damaged
 from providers.vault.manifests import CONTENT_BYTES_MAX
 from providers.vault.reader import PIECE_BYTES, ContentReader
 from providers.vault.records import NONCE_BYTES, TAG_BYTES
@@ -131,21 +131,43 @@ class _Blocks:
         except FileNotFoundError:
             return None
         try:
-            head = file.read(0, _AREA_BYTES)
-            if len(head) < _AREA_BYTES:
-                raise UnknownDraft
-            blocks = cls(file, draft, _key_of(sealing, draft, head))
-            state = _newest_state(file, draft, blocks._cipher)
-            if state is None:
-                raise UnknownDraft
-            blocks._find_slots(state)
+            return cls._found(file, sealing, draft)
         except UnknownDraft:
             file.close()
             return None
         except BaseException:
             file.close()
             raise
+
+    @classmethod
+    def viewed(cls, store: Store, sealing: Sealing, draft: bytes) -> tuple[_Blocks, _State]:
+        """Return what `resume` does, to be read alone, also while somebody has it open. Raises UnknownDraft."""
+        try:
+            file = store.view_draft(sealing.space, draft)
+        except FileNotFoundError:
+            raise UnknownDraft from None
+        try:
+            return cls._found(file, sealing, draft)
+        except BaseException:
+            file.close()
+            raise
+
+    @classmethod
+    def _found(cls, file: DraftFile, sealing: Sealing, draft: bytes) -> tuple[_Blocks, _State]:
+        head = file.read(0, _AREA_BYTES)
+        if len(head) < _AREA_BYTES:
+            raise UnknownDraft
+        blocks = cls(file, draft, _key_of(sealing, draft, head))
+        state = _newest_state(file, draft, blocks._cipher)
+        if state is None:
+            raise UnknownDraft
+        blocks._find_slots(state)
         return blocks, state
+
+    def is_as(self, state: _State) -> bool:
+        """Whether this is still the state that was last synced. Until the next one is, none of its slots is written."""
+        newest = _newest_state(self.file, self._draft, self._cipher)
+        return newest is not None and newest.number == state.number
 
     def read(self, block: int) -> bytearray:
         """Return a block. Raises DamagedContent."""
@@ -369,6 +391,28 @@ class Draft:
                 blocks.clear_free()
                 self._state.cuts = ()
                 self._sync_state(blocks)
+
+    def take(self, source: bytes) -> None:
+        """Hold, as a new draft, what another over the same base did when it was last synced; it stays as it is.
+
+        Raises DraftInUse if it was synced meanwhile, UnknownDraft. This one is gone then.
+        """
+        blocks, state = _Blocks.viewed(self._store, self._sealing, source)
+        try:
+            if state.base != self._state.base:
+                raise UnknownDraft
+            for block in sorted(blocks.slots):
+                self._file().write(block, blocks.read(block))
+            if not blocks.is_as(state):
+                raise DraftInUse
+            self._state = replace(self._state, size=state.size, base_bytes=state.base_bytes)
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, DamagedContent) and not blocks.is_as(state):
+                raise DraftInUse from None
+            raise
+        finally:
+            blocks.file.close()
 
     def splice(self, known: Known, chunker: int | None = None) -> Sealed:
         """Return the draft as a content, sealed. It has yet to be synced and committed; the draft stays.

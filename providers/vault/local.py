@@ -211,11 +211,13 @@ class LocalClaim:
 
 
 class LocalDraft:
-    """The file of one draft."""
+    """The file of one draft: open once at a time, but to be read alone."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, _FILE_MODE)
+        self._fd = os.open(path, os.O_CLOEXEC | flags, _FILE_MODE)
         self._lost: MellanrumError | None = None
+        if not flags & os.O_RDWR:
+            return
         # Of a new one nobody knows but who clears away what was abandoned, and that takes no time.
         waits = 0 if flags & os.O_CREAT else fcntl.LOCK_NB
         try:
@@ -431,17 +433,21 @@ class LocalStore:
         path = self._draft(space, draft)
         with translated():
             _make_folders(path.parent)
-            made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
+            made = LocalDraft(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             while not made.is_there:
                 made.close()
-                made = LocalDraft(path, os.O_CREAT | os.O_EXCL)
+                made = LocalDraft(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             for folder in (path.parent, path.parent.parent, self._folder, self._folder.parent):
                 sync_folder(folder)
         return made
 
     def open_draft(self, space: bytes, draft: bytes) -> LocalDraft:
         """Open the file of a draft."""
-        return LocalDraft(self._draft(space, draft), 0)
+        return LocalDraft(self._draft(space, draft), os.O_RDWR)
+
+    def view_draft(self, space: bytes, draft: bytes) -> LocalDraft:
+        """Open the file of a draft to be read alone."""
+        return LocalDraft(self._draft(space, draft), os.O_RDONLY)
 
     def peek_draft(self, space: bytes, draft: bytes, length: int) -> bytes:
         """Return the first bytes of a draft."""

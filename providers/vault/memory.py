@@ -195,6 +195,13 @@ class MemoryStore:
         except KeyError:
             raise FileNotFoundError from None
 
+    def view_draft(self, space: bytes, draft: bytes) -> MemoryDraft:
+        """Open the bytes of a draft to be read alone."""
+        try:
+            return MemoryDraft(self._drafts[space][draft], set())
+        except KeyError:
+            raise FileNotFoundError from None
+
     def peek_draft(self, space: bytes, draft: bytes, length: int) -> bytes:
         """Return the first bytes of a draft."""
         try:

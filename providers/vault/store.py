@@ -139,6 +139,9 @@ class Store(Protocol):
     def open_draft(self, space: bytes, draft: bytes) -> DraftFile:
         """Open the file of a draft, which is open once at a time. Raises FileNotFoundError, DraftInUse."""
 
+    def view_draft(self, space: bytes, draft: bytes) -> DraftFile:
+        """Open the file of a draft to be read alone, whoever has it open. Raises FileNotFoundError."""
+
     def peek_draft(self, space: bytes, draft: bytes, length: int) -> bytes:
         """Return the first bytes of a draft, though somebody may be writing it. Raises FileNotFoundError."""
 

@@ -147,6 +147,19 @@ class Vault:
         """
         return Draft(self._store, self._sealing(space), self._shelf, draft, base)
 
+    def draft_copy(self, space: bytes, source: bytes, draft: bytes, base: ContentReader | None) -> Draft:
+        """Return a new draft that holds what another did when it was last synced, also while somebody has that open.
+
+        `base` is what that was begun over. Raises DraftInUse if it was synced meanwhile, UnknownDraft.
+        """
+        made = Draft(self._store, self._sealing(space), self._shelf, draft, base)
+        made.take(source)
+        return made
+
+    def draft_base_seen(self, space: bytes, draft: bytes) -> bytes | None:
+        """Return what `draft_base` does, also of a draft that somebody has open."""
+        return Draft.peeked(self._store, self._sealing(space), draft)
+
     def draft_base(self, space: bytes, draft: bytes) -> bytes | None:
         """Return the content a synced draft was begun over (empty: none), or None if there is no such draft."""
         return Draft.base_of(self._store, self._sealing(space), draft)

@@ -601,11 +601,119 @@ def test_fsync_makes_durable_and_not_visible(world: World, connect: Connect) -> 
     again = connect()  # nothing told the first one's engine that it is gone
     assert again.stat("/Rum/b.bin").size == 200_000
     with pytest.raises(Refused, match="Somebody else is working on this"):
-        again.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+        again.open("/Rum/b.bin", READ)  # who only looks takes nothing from anybody
     client.write(handle, 200_000, b"rest")
     client.close(handle)
     assert connect("bo").get("/Rum/b.bin") == BIG[:200_000] + b"rest"
     assert list(world.drive("anna").drafts(parse("/Rum"))) == []
+
+
+#: Ways to send the first part of a document and have it made durable: in its order, not so, and by much that came.
+DURABLE = ["fsync", "fsync out of order", "checkpoint"]
+
+
+def _half_open(client: Client, monkeypatch: pytest.MonkeyPatch, how: str) -> bytes:
+    """Upload a part of BIG, and return the handle."""
+    handle = client.open("/Rum/b.bin", NEW)
+    pieces = pieces_of(BIG[:1_000_000])
+    if how == "checkpoint":
+        monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 300_000)
+        monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 0)
+    if how == "fsync out of order":
+        pieces[0], pieces[1] = pieces[1], pieces[0]
+    assert set(settle(client, writes(client, handle, pieces))) == {Code.OK}
+    if how != "checkpoint":
+        client.extended("fsync@openssh.com", string(handle))
+        # Acknowledged, but never promised to be durable.
+        assert set(settle(client, writes(client, handle, [(1_000_000, BIG[1_000_000:1_010_000])]))) == {Code.OK}
+    return handle
+
+
+@pytest.mark.parametrize("how", DURABLE)
+@pytest.mark.parametrize("ends", ["lost at once", "lost late", "closed", "written", "synced", "removed"])
+def test_an_upload_was_not_resumed_while_a_connection_that_broke_held_it(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, how: str, ends: str
+) -> None:
+    """The client has come again; nothing told the server that the first connection is gone."""
+    monkeypatch.setattr("providers.drive.edits.OWN_SECONDS", 0)
+    broken, client = connect(), connect()
+    handle = _half_open(broken, monkeypatch, how)
+    found = client.stat("/Rum/b.bin").size
+    assert found == 1_000_000 if how != "checkpoint" else 300_000 < found <= 1_000_000
+    resumed = client.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    if ends == "lost at once":
+        broken.lose()
+    middle = (found + len(BIG)) // 2
+    assert set(settle(client, writes(client, resumed, pieces_of(BIG[found:middle])))) == {Code.OK}
+    client.extended("fsync@openssh.com", string(resumed))
+    if ends == "written":
+        with pytest.raises(Refused, match="gone on with"):
+            broken.write(handle, 1_010_000, b"mine")
+    if ends == "synced":
+        with pytest.raises(Refused, match="gone on with"):
+            broken.extended("fsync@openssh.com", string(handle))
+    if ends == "removed":
+        broken.path_request(Type.REMOVE, "/Rum/b.bin")
+    if ends in ("closed", "written", "synced"):
+        assert code_of(lambda: broken.close(handle)) == Code.FAILURE
+    if ends == "removed":
+        broken.close(handle)
+    if ends != "lost at once":
+        broken.lose()
+    assert "b.bin" not in connect("bo").names("/Rum")
+    assert connect().stat("/Rum/b.bin").size == middle
+    # It is whole, and its maker's, should this connection break as well.
+    client.lose()
+    last = connect()
+    resumed = last.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    assert set(settle(last, writes(last, resumed, pieces_of(BIG[middle:])))) == {Code.OK}
+    last.close(resumed)
+    assert connect("bo").get("/Rum/b.bin") == BIG
+    assert versions(world, "/Rum/b.bin") == 1
+    assert list(world.drive("anna").drafts(parse("/Rum"))) == []
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+    assert list(world.installation.verify()) == []
+
+
+def test_of_two_who_go_on_with_one_upload_the_last_has_it(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.drive.edits.OWN_SECONDS", 0)
+    first, second, third = connect(), connect(), connect()
+    handle = _half_open(first, monkeypatch, "fsync")
+    again = second.open("/Rum/b.bin", WRITE | APPEND | CREAT)
+    settle(second, writes(second, again, pieces_of(BIG[1_000_000:2_000_000])))
+    second.extended("fsync@openssh.com", string(again))
+    last = third.open("/Rum/b.bin", WRITE | CREAT)
+    for client, old in ((first, handle), (second, again)):
+        with pytest.raises(Refused, match="gone on with"):
+            client.write(old, 0, b"mine")
+        assert code_of(lambda client=client, old=old: client.close(old)) == Code.FAILURE  # type: ignore[misc]
+    settle(third, writes(third, last, [(2_000_000 + at, piece) for at, piece in pieces_of(BIG[2_000_000:])]))
+    third.close(last)
+    assert connect("bo").get("/Rum/b.bin") == BIG
+    assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
+    assert list(world.installation.verify()) == []
+
+
+def test_who_looked_into_an_upload_and_then_writes_takes_it_over(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.drive.edits.OWN_SECONDS", 0)
+    broken, client = connect(), connect()
+    handle = _half_open(broken, monkeypatch, "checkpoint")
+    found = client.stat("/Rum/b.bin").size
+    reading = client.open("/Rum/b.bin", READ)
+    assert client.read(reading, 0, 1_000) == BIG[:1_000]
+    writing = client.open("/Rum/b.bin", WRITE)
+    settle(client, writes(client, writing, [(found + at, piece) for at, piece in pieces_of(BIG[found:])]))
+    with pytest.raises(Refused, match="gone on with"):
+        broken.write(handle, 1_000_000, b"mine")
+    broken.lose()
+    client.close(writing)
+    client.close(reading)
+    assert connect("bo").get("/Rum/b.bin") == BIG
+    assert list(world.installation.verify()) == []
 
 
 @pytest.mark.parametrize("order", ["in order", "the beginning last"])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import StorageFailed
-from providers.vault import chunker
+from providers.vault import chunker, drafts
 from providers.vault.chunker import AVERAGE_BYTES, boundary, largest
 from providers.vault.drafts import BLOCK_BYTES
 from providers.vault.errors import DamagedContent, DraftInUse, UnknownDraft
@@ -301,6 +301,51 @@ def test_draft_of_another_id_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(Exception) as raised:
         world.again().vault.draft(SPACE, other, None)
     assert type(raised.value).__name__ == "SealBroken"
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_a_copy_is_as_it_was_synced_while_somebody_writes_on(tmp_path: Path, kind: str) -> None:
+    world = local(tmp_path / "vault") if kind == "local" else World(MemoryStore())
+    base = world.reader(world.put(MODEL))
+    draft = world.vault.draft(SPACE, NAME, base)
+    model = bytearray(MODEL)
+    for at in (10, 200_000, 1_500_000):
+        draft.write(at, b"new" * 50_000)
+        changed_at(model, at, b"new" * 50_000)
+    draft.truncate(2_000_000)
+    draft.write(2_100_000, b"end")
+    del model[2_000_000:]
+    changed_at(model, 2_100_000, b"end")
+    draft.sync()
+    draft.write(0, b"later" * 200_000)
+    copy = world.again().vault.draft_copy(SPACE, NAME, b"c" * 16, base)
+    assert whole(copy) == bytes(model)
+    copy.write(5, b"mine")
+    assert draft.read(0, 10) == b"laterlater"
+    copy.sync()
+    copy.close()
+    changed_at(model, 5, b"mine")
+    assert whole(world.again().vault.draft(SPACE, b"c" * 16, base)) == bytes(model)
+
+
+def test_a_draft_that_is_synced_while_it_is_copied_has_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slots may be written again from then on."""
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.write(0, b"x" * (20 * BLOCK_BYTES))
+    draft.sync()
+    read = drafts._Blocks.read
+
+    def synced_in_between(blocks: drafts._Blocks, block: int) -> bytearray:
+        found = read(blocks, block)
+        draft.write(0, b"y" * (20 * BLOCK_BYTES))
+        draft.sync()
+        return found
+
+    monkeypatch.setattr(drafts._Blocks, "read", synced_in_between)
+    with pytest.raises(DraftInUse):
+        world.again().vault.draft_copy(SPACE, NAME, b"c" * 16, None)
+    assert list(world.vault.drafts(SPACE)) == [NAME]
 
 
 def test_many_cuts_are_forgotten_in_the_end(tmp_path: Path) -> None:

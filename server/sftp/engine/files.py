@@ -161,7 +161,13 @@ def _begin_edit(drive: Drive, document: Document, mode: Mode, *, may_edit: bool)
         if not may_edit:
             raise TooManyOpen
         conditions = _NOTHING_THERE if mode.is_exclusive else NO_CONDITIONS
-        edit = drive.edit(document.path, create=mode.creates, truncate=mode.truncates, conditions=conditions)
+        edit = drive.edit(
+            document.path,
+            create=mode.creates,
+            truncate=mode.truncates,
+            conditions=conditions,
+            writes=mode.writable,
+        )
         document.edit, document.item = edit, edit.item
         if edit.is_changed:
             document.written()
