@@ -43,6 +43,11 @@ class Rights:
     grants: Mapping[bytes, tuple[Grant, ...]]
     breaks: frozenset[bytes]
 
+    def run_out_between(self, since: int, until: int) -> bool:
+        """Return whether any grant ended, by the clock alone, after `since` and by `until` (µs)."""
+        ends = (grant.expires_at for found in self.grants.values() for grant in found)
+        return any(end is not None and since < end <= until for end in ends)
+
 
 NO_RIGHTS = Rights({}, frozenset())
 

@@ -13,6 +13,7 @@ import pytest
 
 from auth.errors import Revoked
 from auth.roles import GranteeKind, Role
+from config.clock import now_us
 from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
@@ -1079,6 +1080,24 @@ def test_who_is_let_into_nothing_any_more_writes_no_more(world: World, connect: 
     assert code_of(lambda: client.read(both, 100, 100)) != Code.OK
     assert fetch(keeper, "/Rum/a.bin") == BIG
     assert "new.bin" not in connect("bo").names("/Rum")
+
+
+def test_what_was_granted_for_a_time_was_read_and_listed_on_after_it(world: World, connect: Connect) -> None:
+    names = _long_folder(world)
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    with telling_time() as time_told:
+        world.person("tina", "Kund AB")
+        world.grant("tina", "Rum", Role.VIEWER, expires_at=now_us() + 60_000_000)
+        clock = Hands()
+        client = connect("tina", clock=clock, limits=Limits(reply_bytes_max=2000))
+        handle = client.open("/Rum/a.bin")
+        folder = take(client.path_request(Type.OPENDIR, "/Rum/Avtal"), 0)[0]
+        assert client.read(handle, 0, 100) == BIG[:100]
+        assert len(_listed(client.done(Type.READDIR, string(folder)))) < len(names)
+        time_told.wait(61)
+        clock.at = 61.0
+        assert code_of(lambda: client.read(handle, 2_000_000, 100)) == Code.NO_SUCH_FILE
+        assert code_of(lambda: client.done(Type.READDIR, string(folder))) == Code.NO_SUCH_FILE
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

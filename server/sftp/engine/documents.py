@@ -208,8 +208,9 @@ class Documents:
         self._busy: set[Document] = set()
         self._warm: OrderedDict[Blocks, None] = OrderedDict()
         self.drop_all = False
-        #: As of which epoch of rights it was last looked what may still be read.
+        #: As of which epoch of rights it was last looked what may still be read, and when: grants run out by the clock.
         self._epoch = epoch
+        self._looked_at = now_us()
 
     @property
     def are_busy(self) -> bool:
@@ -298,7 +299,8 @@ class Documents:
         drive.still_valid()
         # Compared with what was seen here: others ask the same drive, and it would have nothing new to tell us.
         epoch, self._epoch = self._epoch, drive.principal.epoch
-        if epoch == self._epoch:
+        since, self._looked_at = self._looked_at, now_us()
+        if epoch == self._epoch and not drive.principal.rights.run_out_between(since, self._looked_at):
             return None
         return [document for document in list(self._open.values()) if not _still_stands(drive, document)]
 
