@@ -82,7 +82,7 @@ def take_over(storage: Storage, slot: Slot, kept: Kept, draft: Draft) -> Kept:
         connection.execute(insert(tables.draft), {**row._mapping, **changed})
         return True
 
-    if not storage.database.apply(work, order=space):
+    if not storage.database.apply(work, heads=[space]):
         raise Locked
     return mine
 
