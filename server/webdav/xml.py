@@ -28,7 +28,9 @@ MICROSOFT = "{urn:schemas-microsoft-com:}"
 #: What a `multistatus` declares once for all in it: Explorer's properties come with each of thousands of documents.
 _PREFIXES = {"DAV:": "D", "urn:schemas-microsoft-com:": "Z"}
 DECLARED = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix in _PREFIXES.items())
-XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+#: The one namespace whose prefix needs no declaration, and may not have another (Namespaces in XML, 3).
+XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+XML_LANG = f"{{{XML_NAMESPACE}}}lang"
 #: How many bodies each kind of request remembers, how long each may be, and how long its names with their namespaces.
 REMEMBERED_MAX, REMEMBERED_BYTES_MAX, REMEMBERED_TEXT_MAX = 256, 4096, 16_384
 #: A namespace comes along with every name in it, here and in answers, so a long one would make much of a short body.
@@ -145,7 +147,7 @@ def split_name(clark: str) -> tuple[str, str]:
 def tag(clark: str) -> tuple[str, str]:
     """Return an element's name as it is written within a `multistatus`, and what it has to declare besides, if any."""
     namespace, local = split_name(clark)
-    prefix = _PREFIXES.get(namespace)
+    prefix = "xml" if namespace == XML_NAMESPACE else _PREFIXES.get(namespace)
     if prefix is not None:
         return f"{prefix}:{local}", ""
     if not namespace:
@@ -225,7 +227,7 @@ def _prefixed(clark: str, prefixes: dict[str, str]) -> str:
     namespace, local = split_name(clark)
     if not namespace:
         return local
-    if clark == XML_LANG or namespace == "http://www.w3.org/XML/1998/namespace":
+    if namespace == XML_NAMESPACE:
         return f"xml:{local}"
     return f"{prefixes.setdefault(namespace, f'n{len(prefixes)}')}:{local}"
 

@@ -133,6 +133,16 @@ def test_dead_properties_keep_namespaces_languages_and_move_along(home: Home) ->
     assert "{urn:x}p" not in found and "plain" in found
 
 
+def test_a_property_of_xmls_own_namespace_made_a_listing_unreadable(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    set_ = home.dav.proppatch(home / "a", "<D:set><D:prop><xml:mark>1</xml:mark></D:prop></D:set>")
+    assert b"200 OK" in set_.body and set_.xml().find(".//{http://www.w3.org/XML/1998/namespace}mark") is not None
+    for asked in ("<D:propname/>", "<D:allprop/>", "<D:prop><xml:mark/><xml:none/></D:prop>"):
+        listed = home.dav.propfind(home.path, f'<D:propfind xmlns:D="DAV:">{asked}</D:propfind>', depth="1")
+        found = listed.properties()[home.dav.href(home / "a")]
+        assert "{http://www.w3.org/XML/1998/namespace}mark" in found
+
+
 def test_a_protected_property_refuses_all(home: Home) -> None:
     home.dav.put(home / "a", b"x")
     for name in ("getetag", "resourcetype", "lockdiscovery", "quota-used-bytes", "getcontentlength", "creationdate"):
