@@ -13,7 +13,7 @@ from auth.roles import Action
 from config.ids import NOBODY
 from providers.audit.events import Projection
 from providers.catalogue import contents
-from providers.catalogue.change import Change, ChangeKind, Lineage
+from providers.catalogue.change import MODIFIED, Change, ChangeKind, Lineage
 from providers.catalogue.lineage import is_linked
 from providers.catalogue.nodes import Node
 from providers.drive.bringing import ALONG, comes_along, stands
@@ -191,7 +191,7 @@ def _copied(tx: Transaction, change: Change, place: Place, found: Target, ready:
     if found.vacated is not None:
         replaced = carry_on(tx, change, found, ready.backup)
     if replaced is not None:
-        return _fill(tx, change, place, replaced, ready)
+        return _fill(tx, change, place, replaced, ready, continues=found.vacated is not None)
     name = _Name(found.parent.node, found.lane, found.path.name, found.levels)
     return _copy_below(tx, change, place, found, name, ready, deep=deep)
 
@@ -217,7 +217,9 @@ def _copy_below(
     return fresh
 
 
-def _fill(tx: Transaction, change: Change, place: Place, standing: Node, ready: Prepared) -> Node:
+def _fill(
+    tx: Transaction, change: Change, place: Place, standing: Node, ready: Prepared, *, continues: bool = False
+) -> Node:
     """Give a document the content of the one at `place`, as a version of its own."""
     source = place.node
     if (source.version or standing.version) and not ready.is_same:
@@ -225,19 +227,29 @@ def _fill(tx: Transaction, change: Change, place: Place, standing: Node, ready: 
         if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
-    return _take_over(tx, change, place, standing, ready)
+    return _take_over(tx, change, place, standing, ready, continues=continues)
 
 
-def _take_over(tx: Transaction, change: Change, place: Place, standing: Node, ready: Prepared) -> Node:
-    """Give a document the properties of the one at `place`, and what moves its time of modification."""
+def _take_over(
+    tx: Transaction, change: Change, place: Place, standing: Node, ready: Prepared, *, continues: bool = False
+) -> Node:
+    """Give a document the properties of the one at `place`, and what moves its time of modification.
+
+    What is copied or moved over a document leaves it no other properties: RFC 4918 9.8.4 deletes what stands there.
+    But a document keeps its own where a program saves it, which knows nothing of them: where it `continues` at a name
+    that it left, and where something fresh moves over it.
+    """
     if ready.moves and ready.is_fresh:
         return fill_up(tx, change, standing, properties_of(tx, place.node))
-    _copy_properties(tx, change, place, standing)
+    _copy_properties(tx, change, place, standing, adds=continues)
     return _dated(change, standing, place.node.modified) if ready.moves else standing
 
 
-def _copy_properties(tx: Transaction, change: Change, place: Place, goal: Node) -> None:
-    for name, value in differing(tx, goal, dead_properties(tx, place)).items():
+def _copy_properties(tx: Transaction, change: Change, place: Place, goal: Node, *, adds: bool = False) -> None:
+    """Give a node the dead properties of the one at `place`; no others, unless it `adds` them to those that stand."""
+    left = () if adds else (name for name in properties_of(tx, goal) if name != MODIFIED)
+    wanted: dict[str, str | None] = {**dict.fromkeys(left), **dead_properties(tx, place)}
+    for name, value in differing(tx, goal, wanted).items():
         change.set_property(goal, name, value)
 
 

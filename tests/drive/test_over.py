@@ -86,6 +86,68 @@ def test_how_it_was_is_copied_over_how_it_is(world: World, kind: str) -> None:
     assert_whole(world)
 
 
+@pytest.fixture
+def timeless(tmp_path: FilePath) -> Iterator[World]:
+    """A world in which nothing is fresh: what moves has a past of its own."""
+    made = World.create(tmp_path / "data", **{"history.identity_window_seconds": 0})
+    made.person("mia", "Byrån AB")
+    for space in SPACES:
+        made.space(space, "Kund AB")
+        made.grant("mia", space, Role.MANAGER, history=True)
+    yield made
+    made.installation.close()
+
+
+def named(**texts: str) -> dict[str, str]:
+    return {f"{{u:}}{name}": f'<n0:{name} xmlns:n0="u:">{text}</n0:{name}>' for name, text in texts.items()}
+
+
+@pytest.mark.parametrize("act", ["copy", "move"])
+@pytest.mark.parametrize("space", SPACES)
+def test_what_was_replaced_left_its_properties_behind(timeless: World, space: str, act: str) -> None:
+    """As if the target had been deleted first (RFC 4918 9.8.4), though it is the same document as ever."""
+    drive = timeless.drive("mia")
+    source, goal = parse(shown("/Hall/source")), parse(shown(f"/{space}/goal"))
+    store(drive, source, b"new")
+    store(drive, goal, b"old")
+    drive.change_properties(source, list(named(both="source's", own="source's").items()))
+    drive.change_properties(goal, list(named(both="goal's", gone="goal's").items()), modified=1_000_000)
+    stood = drive.stat(goal)
+    item, created = getattr(drive, act)(source, goal, overwrite=True)
+    assert drive.properties(goal) == named(both="source's", own="source's")
+    assert (item.id, created, item.version) == (stood.id, False, 2) and item.modified > stood.modified
+    assert [version.number for version in drive.versions(goal)] == [1, 2]
+    assert_whole(timeless)
+
+
+def test_properties_of_what_is_replaced_do_not_count_beside_the_new_ones(timeless: World) -> None:
+    drive = timeless.drive("mia")
+    source, goal = parse(shown("/Hall/source")), parse(shown("/Hall/goal"))
+    limit = timeless.installation.settings.limits.properties_bytes_max
+    for path, name in ((source, "new"), (goal, "old")):
+        store(drive, path, str(path).encode())
+        drive.change_properties(path, list(named(**{name: "x" * (limit * 2 // 3)}).items()))
+    drive.copy(source, goal, overwrite=True)
+    assert set(drive.properties(goal)) == {"{u:}new"}
+
+
+def test_a_program_that_saves_leaves_the_properties_that_stand(world: World) -> None:
+    """It moves something fresh over the document, or copies it to the name that the document just left."""
+    drive = world.drive("mia")
+    goal, fresh = parse(shown("/Hall/goal")), parse(shown("/Hall/fresh"))
+    store(drive, goal, b"first")
+    drive.change_properties(goal, list(named(mark="goal's").items()))
+    store(drive, fresh, b"second")
+    drive.move(fresh, goal, overwrite=True)
+    assert drive.properties(goal) == named(mark="goal's")
+    store(drive, fresh, b"third")
+    drive.delete(goal)
+    drive.copy(fresh, goal, overwrite=False)
+    assert (drive.properties(goal), len(drive.versions(goal))) == (named(mark="goal's"), 3)
+    drive.copy(fresh, goal, overwrite=True)
+    assert drive.properties(goal) == {}
+
+
 #: What stands at the goal when a copy is made ready, and what becomes of it before the copy is committed.
 MEANWHILE: dict[str, tuple[str, Callable[[Drive, str], object]]] = {
     "made": ("nothing", lambda drive, goal: make(drive, goal, "document")),
