@@ -82,15 +82,22 @@ class Drive:
     # --- looking
 
     @operation(Action.LIST, Effect.NONE)
-    def stat(self, path: Path, *, at_hand: bool = False, node: bytes = b"") -> Item:
-        """Return what stands at `path`. `at_hand`: only if that waits for nobody; else it raises NotAtHand.
+    def stat(
+        self, path: Path, *, at_hand: bool = False, conditions: Conditions = NO_CONDITIONS, node: bytes = b""
+    ) -> Item:
+        """Return what stands at `path`, if the conditions hold.
 
-        With a `node`, that was found there before: the item as which it is seen by now, wherever it stands.
+        `at_hand`: only if that waits for nobody; else it raises NotAtHand, and asks for no conditions. With a `node`,
+        that was found there before: the item as which it is seen by now, wherever it stands.
         """
         if at_hand:
             return unchanged.item(self._session, path)
         with self._session.look() as look:
-            return look.item(followed(look, path, node)) if node else look.item_at(path)
+            if node:
+                return look.item(followed(look, path, node))
+            item = look.item_at(path)
+            require_conditions(look, path, conditions, may_lapse=True)
+            return item
 
     @operation(Action.LIST, Effect.NONE)
     def listing(self, path: Path) -> tuple[Item, Sequence[Item]]:

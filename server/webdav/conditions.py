@@ -31,9 +31,11 @@ def conditions_of(environ: dict[str, Any], origins: Origins) -> Conditions:
     tokens = {term.value for found in lists for term in found.terms if term.is_token}
     if "HTTP_LOCK_TOKEN" in environ and environ["REQUEST_METHOD"] in _TOKEN_ALONE_SUFFICES:
         tokens.add(bare_token(environ["HTTP_LOCK_TOKEN"]))
-    since = http_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", ""))
+    if_match = entity_tags(environ.get("HTTP_IF_MATCH"))
+    # RFC 9110 13.1.4: a date counts for nothing beside tags, which tell more exactly.
+    since = http_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", "")) if if_match is None else None
     return Conditions(
-        if_match=entity_tags(environ.get("HTTP_IF_MATCH")),
+        if_match=if_match,
         if_none_match=entity_tags(environ.get("HTTP_IF_NONE_MATCH")),
         lists=lists,
         tokens=frozenset(tokens),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from config.clock import SECOND_US
 from config.settings import Settings
-from providers.model import Conditions
+from providers.model import NO_CONDITIONS, Conditions
 from providers.paths import Path
 from server.walls import WALLS
-from server.webdav.conditions import conditions_of
+from server.webdav.conditions import conditions_of, parse_if
 from server.webdav.urls import Origins, href_of
 
 if TYPE_CHECKING:
@@ -67,6 +67,15 @@ class Exchange:
     def conditions(self) -> Conditions:
         """What the headers demand. Raises BadRequest."""
         return conditions_of(self.environ, self.origins)
+
+    @property
+    def states(self) -> Conditions:
+        """What the If header alone demands (RFC 4918 10.4), which counts for what is only read, too.
+
+        The other headers have meanings of their own there: see `server.webdav.get`. Raises BadRequest.
+        """
+        text = self.environ.get("HTTP_IF")
+        return NO_CONDITIONS if text is None else Conditions(lists=parse_if(text, self.origins))
 
     @property
     def declared(self) -> int | None:

@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 FOLDER_TEXT = b"This is a folder in Mellanrum. Mount this address as a network drive (WebDAV) to see what is in it.\n"
 #: What is no larger leaves in one piece, with the head of the answer before it.
 SMALL_BYTES = 64 * 1024
-_CONDITIONAL = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+_CONDITIONAL = (
+    "HTTP_IF",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_UNMODIFIED_SINCE",
+)
 
 
 def get(exchange: Exchange) -> Answer:
     """Answer 200, 206, 304, 412 or 416. Opening a document is an event, so nothing is opened that is not sent."""
     item = None
     if exchange.method == "HEAD" or not exchange.environ.keys().isdisjoint(_CONDITIONAL):
-        item = exchange.drive.stat(exchange.path)
+        item = exchange.drive.stat(exchange.path, conditions=exchange.states)
         if item.is_folder:
             return _folder(exchange, item)
         if not _is_wanted(exchange, item):
@@ -41,9 +47,11 @@ def get(exchange: Exchange) -> Answer:
     except IsAFolder:
         return _folder(exchange, exchange.drive.stat(exchange.path))
     try:
-        if item is not None and reader.item.etag != item.etag and not _is_wanted(exchange, reader.item):
-            reader.close()  # it was saved in between
-            return Answer("304 Not Modified", _validators(reader.item))
+        if item is not None and reader.item.etag != item.etag:  # it was saved in between
+            exchange.drive.stat(exchange.path, conditions=exchange.states)
+            if not _is_wanted(exchange, reader.item):
+                reader.close()
+                return Answer("304 Not Modified", _validators(reader.item))
         return _answer(exchange, reader.item, reader)
     except BaseException:
         reader.close()

@@ -39,6 +39,8 @@ def propfind(exchange: Exchange) -> Answer:
         raise BadRequest(why="its depth is none")
     wanted = _asked(exchange) or _UNASKED.get((exchange.header("HTTP_USER_AGENT") or "").partition("/")[0], _ALL)
     drive, path = exchange.drive, exchange.path
+    if exchange.header("HTTP_IF") is not None:
+        drive.stat(path, conditions=exchange.states)
     members: Sequence[Item]
     if depth == "1":
         own, members = drive.listing(path)

@@ -87,6 +87,37 @@ def test_conditional_puts(home: Home) -> None:
     assert home.dav.put(home / "a", b"z", If="not a list").status == 400
 
 
+def test_an_if_header_counts_for_what_is_only_read(home: Home) -> None:
+    etag = home.dav.put(home / "a", b"x").headers["etag"]
+    token = home.dav.lock(home / "a", Depth="0").headers["lock-token"]
+    tag = f"<{home.dav.origin}{home.dav.href(home / 'a')}>"
+    for condition, holds in (
+        (f"({token} [{etag}])", True),
+        (f"{tag} ({token})", True),
+        ('(["other"]) (Not <DAV:no-lock>)', True),
+        ('(["other"])', False),
+        (f'({token} ["other"])', False),
+        ("(<urn:uuid:00000000-0000-4000-8000-000000000000>)", False),
+        (f"(Not [{etag}])", False),
+    ):
+        for method, status in (("GET", 200), ("HEAD", 200), ("PROPFIND", 207)):
+            got = home.dav.request(method, home / "a", Depth="0", If=condition)
+            assert got.status == (status if holds else 412), (method, condition)
+    for method in ("GET", "HEAD", "PROPFIND"):
+        assert home.dav.request(method, home / "a", Depth="0", If="(((").status == 400
+        assert home.dav.request(method, home / "none", Depth="0", If='(["other"])').status == 404
+
+
+def test_a_date_does_not_count_beside_the_tag_of_the_version(home: Home) -> None:
+    """RFC 9110 13.1.4: whoever names the version knows better than by the second."""
+    etag = home.dav.put(home / "a", b"x").headers["etag"]
+    before = "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert home.dav.put(home / "a", b"y", If_Unmodified_Since=before).status == 412
+    assert home.dav.put(home / "a", b"y", If_Match=etag, If_Unmodified_Since=before).status == 204
+    assert home.dav.request("DELETE", home / "a", If_Match='"other"', If_Unmodified_Since=before).status == 412
+    assert home.dav.request("DELETE", home / "a", If_Match="*", If_Unmodified_Since=before).status == 204
+
+
 def test_a_tagged_condition_on_another_resource_counts(home: Home) -> None:
     etag = home.dav.put(home / "other", b"x").headers["etag"]
     tag = f"<{home.dav.origin}{home.dav.href(home / 'other')}>"

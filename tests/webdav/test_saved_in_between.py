@@ -48,6 +48,12 @@ def test_what_is_gone_on_with_is_of_the_version_that_was_begun(world: World, mon
     assert fetch(world.drive("eva"), PATH) == b"second"
 
 
+def test_the_version_that_an_if_header_names_is_sent_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    etag = world.drive("eva").stat(parse(PATH)).etag
+    with pytest.raises(PreconditionFailed):
+        get(asking(world, monkeypatch, HTTP_IF=f"([{etag}])"))
+
+
 def test_what_one_has_not_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = get(asking(world, monkeypatch, HTTP_IF_NONE_MATCH='"older"'))
     assert (answer.status, b"".join(answer.body)) == ("200 OK", b"second")
