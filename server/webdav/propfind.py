@@ -33,10 +33,8 @@ _UNSTEADY = live.QUOTAS | live.CHECKSUMS
 
 
 def propfind(exchange: Exchange) -> Answer:
-    """Answer 207 with a response for the resource and, at depth 1, for each member seen."""
-    depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
-    if depth not in ("0", "1", "infinity"):
-        raise BadRequest(why="its depth is none")
+    """Answer 207 with a response for the resource and, at depth 1, for each member seen; or for those alone."""
+    depth, has_own = _depth(exchange)
     wanted = _asked(exchange) or _UNASKED.get((exchange.header("HTTP_USER_AGENT") or "").partition("/")[0], _ALL)
     drive, path = exchange.drive, exchange.path
     if exchange.header("HTTP_IF") is not None:
@@ -54,10 +52,19 @@ def propfind(exchange: Exchange) -> Answer:
     of_own = Beside(
         dead=_dead_of_own(exchange, own), elsewhere=elsewhere, locks=locks.on_own if locks else Beside.locks
     )
-    pieces = [b"".join((OPENING.encode("ascii"), *_encoded(responses([own], lambda _: base, wanted, of_own))))]
+    first = responses([own], lambda _: base, wanted, of_own) if has_own else ()
+    pieces = [b"".join((OPENING.encode("ascii"), *_encoded(first)))]
     pieces += _members(exchange, base, wanted, members, locks, elsewhere)
     pieces.append(CLOSING.encode("ascii"))
     return Answer("207 Multi-Status", [("Content-Type", XML_TYPE)], pieces)
+
+
+def _depth(exchange: Exchange) -> tuple[str, bool]:
+    """Return the depth, and whether the resource itself is meant: older programs of Microsoft ask for `1,noroot`."""
+    depth, *besides = (part.strip() for part in (exchange.header("HTTP_DEPTH") or "infinity").lower().split(","))
+    if depth not in ("0", "1", "infinity") or besides not in ([], ["noroot"]) or (besides and depth == "0"):
+        raise BadRequest(why="its depth is none")
+    return depth, not besides
 
 
 def _members(

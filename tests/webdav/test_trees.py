@@ -89,6 +89,21 @@ def test_infinity_is_refused_by_its_precondition(home: Home) -> None:
     assert home.dav.request("PROPFIND", home / "a", Depth="infinity").status == 207
 
 
+def test_older_programs_of_microsoft_ask_for_members_without_the_folder(home: Home) -> None:
+    home.dav.put(home / "a", b"x")
+    home.dav.request("MKCOL", home / "d")
+    base = home.dav.href(home.path) + "/"
+    for depth in ("1,noroot", "1, NoRoot"):
+        found = home.dav.propfind(home.path, depth=depth)
+        assert (found.status, set(found.properties())) == (207, {f"{base}a", f"{base}d/"})
+    assert home.dav.propfind(home / "d", depth="1,noroot").properties() == {}
+    assert home.dav.propfind(home / "a", depth="1,noroot").properties() == {}
+    assert home.dav.propfind(home / "none", depth="1,noroot").status == 404
+    assert home.dav.propfind(home.path, depth="infinity,noroot").status == 403
+    for depth in ("0,noroot", "1,", "1,root", ",noroot", "1,noroot,noroot"):
+        assert home.dav.propfind(home.path, depth=depth).status == 400, depth
+
+
 def test_propfind_kinds(home: Home) -> None:
     home.dav.put(home / "a", b"hello")
     home.dav.proppatch(home / "a", '<D:set><D:prop><x:p xmlns:x="urn:x">v</x:p></D:prop></D:set>')
