@@ -57,6 +57,23 @@ def test_the_front_page_and_health(client: Client) -> None:
     assert nobody.raw("POST", "/").status == 405
 
 
+@pytest.mark.parametrize(
+    "target", ["/%64av/", "/%64av", "/da%76/Sandbox/a", "/dav%2FSandbox", "/DAV/", "//dav/", "/x/../dav/"]
+)
+@pytest.mark.parametrize("login", ["anna", None])
+def test_our_own_path_has_one_spelling(client: Client, login: str | None, target: str) -> None:
+    """Whoever stands before us and goes by what a path begins with sees nothing else than we do."""
+    dav = client(login)
+    absent = dav.raw("GET", "/none")
+    for method in ("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "MKCOL"):
+        found = dav.raw(method, target)
+        assert found.status == 404 and not {"dav", "www-authenticate"} & set(found.headers), method
+    assert dav.raw("GET", target).body == absent.body
+    assert client("olle").raw("PROPFIND", "/dav/%53andbo%78", headers={"Depth": "0"}).status == 207
+    copied = client("anna").raw("COPY", "/dav/none", headers={"Destination": target})
+    assert copied.status == 403
+
+
 @pytest.mark.parametrize("target", ["/", "/healthz", "/none", "/dav/", "/dav/Sandbox/a.js", "/dav/Sandbox/none.js"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_a_page_elsewhere_read_documents_through_a_browser_that_was_signed_in(
