@@ -74,6 +74,11 @@ def _never(content: bytes) -> bool:
     return False
 
 
+#: A folder's own icon in Finder, as it has been called since 1991, and the resources that hold it. No document has such
+#: a name: it ends in a carriage return.
+_ICON = "Icon\r"
+ONLY_NOISE: Final = frozenset({_ICON, f"._{_ICON}"})
+
 _EXACT: dict[str, Callable[[bytes], bool]] = {
     ".ds_store": _is_ds_store,
     ".localized": _never,
@@ -88,6 +93,8 @@ def _format_of(name: str) -> Callable[[bytes], bool] | None:
         return _is_office_owner
     if name.startswith(".~lock.") and name.endswith("#"):
         return _is_libreoffice_lock
+    if name == _ICON:
+        return _never
     if not name.startswith("."):
         return None
     return _is_vim_swap if _SWAP_NAME.match(name) else _EXACT.get(name.lower())
@@ -95,7 +102,7 @@ def _format_of(name: str) -> Callable[[bytes], bool] | None:
 
 def is_noise_name(name: str) -> bool:
     """Return whether what is kept under this name may be noise."""
-    return name[:1] in (".", "~") and _format_of(name) is not None
+    return (name[:1] in (".", "~") or name == _ICON) and _format_of(name) is not None
 
 
 def is_noise(name: str, content: bytes) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from providers.errors import BadName, NameTooLong
+from providers.noise import ONLY_NOISE
 
 #: What a name, in bytes of UTF-8, and the names of a path may come to at all. What is new may be held to less.
 NAME_BYTES_MAX = 255
@@ -99,7 +100,7 @@ def parse(text: str) -> Path:
     """
     path = _within_depth(tuple(segment for segment in text.split("/") if segment))
     for segment in path.segments:
-        check_name(segment)
+        check_segment(segment)
     return path
 
 
@@ -127,7 +128,7 @@ def parse_posix(raw: bytes) -> Path:
         if segment == "..":
             del segments[-1:]
         elif segment not in ("", "."):
-            segments.append(check_name(segment))
+            segments.append(check_segment(segment))
     return _within_depth(tuple(segments))
 
 
@@ -154,6 +155,11 @@ def check_name(name: str) -> str:
         raise BadName(why="it holds a slash.")
     _ANY.check_length(name)
     return name
+
+
+def check_segment(name: str) -> str:
+    """Return the name if a path may hold it: one that may stand in a folder, or one that noise alone has there."""
+    return name if name in ONLY_NOISE else check_name(name)
 
 
 def _is_refused(character: str) -> bool:

@@ -35,6 +35,8 @@ NOISE = {
     "~$Rapport.docx": [b"", OWNER, OWNER + bytes(3)],
     ".~lock.Rapport.odt#": [b"", LOCK_LINE],
     ".localized": [b""],
+    "Icon\r": [b""],
+    "._Icon\r": [b"", DOUBLE],
     ".Rapport.txt.swp": [b"", SWAP, SWAP[:4096], SWAP.ljust(NOISE_BYTES_MAX, b"\0")],
     ".Rapport.txt.swo": [SWAP],
     ".Rapport.txt.svz": [SWAP],
@@ -52,6 +54,7 @@ DOCUMENTS = {
     "~$Rapport.docx": [b"hello", bytes(162), OWNER + b"x"],
     ".~lock.Rapport.odt#": [b"\0" * 10, b"one line\nand another", b"," * 5000],
     ".localized": [b"x"],
+    "Icon": [b"", DOUBLE],
     ".Rapport.txt.swp": [b"hello", b"b0VIM 9.0", SWAP[:4095], SWAP + b"x", bytes(12288), SWAP + bytes(NOISE_BYTES_MAX)],
     "Rapport.txt.swp": [b"", SWAP],
     ".Rapport.swx.txt": [b"", SWAP],
@@ -59,6 +62,11 @@ DOCUMENTS = {
     "~WRD0001.tmp": [b""],
     ".hidden": [b""],
     "DS_Store": [DS_STORE],
+}
+#: What is neither noise nor may be a document: its name holds a control character.
+NEITHER = {
+    "Icon\r": [b"x", DOUBLE, bytes(NOISE_BYTES_MAX + 1)],
+    "._Icon\r": [b"icon", DOUBLE + bytes(NOISE_BYTES_MAX)],
 }
 
 

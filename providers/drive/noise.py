@@ -189,7 +189,7 @@ def writable(look: Look, path: Path, conditions: Conditions) -> tuple[Target, Pl
 def quiet_target(look: Look, path: Path) -> Target:
     """Return where noise is about to stand. A refusal is no event: clients try again and again."""
     try:
-        return target(look, path, Action.ADD)
+        return target(look, path, Action.ADD, is_noise=True)
     except Refusal as refusal:
         raise refusal.error from None
 

@@ -18,8 +18,8 @@ from providers.drive.reading import Reader
 from providers.drive.session import Session
 from providers.errors import NotFound, TargetExists
 from providers.model import Conditions, Item
-from providers.noise import NOISE_BYTES_MAX, is_noise
-from providers.paths import Path
+from providers.noise import NOISE_BYTES_MAX, ONLY_NOISE, is_noise
+from providers.paths import Path, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class NoiseEdit:
             # What may not be kept as noise is nobody's loss.
             with suppress(MellanrumError):
                 self._keep_noise(None)
-        elif is_cut_off and self.item is not None and self._kept is None:
+        elif (is_cut_off and self.item is not None and self._kept is None) or self._path.name in ONLY_NOISE:
             self.discard()
         else:
             self._put_aside()
@@ -166,10 +166,10 @@ class NoiseEdit:
     def unname(self) -> None:
         """The name goes, and what is written goes on without it, until it is discarded."""
         self._drop_kept()
-        if self._document is None:
+        if self._document is None and self._path.name not in ONLY_NOISE:
             self._become_document()
-        assert self._document is not None
-        self._document.unname()
+        if self._document is not None:
+            self._document.unname()
 
     # --- within
 
@@ -193,6 +193,8 @@ class NoiseEdit:
         self._document, self._kept = document, None
 
     def _put_aside(self) -> None:
+        if self._path.name in ONLY_NOISE:
+            check_name(self._path.name)
         storage = self._session.storage
         draft = storage.vault.draft(self._slot.space, new_id(), None)
         try:

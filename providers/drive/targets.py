@@ -17,8 +17,8 @@ from providers.drive.transaction import AsOf, Look, Refusal
 from providers.errors import BadName, Forbidden, NotAFolder, NotFound, ParentMissing, QuotaExceeded, ReadOnlyPast
 from providers.locks import Slot
 from providers.model import SpaceInfo
-from providers.noise import is_noise_name
-from providers.paths import HISTORY, Path, fold
+from providers.noise import ONLY_NOISE, is_noise_name
+from providers.paths import HISTORY, Path, check_name, fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,16 @@ class Target:
         return [*chain_slots(self.parent.chain), own]
 
 
-def target(look: Look, path: Path, action: Action, *, within: Place | None = None) -> Target:
+def target(look: Look, path: Path, action: Action, *, within: Place | None = None, is_noise: bool = False) -> Target:
     """Return where `path` is about to stand; where nothing is seen there yet, `action` must be permitted on the folder,
     which is `within` if that was found already.
 
+    `is_noise`: what is about to stand there is, and may have a name that nothing else has.
     Raises ParentMissing, NotAFolder, Forbidden (through Refusal), ReadOnlyPast, and BadName or NameTooLong for a name
     that is new and beyond the limits that are set.
     """
+    if path.name in ONLY_NOISE and not is_noise:
+        check_name(path.name)
     parent = _parent(look, path) if within is None else within
     standing = parent.tree.named(look.connection, parent.node, path.name, look.principal.party)
     node = look.resolver.child(parent.tree, parent.chain, path.name, None, standing)

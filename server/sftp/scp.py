@@ -18,7 +18,7 @@ from config.clock import SECOND_US
 from config.errors import MellanrumError
 from providers.errors import BadName, IsAFolder, NotAFolder, NotFound, ParentMissing, UploadIncomplete
 from providers.model import Item
-from providers.paths import Path, check_name, means_folder, parse_posix
+from providers.paths import Path, check_segment, means_folder, parse_posix
 from server.sftp.pipe import CutOff, Pipe
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class _Sink(_Half):
         try:
             if b"\xef\xbf\xbd" not in record[4] and "\N{REPLACEMENT CHARACTER}" in name:
                 raise BadName(why="it is not valid UTF-8.")
-            path = target.joined(check_name(name)) if is_folder else target
+            path = target.joined(check_segment(name)) if is_folder else target
             if record[1] == b"C":
                 if not is_folder and _is_slashed(self._request.paths[0]):
                     raise ParentMissing

@@ -11,6 +11,7 @@ import pytest
 from auth.roles import Role
 from providers.drive import Drive
 from providers.errors import (
+    BadName,
     Forbidden,
     Locked,
     NotFound,
@@ -20,9 +21,9 @@ from providers.errors import (
     UploadIncomplete,
 )
 from providers.model import Conditions
-from providers.noise import is_noise, is_noise_name
+from providers.noise import NOISE_BYTES_MAX, is_noise, is_noise_name
 from providers.paths import parse
-from tests.noises import DOCUMENTS, DOUBLE, DS_STORE, NOISE, apple_double, rows
+from tests.noises import DOCUMENTS, DOUBLE, DS_STORE, NEITHER, NOISE, apple_double, rows
 from tests.worlds import World, fetch, store
 
 
@@ -123,6 +124,47 @@ def test_nobody_hides_a_document_behind_the_name_of_noise(world: World, content:
     eva.delete(parse("/Rum/._a"))
     store(eva, "/Rum/._a", DOUBLE)
     assert eva.stat(parse("/Rum/._a")).version == 2 and rows(world)["noise"] == 0
+
+
+def test_a_folder_in_finder_has_its_own_icon(world: World) -> None:
+    """Its name ends in a carriage return, which no document's may hold: nothing but noise comes to stand under it."""
+    eva, icon = world.drive("eva"), parse("/Rum/Mapp/Icon\r")
+    before = rows(world)
+    store(eva, icon, b"")
+    store(eva, "/Rum/Mapp/._Icon\r", DOUBLE)
+    assert fetch(eva, icon) == b"" and fetch(eva, "/Rum/Mapp/._Icon\r") == DOUBLE
+    assert [item.name for item in eva.listing(parse("/Rum/Mapp"))[1]] == ["._Icon\r", "Icon\r"]
+    eva.move(parse("/Rum/Mapp"), parse("/Rum/Pärm"), overwrite=False)
+    icon = parse("/Rum/Pärm/Icon\r")
+    lock, created = eva.lock(icon, is_deep=False, is_shared=False, owner="", seconds=60)
+    eva.unlock(icon, lock.token)
+    eva.copy(icon, parse("/Rum/Icon\r"), overwrite=False)
+    eva.delete(icon)
+    world.installation.tick()
+    assert not created and rows(world)["noise"] == before["noise"] + 2
+    assert not list(world.installation.verify())
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_nothing_but_noise_has_a_name_with_a_control_character(world: World, name: str) -> None:
+    eva, path = world.drive("eva"), parse(f"/Rum/{name}")
+    store(eva, "/Rum/a", b"document")
+    stood = rows(world)
+    acts: list[Callable[[], object]] = [
+        *(lambda content=content: store(eva, path, content) for content in NEITHER[name]),  # type: ignore[misc]
+        lambda: eva.put(path, declared=NOISE_BYTES_MAX + 1),
+        lambda: eva.make_folder(path),
+        lambda: eva.copy(parse("/Rum/a"), path, overwrite=True),
+        lambda: eva.move(parse("/Rum/a"), path, overwrite=True),
+        lambda: eva.move(parse("/Rum/Mapp"), path, overwrite=True),
+    ]
+    for act in acts:
+        with pytest.raises(BadName):
+            act()
+        assert rows(world) == stood
+    for other in ("Icon\n", "icon\r", "Icon\r\r", "._icon\r", ".DS_Store\r"):
+        with pytest.raises(BadName):
+            parse(f"/Rum/{other}")
 
 
 def test_noise_that_takes_a_documents_name_is_one(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from providers.noise import NOISE_BYTES_MAX
 from providers.paths import parse
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Type, string
-from tests.noises import DOCUMENTS, DOUBLE, DS_STORE, LOCK_LINE, NOISE, SWAP, rows
+from tests.noises import DOCUMENTS, DOUBLE, DS_STORE, LOCK_LINE, NEITHER, NOISE, SWAP, rows
 from tests.sftp.client import Client, Refused, sized, timed
 from tests.worlds import World, fetch, store
 
@@ -114,6 +114,33 @@ def test_noise_is_served_renamed_dated_and_removed(world: World, connect: Connec
     for path in (f"{PLACE}/._a", "/Rum/._c"):
         with pytest.raises(Refused):
             client.stat(path)
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_nothing_but_noise_has_a_name_with_a_control_character(world: World, connect: Connect, name: str) -> None:
+    client, dav, before, path = connect(), world.drive("anna"), rows(world), f"{PLACE}/{name}"
+    for content in NEITHER[name]:
+        for way in ("at once", "in pieces", "synced on the way"):
+            with pytest.raises(Refused):
+                WAYS[way](client, path, content)
+            client.lose()
+            client = connect()
+            if name in client.names(PLACE):  # its beginning was noise, and made durable as that
+                client.path_request(Type.REMOVE, path)
+            assert dav.drafts(parse(PLACE)) == [] and rows(world) == before, way
+    handle = client.open(path, WRITE | CREAT)
+    client.write(handle, 0, b"x")
+    client.lose()
+    assert dav.drafts(parse(PLACE)) == [] and rows(world) == before
+    again = connect()
+    handle = again.open(path, WRITE | CREAT)
+    again.write(handle, 0, b"x")
+    again.path_request(Type.REMOVE, path)
+    again.write(handle, 1, b"x")
+    again.close(handle)
+    with pytest.raises(Refused):
+        again.path_request(Type.MKDIR, path)
+    assert rows(world) == before
 
 
 def test_an_empty_file_that_is_filled_is_one_file(world: World, connect: Connect) -> None:
