@@ -40,7 +40,7 @@ from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.targets import target
 from providers.drive.transaction import Transaction
-from providers.drive.uploads import Upload, upload
+from providers.drive.uploads import Step, Upload, upload
 from providers.errors import TargetExists
 from providers.model import (
     NO_CONDITIONS,
@@ -444,12 +444,12 @@ class Drive:
         if not is_noise_name(source.name):
             return None
 
-        def store(path: Path, content: bytes, modified: int, overwrite: bool) -> tuple[Item, bool]:
+        def store(path: Path, content: bytes, modified: int, overwrite: bool, first: Step) -> tuple[Item, bool]:
             wanted = Conditions(if_none_match=None if overwrite else ("*",), tokens=conditions.tokens)
             begun = self.put(path, declared=len(content), conditions=wanted, modified=modified)
             try:
                 begun.write(content)
-                return begun.commit()
+                return begun.commit(first)
             finally:
                 begun.discard()
 

@@ -17,10 +17,10 @@ from providers.catalogue.noise import NoiseFile
 from providers.drive.guards import chain_slots, require_conditions, require_unlocked
 from providers.drive.places import Place
 from providers.drive.reading import Reader
-from providers.drive.session import Session
+from providers.drive.session import REPLANS_MAX, Session
 from providers.drive.targets import Target, target
 from providers.drive.transaction import Look, Refusal, Transaction
-from providers.drive.uploads import Upload
+from providers.drive.uploads import Step, Upload
 from providers.errors import (
     Forbidden,
     NotAFolder,
@@ -33,8 +33,13 @@ from providers.model import Checksums, Conditions, Expected, Item
 from providers.noise import NOISE_BYTES_MAX, is_noise, is_noise_name
 from providers.paths import Path, fold
 
-#: Stores content at a path, with the time it shows, over what stands there or not.
-Store = Callable[[Path, bytes, int, bool], tuple[Item, bool]]
+#: Stores content at a path, with the time it shows, over what stands there or not; what is first is done in the same
+#: transaction.
+Store = Callable[[Path, bytes, int, bool, Step], tuple[Item, bool]]
+
+
+class _WrittenMeanwhile(Exception):
+    """What was about to be carried is not what was read."""
 
 
 class _Held:
@@ -147,19 +152,22 @@ class NoiseUpload:
         if self._document is not None:
             self._document.discard()
 
-    def commit(self) -> tuple[Item, bool]:
-        """Keep the noise, or make the document's newest version; return the item, and whether its name is new."""
+    def commit(self, first: Step | None = None) -> tuple[Item, bool]:
+        """Keep the noise, or make the document's newest version; return the item, and whether its name is new.
+
+        `first`: as for a document.
+        """
         if self._document is None:
             content = bytes(self._held)
             if self._declared not in (None, len(content)):
                 raise UploadIncomplete
             kept = None
             if is_noise(self._path.name, content):
-                kept = keep(self._session, self._path, content, self._conditions, self._modified)
+                kept = keep(self._session, self._path, content, self._conditions, self._modified, first)
             if kept is not None:
                 return kept
             self._document = self._as_document()
-        return self._document.commit()
+        return self._document.commit(first)
 
 
 def put(
@@ -215,7 +223,12 @@ def _allow(look: Look, action: Action, place: Place) -> None:
 
 
 def keep(
-    session: Session, path: Path, content: bytes, conditions: Conditions, modified: int | None
+    session: Session,
+    path: Path,
+    content: bytes,
+    conditions: Conditions,
+    modified: int | None,
+    first: Step | None = None,
 ) -> tuple[Item, bool] | None:
     """Let noise stand at a path; return its item, and whether it is new. None where a document has come to stand."""
 
@@ -223,6 +236,8 @@ def keep(
         found = quiet_target(tx, path)
         if found.node is not None:
             return None
+        if first is not None:
+            first(tx)
         standing = _require_writable(tx, found, conditions)
         return tx.item(found.placed(_stored(tx, found, content, modified, standing))), standing is None
 
@@ -269,10 +284,13 @@ def delete(session: Session, path: Path, conditions: Conditions, expected: Expec
         if found is None:
             return False
         _require_removable(tx, found, conditions)
-        _remove(tx, found[0])
+        gone[:] = _remove(tx, found[0])
         return True
 
-    return session.commit([path], work)
+    gone: list[bytes] = []
+    removed = session.commit([path], work)
+    session.storage.locks.remove(gone)
+    return removed
 
 
 def _require_removable(look: Look, found: tuple[Place, NoiseFile], conditions: Conditions) -> None:
@@ -283,19 +301,31 @@ def _require_removable(look: Look, found: tuple[Place, NoiseFile], conditions: C
     require_unlocked(look, chain_slots(place.chain), conditions, place.path, membership=True)
 
 
-def _remove(tx: Transaction, place: Place) -> None:
+def _remove(tx: Transaction, place: Place) -> list[bytes]:
+    """Let noise stand no longer; return the locks that go with it, once that is committed."""
     slot = chain_slots(place.chain)[-1]
     files.remove(tx.connection, [(slot.parent, slot.lane, slot.folded)])
-    tx.storage.locks.remove(held.token for held in tx.storage.locks.on([slot]))
+    return [held.token for held in tx.storage.locks.on([slot])]
 
 
 def carry(
     session: Session, source: Path, goal: Path, conditions: Conditions, *, overwrite: bool, moves: bool, store: Store
 ) -> tuple[Item, bool] | None:
-    """Copy or move noise: what it is at its new name, `store` decides, as for an upload.
+    """Copy or move noise: what it is at its new name, `store` decides, as for an upload. None if it is none.
 
-    What stands at its new name is written over only once nothing is left that keeps it from leaving its old one.
+    It leaves its old name in the transaction in which it comes to stand under the new one, or else neither is.
     """
+    for _ in range(REPLANS_MAX):
+        try:
+            return _carried(session, source, goal, conditions, overwrite=overwrite, moves=moves, store=store)
+        except _WrittenMeanwhile:
+            continue
+    raise PreconditionFailed
+
+
+def _carried(
+    session: Session, source: Path, goal: Path, conditions: Conditions, *, overwrite: bool, moves: bool, store: Store
+) -> tuple[Item, bool] | None:
     same = source.parent == goal.parent and fold(source.name) == fold(goal.name)
     with session.look() as look:
         found = look.resolver.noise(source)
@@ -308,9 +338,18 @@ def carry(
         if moves and not same:
             _require_removable(look, found, conditions)
         content = content_of(look, place)
-    kept, created = store(goal, content, place.node.modified, overwrite or (same and moves))
-    if moves and not same:
-        delete(session, source, Conditions(tokens=conditions.tokens))
+
+    def leave(tx: Transaction) -> None:
+        now = tx.resolver.noise(source)
+        if now is None or now[0].node.id != place.node.id:
+            raise _WrittenMeanwhile
+        if moves and not same:
+            _require_removable(tx, now, conditions)
+            gone[:] = _remove(tx, now[0])
+
+    gone: list[bytes] = []
+    kept, created = store(goal, content, place.node.modified, overwrite or (same and moves), leave)
+    session.storage.locks.remove(gone)
     return kept, created or (same and moves)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -25,6 +25,9 @@ from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
 from providers.paths import Path
 from providers.vault.vault import ChunkRecord, ContentWriter, Sealed, VersionRecord, chunker_of
+
+#: Something that is done within a transaction.
+Step = Callable[[Transaction], object]
 
 
 class Plan(NamedTuple):
@@ -115,9 +118,10 @@ class Upload:
         if self._reserved is not None:
             self._reserved.release()
 
-    def commit(self) -> tuple[Item, bool]:
+    def commit(self, first: Step | None = None) -> tuple[Item, bool]:
         """Make the draft the document's newest version, durably; return the item, and whether it is new.
 
+        `first` is done before, in the same transaction, each time that it is tried.
         Raises UploadIncomplete if fewer or more bytes came than were declared, and whatever `put` would refuse now.
         """
         if self._declared is not None and self._size != self._declared:
@@ -138,6 +142,7 @@ class Upload:
             started=self._started,
             sums=self.sums,
             plan=plan,
+            first=first,
         )
         try:
             return arrival.commit()
@@ -181,6 +186,7 @@ class Arrival:
         plan: Plan | None = None,
         copied: Copied | None = None,
         upload: Upheld | None = None,
+        first: Step | None = None,
     ) -> None:
         self._session = session
         #: As what it was kept on the way, and what that holds of the content.
@@ -192,7 +198,8 @@ class Arrival:
         self._began = seen
         self._seen: Target | None = seen
         self._sums = sums
-        self._first = plan
+        self._plan_at_hand = plan
+        self._before = first
         self._copied = copied
         self._storage = session.storage
         self._path = path
@@ -224,7 +231,7 @@ class Arrival:
     def _prepared(self) -> tuple[Plan | None, int, frozenset[Syncable]]:
         """Return a plan, the length of the records written for it, and what must be synced."""
         sealed = self._sealed
-        plan, self._first = self._first, None
+        plan, self._plan_at_hand = self._plan_at_hand, None
         if plan is not None and sealed.version is not None:
             length, needs = sealed.version.length, sealed.needs
         else:
@@ -254,6 +261,8 @@ class Arrival:
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:
         self._is_published = False
+        if self._before is not None:
+            self._before(tx)
         found = self._target(tx)
         if found.space.id != self._space:
             raise PreconditionFailed

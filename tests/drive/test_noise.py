@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from auth.roles import Role
-from providers.drive import Drive
+from providers.drive import Drive, noise
+from providers.drive.places import Place
+from providers.drive.session import Session
+from providers.drive.transaction import Look
 from providers.errors import (
     BadName,
     Forbidden,
@@ -192,6 +195,62 @@ def test_what_is_kept_stands_over_noise(world: World) -> None:
     assert fetch(eva, "/Rum/._b") == b"document" and rows(world)["noise"] == 0
     store(eva, "/Rum/._b", DOUBLE)
     assert eva.stat(parse("/Rum/._b")).version == 2
+
+
+@pytest.mark.parametrize("goal", ["/Rum/Mapp/._b", "/Rum/b", "/Rum/._A"])
+def test_what_is_written_to_noise_while_it_moves_moves_along(
+    world: World, monkeypatch: pytest.MonkeyPatch, goal: str
+) -> None:
+    eva, newer, read = world.drive("eva"), apple_double((2, b"newer")), noise.content_of
+    store(eva, "/Rum/._a", DOUBLE)
+
+    def read_and_write(look: Look, place: Place) -> bytes:
+        content = read(look, place)
+        monkeypatch.setattr(noise, "content_of", read)
+        store(world.drive("eva"), "/Rum/._a", newer)
+        return content
+
+    monkeypatch.setattr(noise, "content_of", read_and_write)
+    eva.move(parse("/Rum/._a"), parse(goal), overwrite=False)
+    assert fetch(eva, goal) == newer
+
+
+@pytest.mark.parametrize("goal", ["/Rum/Mapp/._b", "/Rum/b"])
+def test_noise_that_moves_stands_in_one_place_at_any_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch, goal: str
+) -> None:
+    eva, commit = world.drive("eva"), Session.commit
+    store(eva, "/Rum/._a", DOUBLE)
+    stood: list[tuple[bool, bool]] = []
+
+    def look_after(session: Session, *given: Any, **options: Any) -> Any:
+        made = commit(session, *given, **options)
+        at = [world.drive("vera").listing(parse(path).parent)[1] for path in ("/Rum/._a", goal)]
+        names = [parse("/Rum/._a").name, parse(goal).name]
+        stood.append(tuple(any(item.name == name for item in items) for items, name in zip(at, names, strict=True)))
+        return made
+
+    monkeypatch.setattr(Session, "commit", look_after)
+    eva.move(parse("/Rum/._a"), parse(goal), overwrite=False)
+    assert stood == [(False, True)]
+
+
+def test_noise_that_is_not_moved_after_all_keeps_its_lock(world: World) -> None:
+    eva, place = world.drive("eva"), parse("/Rum/._a")
+    store(eva, place, DOUBLE)
+    store(eva, "/Rum/._b", DOUBLE)
+    lock, _ = eva.lock(place, is_deep=False, is_shared=False, owner="", seconds=60)
+    held = Conditions(tokens=frozenset({lock.token}))
+    world.space("Trångt", "Kund AB", quota_bytes=10)
+    world.grant("eva", "Trångt", Role.EDITOR)
+    eva = world.drive("eva")
+    for goal, refusal in (("/Rum/._b", TargetExists), ("/Trångt/._a", QuotaExceeded)):
+        with pytest.raises(refusal):
+            eva.move(place, parse(goal), overwrite=False, conditions=held)
+    assert [found.token for found in eva.locks(place)] == [lock.token]
+    eva.move(place, parse("/Rum/._b"), overwrite=True, conditions=held)
+    store(world.drive("erik"), place, DOUBLE)
+    assert eva.locks(place) == []
 
 
 def test_noise_that_may_not_go_replaces_nothing(world: World) -> None:
