@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from config.queries import Query
 from providers import tables
@@ -16,6 +16,13 @@ _BATCH = 500
 _ALL = Query(
     select(_P.node, _P.key, _P.value, _P.from_change, _P.to_change).where(
         _P.node.in_(bindparam("nodes", expanding=True))
+    )
+)
+_AT = Query(
+    select(_P.node, _P.key, _P.value, _P.from_change, _P.to_change).where(
+        _P.node.in_(bindparam("nodes", expanding=True)),
+        _P.from_change <= bindparam("number"),
+        or_(_P.to_change.is_(None), _P.to_change > bindparam("number")),
     )
 )
 
@@ -48,9 +55,13 @@ def properties_at(
     connection: Connection, nodes: Iterable[bytes], number: int
 ) -> Mapping[bytes, Mapping[bytes, Property]]:
     """Return the properties of each of `nodes` as of a change, by key; those without any are missing."""
-    ever = properties_ever(connection, nodes)
-    held = {node: {each.key: each for each in all_of if each.held_at(number)} for node, all_of in ever.items()}
-    return {node: properties for node, properties in held.items() if properties}
+    found: dict[bytes, dict[bytes, Property]] = {}
+    wanted = list(nodes)
+    for start in range(0, len(wanted), _BATCH):
+        for row in _AT.rows(connection, nodes=wanted[start : start + _BATCH], number=number):
+            each = Property(*row)
+            found.setdefault(each.node, {})[each.key] = each
+    return found
 
 
 def opened(sealer: Any, found: Property) -> tuple[str, str]:

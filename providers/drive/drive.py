@@ -118,8 +118,11 @@ class Drive:
             return properties.properties(look, path)
 
     @operation(Action.LIST, Effect.NONE)
-    def properties_below(self, path: Path) -> dict[str, dict[str, str]]:
-        """Return the dead properties of a folder's children that have any, by the names shown."""
+    def properties_below(self, path: Path) -> dict[str, dict[str, str] | None]:
+        """Return the dead properties of a folder's children that have any, by the names shown.
+
+        None for those that would be more than 16 MiB together with the others: whoever wants them asks one by one.
+        """
         with self._session.look() as look:
             return properties.properties_below(look, path)
 

@@ -25,6 +25,10 @@ _STANDING = select(_P.node, _P.key, _P.value).where(
     _P.node.in_(bindparam("nodes", expanding=True)), _P.to_change.is_(None)
 )
 _BATCH = 500
+#: How much of what is said of a folder's children is told at once, and of how many at a time it is read. What Explorer
+#: says of 30,000 documents comes to no more. In memory it takes some three times as much until the answer has left.
+BELOW_BYTES_MAX = 16 << 20
+_BATCH_BELOW = 100
 
 
 def properties_of(look: Look, node: Node) -> dict[str, str]:
@@ -71,17 +75,30 @@ def dead_properties(look: Look, place: Place) -> dict[str, str]:
     return _dead(properties_of(look, place.node))
 
 
-def properties_below(look: Look, path: Path) -> dict[str, dict[str, str]]:
-    """Return the dead properties of a folder's children, by the names shown."""
+def properties_below(look: Look, path: Path) -> dict[str, dict[str, str] | None]:
+    """Return the dead properties of a folder's children, by the names shown; None for those beyond BELOW_BYTES_MAX."""
     found = look.find(path)
     if isinstance(found, Container):
         return {}
     bearing = {node.id: (name, node) for name, node in look.resolver.children(found) if node.has_properties}
-    if isinstance(found.tree, PastTree):
-        held = _opened_then(look, found.tree.number, [node for _, node in bearing.values()])
-    else:
-        held = _opened(look, found.space.id, list(bearing))
-    return {bearing[node][0]: _dead(properties) for node, properties in held.items()}
+    nodes, left = [node for _, node in bearing.values()], BELOW_BYTES_MAX
+    held: dict[bytes, dict[str, str] | None] = dict.fromkeys(bearing)
+    for start in range(0, len(nodes), _BATCH_BELOW):
+        batch = nodes[start : start + _BATCH_BELOW]
+        if isinstance(found.tree, PastTree):
+            read = _opened_then(look, found.tree.number, batch)
+        else:
+            read = _opened(look, found.space.id, [node.id for node in batch])
+        for node in batch:
+            standing = read.get(node.id, {})
+            left -= _bytes_of(standing)
+            if left < 0:
+                break
+            held[node.id] = standing
+        if left < 0:
+            break
+    shown = {bearing[node][0]: None if each is None else _dead(each) for node, each in held.items()}
+    return {name: each for name, each in shown.items() if each != {}}
 
 
 def differing(look: Look, node: Node, wanted: Mapping[str, str | None]) -> dict[str, str | None]:

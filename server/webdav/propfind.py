@@ -12,7 +12,7 @@ from server.webdav import live
 from server.webdav.exchange import XML_TYPE, Answer, Exchange
 from server.webdav.refusals import BadRequest, NoInfinity
 from server.webdav.rendered import Rendered
-from server.webdav.sheets import CLOSING, OPENING, Beside, Wanted, responses
+from server.webdav.sheets import CLOSING, NONE_DEAD, OPENING, Beside, Wanted, responses
 from server.webdav.urls import encoded, href_of
 from server.webdav.xml import DAV, of_body
 
@@ -86,7 +86,7 @@ def _members(
     has_dead = _asks_dead(wanted) and any(item.has_properties for item in members)
     below = exchange.drive.properties_below(exchange.path) if has_dead else {}
     beside = Beside(
-        dead=lambda item: below.get(item.name, {}),
+        dead=lambda item: below.get(item.name, NONE_DEAD),
         locks=locks.on_member if locks is not None and is_locked else Beside.locks,
         elsewhere=elsewhere,
     )

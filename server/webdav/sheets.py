@@ -15,6 +15,9 @@ CLOSING = "</D:multistatus>"
 #: How many sheets are remembered, and how long all the names that one is about may be: some megabytes in all.
 REMEMBERED_MAX, REMEMBERED_CHARS_MAX = 512, 2048
 _OK, _MISSING = "HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found"
+#: For one answer there is more to tell than is told at once (RFC 4918 11.5). Asked for one by one, it is there.
+_TOO_MUCH = "HTTP/1.1 507 Insufficient Storage"
+NONE_DEAD: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Wanted:
     as_set: bool = False
 
 
-def _no_dead(item: Item) -> Mapping[str, str]:
-    return {}
+def _no_dead(item: Item) -> Mapping[str, str] | None:
+    return NONE_DEAD
 
 
 def _no_locks(item: Item) -> str:
@@ -47,11 +50,11 @@ def _nothing(name: str, item: Item) -> str | None:
 
 @dataclass(frozen=True)
 class Beside:
-    """What the items themselves do not carry: dead properties, the content of `lockdiscovery`, and, by name, what
-    `live.ELSEWHERE` tells of.
+    """What the items themselves do not carry: dead properties (None: more than is told), the content of
+    `lockdiscovery`, and, by name, what `live.ELSEWHERE` tells of.
     """
 
-    dead: Callable[[Item], Mapping[str, str]] = _no_dead
+    dead: Callable[[Item], Mapping[str, str] | None] = _no_dead
     locks: Callable[[Item], str] = _no_locks
     elsewhere: Callable[[str, Item], str | None] = _nothing
 
@@ -143,25 +146,38 @@ def _beside(name: str, items: list[Item], beside: Beside) -> list[str]:
     """Return the column of `lockdiscovery`, or of when each item was made."""
     if name == live.LOCKDISCOVERY:
         return [beside.locks(item) for item in items]
-    return [live.created_as_set(item, beside.dead(item) if item.has_properties else {}) for item in items]
+    return [live.created_as_set(item, _dead(item, beside) or NONE_DEAD) for item in items]
+
+
+def _dead(item: Item, beside: Beside) -> Mapping[str, str] | None:
+    return beside.dead(item) if item.has_properties else NONE_DEAD
 
 
 def _loose(sheet: _Sheet, item: Item, wanted: Wanted, beside: Beside) -> tuple[str, str]:
-    """Return the elements that this item has besides those of its sheet, and the propstat of those it lacks."""
-    dead = beside.dead(item) if item.has_properties else {}
+    """Return the elements that this item has besides those of its sheet, and the propstats of those it lacks, or of
+    which there is more than is told.
+    """
+    dead = _dead(item, beside)
     here: list[str] = []
-    if wanted.names_only:
+    if dead is None:
+        pass
+    elif wanted.names_only:
         here += [empty_element(name) for name in dead]
     elif wanted.every:
         here += [shortened(name, value) for name, value in dead.items() if name not in sheet.loose]
     lacking = [sheet.missing] if sheet.missing else []
+    untold: list[str] = []
     for name in sheet.loose:
-        text = beside.elsewhere(name, item) if name in live.ELSEWHERE else dead.get(name)
+        if dead is None and name not in live.ELSEWHERE:
+            untold.append(empty_element(name))
+            continue
+        text = beside.elsewhere(name, item) if name in live.ELSEWHERE else (dead or NONE_DEAD).get(name)
         if text is None:
             lacking += [] if wanted.quiet else [empty_element(name)]
         else:
             here.append(_slot(name) % text if name in live.ELSEWHERE else shortened(name, text))
-    return "".join(here), _propstat("".join(lacking), _MISSING) if lacking else ""
+    told = ((lacking, _MISSING), (untold, _TOO_MUCH))
+    return "".join(here), "".join(_propstat("".join(names), status) for names, status in told if names)
 
 
 def _propstat(inner: str, status: str) -> str:

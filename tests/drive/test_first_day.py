@@ -7,11 +7,12 @@ from pathlib import Path as FilePath
 import pytest
 
 from auth.roles import Role
-from config.clock import iso_utc
+from config.clock import iso_utc, now_us
+from providers.drive import properties
 from providers.errors import Forbidden, Locked, NotFound, ParentMissing, PreconditionFailed, TargetExists
 from providers.model import Conditions
 from providers.paths import parse
-from tests.worlds import World, fetch, store
+from tests.worlds import World, fetch, moment, store
 
 
 @pytest.fixture
@@ -180,6 +181,25 @@ def test_properties_stand_with_the_document(world):
     assert eva.properties(parse("/Stämma/y.txt")) == {"{urn:x}b": "2"}
     assert eva.properties_below(parse("/Stämma")) == {"y.txt": {"{urn:x}b": "2"}}
     assert store(eva, "/Stämma/y.txt", b"new").modified > 1_600_000_000_000_000
+
+
+def test_a_listing_took_as_much_memory_as_anybody_liked(world, monkeypatch):
+    """Whoever may write may say some 200 KB of each of any number of documents: a listing has 16 MiB of that."""
+    eva, folder = world.drive("eva"), parse("/Stämma")
+    paths = [parse(f"/Stämma/{name}.txt") for name in "abcd"]
+    for path in paths:
+        store(eva, path, b"1")
+    for path in paths[:3]:
+        eva.change_properties(path, [("{urn:x}a", "x" * 1000)])
+    then = parse(f"/Stämma/.history/{moment(now_us())}")
+    monkeypatch.setattr(properties, "BELOW_BYTES_MAX", 2500)
+    for batch in (1, 2, 100):
+        monkeypatch.setattr(properties, "_BATCH_BELOW", batch)
+        for place in (folder, then):
+            below = eva.properties_below(place)
+            assert {name for name, told in below.items() if told is None} == {"c.txt"}
+            assert [len(below[name]["{urn:x}a"]) for name in ("a.txt", "b.txt")] == [1000, 1000]
+    assert len(eva.properties(paths[2])["{urn:x}a"]) == 1000
 
 
 def test_everything_that_was_done_verifies(world):

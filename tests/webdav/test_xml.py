@@ -200,6 +200,18 @@ def test_dead_properties_differ_from_item_to_item() -> None:
     assert "{urn:x}a" in answered(items, Wanted(names_only=True), beside)["/dav/s/a"]["200"]
 
 
+def test_what_is_too_much_to_tell_is_neither_there_nor_missing() -> None:
+    beside = Beside(dead=lambda each: None if each.name == "a" else {"{urn:x}a": "<a/>"})
+    items = [item("a", has_properties=True), item("b", has_properties=True), item("c")]
+    found = answered(items, Wanted(names=(ETAG, "{urn:x}a")), beside)
+    assert found["/dav/s/a"] == {"200": {ETAG}, "507": {"{urn:x}a"}}
+    assert found["/dav/s/c"] == {"200": {ETAG}, "404": {"{urn:x}a"}}
+    assert set(answered(items, Wanted(every=True), beside)["/dav/s/a"]) == {"200"}
+    assert set(answered(items, Wanted(names_only=True), beside)["/dav/s/a"]) == {"200"}
+    asked = Wanted(names=(live.CREATED,), as_set=True)
+    assert answered(items, asked, beside)["/dav/s/a"] == {"200": {live.CREATED}}
+
+
 def test_allprop_leaves_out_what_is_given_by_name_only_unless_included() -> None:
     plain = answered([item("d", is_folder=True)], Wanted(every=True))["/dav/s/d"]["200"]
     assert live.QUOTA_USED not in plain and live.WIN32_MODIFIED not in plain and live.LOCKDISCOVERY in plain
