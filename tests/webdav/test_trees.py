@@ -172,6 +172,16 @@ def test_a_protected_property_refuses_all(home: Home) -> None:
     assert "x" not in found
 
 
+def test_a_precondition_refuses_a_proppatch_as_a_whole(home: Home) -> None:
+    """Not as a status of each property: RFC 9110 13.2.1 has the method not performed at all."""
+    etag = home.dav.put(home / "a", b"x").headers["etag"]
+    set_ = "<D:set><D:prop><x/></D:prop></D:set>"
+    for failing in ({"If_Match": '"other"'}, {"If_None_Match": "*"}, {"If": f"(Not [{etag}])"}):
+        assert home.dav.proppatch(home / "a", set_, **failing).status == 412
+    assert "x" not in home.dav.propfind(home / "a").properties()[home.dav.href(home / "a")]
+    assert home.dav.proppatch(home / "a", set_, If_Match=etag, If=f"([{etag}])").status == 207
+
+
 def test_an_exclusive_lock_keeps_others_out_of_a_document(home: Home) -> None:
     home.dav.put(home / "a", b"x")
     locked = home.dav.lock(home / "a", Timeout="Infinite, Second-4100000000", owner="<D:href>me</D:href>")
