@@ -289,7 +289,7 @@ class Space(Rules):
                 landed = continuing or self._new_document(who, slot, at)
             assert isinstance(landed, Document)
             self._take_content(who, landed, node, at)
-            landed.properties |= node.properties
+            landed.properties = (landed.properties if standing is None else {}) | node.properties
             return
         if standing is not None:
             self._trash(who, standing, at)
@@ -379,7 +379,7 @@ class Space(Rules):
         if standing is None:
             self._carry_on(who, slot, landed, at)
         self._take_content(who, landed, node, at)
-        landed.properties = node.properties | landed.properties if fresh else landed.properties | node.properties
+        landed.properties = node.properties | landed.properties if fresh else dict(node.properties)
         landed.modified, landed.stamp = None, ("moved", self.serial)
         self._unlock_all(node)
         self._leave(who, node, at)
@@ -430,7 +430,7 @@ class Space(Rules):
             return
         assert isinstance(node, Document)
         self._take_content(who, landed, node, at)
-        landed.properties = node.properties | landed.properties if fresh else landed.properties | node.properties
+        landed.properties = node.properties | landed.properties if fresh else dict(node.properties)
         landed.modified, landed.stamp = None, ("moved", self.serial)
         node.carried_over = len(node.versions) if fresh else None
 
