@@ -2,7 +2,8 @@
 
 The order makes it whole. Packs and keys are copied before the database and again after it: a pack only grows, for no
 gaps are made in any meanwhile, so what the database speaks of is in the packs then, and what a sweep or an erasure took
-away meanwhile is there from before. Between the two passes nobody numbers reads: the journals come first, then the
+away meanwhile is there from before. A mark in it says that its logs need a new epoch, so that nobody serves it as if
+nothing had been said since. Between the two passes nobody numbers reads: the journals come first, then the
 database, so that each read stands in one of them, and what it is a read of in the other.
 """
 
@@ -24,6 +25,7 @@ from config.files import sync_folder
 from config.ids import id_from_text, id_text
 from providers import tables
 from providers.audit.drain import held_off
+from providers.audit.epochs import DUE, due_from_now, mark_due
 from providers.vault.local import gaps_held_off
 
 #: What of a data folder is copied, besides the database: folders, and the files in them that count. All else in it
@@ -66,6 +68,8 @@ class Copied:
 def back_up(database: Database, folder: Path, goal: Path, progress: Progress) -> Copied:
     """Copy the data folder `folder` into the folder `goal`, which is empty. Raises OSError, DumpFailed."""
     copying = _Copying(folder, goal, progress)
+    mark_due(goal, due_from_now(database))
+    copying.note(goal / DUE)
     with gaps_held_off(folder / "vault"):
         copying.run(PACKS, KEYS)
         with held_off(folder / "journal"):

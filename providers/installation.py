@@ -36,6 +36,8 @@ from config.logging import Word, get_log
 from config.settings.schema import Settings
 from providers.alerts import Alerts
 from providers.audit.checkpoints import Checkpoints
+from providers.audit.epochs import require_none_due
+from providers.audit.errors import EpochDue
 from providers.audit.journal import ReadJournal
 from providers.audit.lease import Lease
 from providers.audit.log import AuditLog, hold
@@ -111,6 +113,9 @@ class Installation:
         self.alerts = Alerts(self.database)
         self.mailer = Mailer(self.database, self.alerts, self.directory, settings.mail)
         self.checkpoints = Checkpoints(self.database, self.keyring)
+        #: Why the logs have to tell first that a backup was put back; whether a process that was killed did that.
+        self.due: EpochDue | None = None
+        self.was_opened = False
         self._ticking = threading.Lock()
         self._complaints = Complaints(log, "chore_failed")
         self._next_sweep = 0.0
@@ -167,10 +172,11 @@ class Installation:
         return made
 
     @classmethod
-    def open(cls, folder: Path, settings: Settings) -> Installation:
+    def open(cls, folder: Path, settings: Settings, *, though_due: bool = False) -> Installation:
         """Open what `create` made.
 
-        Raises NotInitialised, PartMissing, the schema's errors, and the keyring's for a wrong key.
+        Raises NotInitialised, PartMissing, the schema's errors, and the keyring's for a wrong key; EpochDue, but to who
+        opens it `though_due`, to look at it, or to open the epoch that `due` says is wanted.
         """
         if not (folder / "keystore").is_dir():
             if (folder / "catalogue.db").exists() or (folder / "vault").exists():
@@ -183,6 +189,7 @@ class Installation:
                 if connection.execute(select(auth_tables.installation.c.id)).first() is None:
                     raise NotInitialised(folder=folder)
             found.keyring.installation()
+            found._look_whether_due(or_raise=not though_due)
         except NotInitialised:
             found.close()
             raise PartMissing(folder=folder, part="database") from None
@@ -190,6 +197,14 @@ class Installation:
             found.close()
             raise
         return found
+
+    def _look_whether_due(self, *, or_raise: bool) -> None:
+        try:
+            self.was_opened = require_none_due(self.folder, self.database)
+        except EpochDue as due:
+            if or_raise:
+                raise
+            self.due = due
 
     def close(self) -> None:
         """Write out what waits, and let go of files and connections. What the disk does not take stays behind."""
@@ -223,9 +238,9 @@ class Installation:
     def tick(self) -> None:
         """Number the reads in the logs, sign checkpoints, forget what ran out. Call about twice a second, anywhere.
 
-        What fails is logged, and keeps nothing else from being done.
+        What fails is logged, and keeps nothing else from being done. Does nothing while an epoch of the logs is due.
         """
-        if not self._ticking.acquire(blocking=False):
+        if self.due is not None or not self._ticking.acquire(blocking=False):
             return
         try:
             self._attempt(

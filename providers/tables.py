@@ -276,6 +276,17 @@ log = Table(
 )
 Index("log_by_subject", log.c.space, log.c.party, unique=True)
 
+log_epoch = Table(
+    "log_epoch",
+    durable,
+    Column("log", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False, comment="when it was opened"),
+    Column("size", BigInteger, nullable=False, comment="what the log had then: the number of its first event"),
+    Column("root", LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+    comment="Where logs go on since a backup was put back. Those of the installation's log tell of all.",
+)
+
 log_entry = Table(
     "log_entry",
     durable,

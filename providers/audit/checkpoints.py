@@ -23,6 +23,7 @@ from config.queries import Query, parts_of
 from config.statements import Statement
 from providers import tables
 from providers.audit import merkle, note
+from providers.audit.epochs import epochs_of, note_reached
 from providers.audit.errors import UnknownLog
 from providers.audit.lease import Lease
 from providers.audit.log import LogInfo, hold
@@ -148,17 +149,20 @@ class Checkpoints:
             if not step:
                 return len(reached)
             self._commit(step, at)
+            note_reached(self._database.folder, step[-1].log.uid, step[-1].size)
             reached |= {growth.log.id for growth in step}
 
     def _step(self, connection: Connection, grown: Sequence[LogInfo], damaged: set[int]) -> list[_Growth]:
-        prefix = installation_id(connection) if grown else b""
+        if not grown:
+            return []
+        prefix, epochs = installation_id(connection), epochs_of(connection, [info.id for info in grown])
         left = STEP_LEAVES
         step = []
         for info in grown:
             if info.id in damaged or left <= 0:
                 continue
             try:
-                step.append(self._growth(connection, info, prefix, left))
+                step.append(self._growth(connection, info, (prefix, epochs[info.id]), left))
             except TreeDamaged:
                 damaged.add(info.id)
                 log.error("tree_damaged", log_uid=info.uid)
@@ -166,7 +170,9 @@ class Checkpoints:
             left -= step[-1].size - info.signed_size
         return step
 
-    def _growth(self, connection: Connection, info: LogInfo, prefix: bytes, leaves: int) -> _Growth:
+    def _growth(
+        self, connection: Connection, info: LogInfo, names: tuple[bytes, tuple[note.Epoch, ...]], leaves: int
+    ) -> _Growth:
         frontier = frontier_at(connection, info.id, info.signed_size)
         end = min(info.size, info.signed_size + leaves)
         nodes = []
@@ -177,7 +183,8 @@ class Checkpoints:
                 nodes.append({"log": info.id, "level": level, "index": index, "hash": hashed})
         if frontier.size != end:
             raise TreeDamaged
-        checkpoint = note.Checkpoint(note.origin(prefix, info.uid), end, frontier.root())
+        prefix, epochs = names
+        checkpoint = note.Checkpoint(note.origin(prefix, info.uid, epochs), end, frontier.root(), epochs)
         return _Growth(info, end, nodes, note.signed(checkpoint, self._keyring.installation().signing))
 
     def _commit(self, step: Sequence[_Growth], at: int) -> None:

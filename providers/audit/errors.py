@@ -47,3 +47,12 @@ class NotSignedYet(AuditError):
     """Nothing of this audit log is signed yet. Try again in a few seconds."""
 
     exit_code = 55
+
+
+class EpochDue(AuditError):
+    """The database was put back to an earlier state: {why}. Nothing was changed. Stop every server, then run "mellanrum
+    audit epoch", which tells so in the logs: else whoever kept a proof of what they said since would read that somebody
+    rewrote them.
+    """
+
+    exit_code = 56

@@ -97,6 +97,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "key_destroyed": "A key was destroyed, and with it all that it sealed.",
         "exported": "The audit log was exported.",
         "backed_up": "A backup was begun: a copy of all that is stored, without the root key.",
+        "epoch_opened": "The log was put back to an earlier state, as by a backup, and goes on from there.",
     }
 )
 
@@ -106,6 +107,8 @@ SETTLING = frozenset(
 )
 #: Kinds whose change takes the content of versions away.
 ERASING = frozenset({"erased", "thinned"})
+#: The first event of an epoch of a log, and of nothing else.
+EPOCH_OPENED = "epoch_opened"
 #: Facts that stand in the supplier's log alone: in a stream they would move by what other parties do.
 SUPPLIER_FACTS = frozenset({"change", "nodes"})
 #: Personal fields likewise: what a group across customers is called may tell of the others in it.

@@ -6,6 +6,9 @@
 
     — mellanrum/<installation>/<log> <base64 of key id ‖ Ed25519 signature>
 
+In a later epoch of the log the origin ends with "/" and when that was opened, and behind the root stands a line for
+each epoch opened so far: "epoch <at> <size> <root hash, base64>".
+
 The key's name is the origin, so one signing key gives each log a verifier key of its own; the key id is the first 4
 bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key).
 """
@@ -15,36 +18,65 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from providers.audit.errors import BadNote
-from providers.audit.merkle import HASH_BYTES
+from providers.audit.merkle import EMPTY_ROOT, HASH_BYTES
 
 NOTE_BYTES_MAX = 1 << 16
 SIGNATURES_MAX = 100
 _ED25519 = b"\x01"
 _DASH = "\u2014 "
+_EPOCH = "epoch "
+#: The last microsecond that has a date.
+AT_MAX = 253_402_300_799_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What a log goes on from since a backup was put back: opened when, at how many events, and the root over these."""
+
+    at: int
+    size: int
+    root: bytes
+
+    def line(self) -> str:
+        """Return the line of a checkpoint that tells of it."""
+        return f"{_EPOCH}{self.at} {self.size} {base64.b64encode(self.root).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A signed size and root of one log."""
+    """A signed size and root of one log, and its epochs but the first, the oldest first."""
 
     origin: str
     size: int
     root: bytes
+    epochs: tuple[Epoch, ...] = ()
+
+    @property
+    def log(self) -> str:
+        """The origin that the log has in its first epoch: whatever else was opened, it is of this log."""
+        return self.origin.removesuffix(_suffix(self.epochs))
 
     def text(self) -> str:
         """Return what is signed."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        head = f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        return head + "".join(epoch.line() for epoch in self.epochs)
 
 
-def origin(installation: bytes, uid: bytes) -> str:
-    """Return the name of a log in its checkpoints."""
-    return f"mellanrum/{installation.hex()}/{uid.hex()}"
+def origin(installation: bytes, uid: bytes, epochs: Sequence[Epoch] = ()) -> str:
+    """Return the name of a log in the checkpoints of its newest epoch."""
+    return f"mellanrum/{installation.hex()}/{uid.hex()}{_suffix(epochs)}"
+
+
+def _suffix(epochs: Sequence[Epoch]) -> str:
+    return f"/{epochs[-1].at}" if epochs else ""
 
 
 def key_id(name: str, public: bytes) -> bytes:
@@ -115,17 +147,41 @@ def open_note(note: str, name: str, public: bytes) -> str:
 
 
 def parse(text: str) -> Checkpoint:
-    """Return the checkpoint that a note's text says. Lines after the third are extensions, which we do not write."""
+    """Return the checkpoint that a note's text says. After the third line those of epochs count. Raises BadNote."""
     lines = text.split("\n")
     if len(lines) < 4 or lines[-1] or not lines[0]:
         raise BadNote(why="it has not the form of a checkpoint.")
-    digits = lines[1]
+    epochs = tuple(_epoch(line) for line in lines[3:-1] if line.startswith(_EPOCH))
+    found = Checkpoint(lines[0], _number(lines[1]), _root(lines[2]), epochs)
+    if epochs and not (_is_line(epochs) and found.size > epochs[-1].size and found.origin.endswith(_suffix(epochs))):
+        raise BadNote(why="its epochs contradict each other.")
+    return found
+
+
+def _epoch(line: str) -> Epoch:
+    words = line.removeprefix(_EPOCH).split(" ")
+    if len(words) != 3:
+        raise BadNote(why="a line of its epochs is damaged.")
+    return Epoch(_number(words[0]), _number(words[1]), _root(words[2]))
+
+
+def _is_line(epochs: Sequence[Epoch]) -> bool:
+    """Return whether each follows the one before, and what goes on from nothing has the root of nothing."""
+    follow = all(old.at < new.at and old.size <= new.size for old, new in pairwise(epochs))
+    return follow and epochs[-1].at <= AT_MAX and all(each.size or each.root == EMPTY_ROOT for each in epochs)
+
+
+def _number(digits: str) -> int:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18 or str(int(digits)) != digits:
         raise BadNote(why="its size is no number.")
-    root = _decoded(lines[2])
+    return int(digits)
+
+
+def _root(text: str) -> bytes:
+    root = _decoded(text)
     if len(root) != HASH_BYTES:
         raise BadNote(why="its root is no hash.")
-    return Checkpoint(lines[0], int(digits), root)
+    return root
 
 
 def signed(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> str:

@@ -22,8 +22,11 @@ from config.ids import NOBODY
 from providers import tables
 from providers.audit import merkle, note
 from providers.audit.checkpoints import installation_id
+from providers.audit.epochs import epochs_of
 from providers.audit.errors import BadNote
+from providers.audit.events import EPOCH_OPENED
 from providers.audit.leaf import Body
+from providers.audit.lineage import belongs, openings, parting
 from providers.audit.log import BATCH, AuditLog, LogInfo, projected, stored
 
 _NODE = tables.tree_node.c
@@ -79,11 +82,12 @@ class _Verification:
             except BadNote:
                 yield Finding("-", None, "a kept checkpoint is not signed with this installation's key")
                 continue
-            by_origin[found.origin].append(found)
+            by_origin[found.log].append(found)
         prefix = installation_id(self.connection) if self.logs else b""
+        epochs = epochs_of(self.connection, [info.id for info in self.logs])
         for info in self.logs:  # a space's own log comes before the streams that tell of it
             origin = note.origin(prefix, info.uid)
-            yield from _LogCheck(self, info, origin, by_origin.pop(origin, [])).run()
+            yield from _LogCheck(self, info, (origin, epochs[info.id]), by_origin.pop(origin, [])).run()
         for origin in by_origin:
             yield Finding(origin.rpartition("/")[2], None, "the log of a kept checkpoint is not there any more")
 
@@ -92,6 +96,7 @@ class _Verification:
             (tables.log_entry, "events"),
             (tables.tree_node, "nodes of a tree"),
             (tables.checkpoint, "checkpoints"),
+            (tables.log_epoch, "epochs"),
         ):
             for number in self._logs_missing(table):
                 yield Finding(f"#{number}", None, f"{what} stand without their log")
@@ -104,11 +109,18 @@ class _Verification:
 class _LogCheck:
     """One log, from its first event to its last."""
 
-    def __init__(self, verification: _Verification, info: LogInfo, origin: str, kept: list[note.Checkpoint]) -> None:
+    def __init__(
+        self,
+        verification: _Verification,
+        info: LogInfo,
+        names: tuple[str, tuple[note.Epoch, ...]],
+        kept: list[note.Checkpoint],
+    ) -> None:
         self.all = verification
         self.connection = verification.connection
         self.info = info
-        self.origin = origin
+        self.origin, self.epochs = names
+        self.opened = openings(self.epochs)
         self.kept = kept
         self.uids = verification.audit.uids(self.connection, info.space)
         self.frontier: merkle.Frontier | None = merkle.Frontier()  # None once an event is missing
@@ -122,6 +134,7 @@ class _LogCheck:
             yield self._finding("the log belongs to another space or party")
         yield from self._key()
         yield from self._checkpoints()
+        self._begins()
         rows = stored(self.connection, info.id, 0, info.size)
         number = 0
         while batch := list(islice(rows, BATCH)):
@@ -190,6 +203,10 @@ class _LogCheck:
             yield self._finding("the event is not what its hash was made of", row.number)
         if body.at != row.at:
             yield self._finding("the time of the event was changed", row.number)
+        if (body.fields["kind"] == EPOCH_OPENED) != (row.number in self.opened):
+            yield self._finding("an epoch of the log begins there, or ought to", row.number)
+        elif self.opened.get(row.number, body.at) != body.at:
+            yield self._finding("the epoch that begins there was opened at another time", row.number)
         if row.source_log is None:
             self.all.told.update(stream for stream, _ in body.streams)
         elif (self.info.id, row.number) not in body.streams:
@@ -217,18 +234,40 @@ class _LogCheck:
         for row in self.connection.execute(query.order_by(_CHECKPOINT.size)):
             newest = row.size
             try:
-                found = note.parse(note.open_note(bytes(row.note).decode(), self.origin, self.all.public))
+                found = note.opened(bytes(row.note).decode(), self.all.public)
             except (BadNote, UnicodeDecodeError):
                 yield self._finding(f"the checkpoint of {row.size} events is not signed with the installation's key")
                 continue
-            if (found.origin, found.size) != (self.origin, row.size):
+            if (found.log, found.size) != (self.origin, row.size):
                 yield self._finding(f"the checkpoint of {row.size} events is one of another log or size")
                 continue
+            if not belongs(found, self.epochs):
+                yield self._finding(
+                    f"the checkpoint of {row.size} events is of an epoch that the log did not have then"
+                )
             yield from self._expect("the checkpoint", found)
         if newest != self.info.signed_size:
             yield self._finding(f"the newest checkpoint covers {newest} events, and should {self.info.signed_size}")
         for found in self.kept:
-            yield from self._expect("a kept checkpoint", found)
+            yield from self._expect_kept(found)
+
+    def _begins(self) -> None:
+        """Expect what each epoch goes on from."""
+        for epoch in self.epochs:
+            self.due[epoch.size].append(("the epoch that begins after it", epoch.root))
+
+    def _expect_kept(self, kept: note.Checkpoint) -> Iterator[Finding]:
+        found = parting(kept, self.epochs)
+        if found.shared is None:
+            yield from self._expect("a kept checkpoint", kept)
+            return
+        for size, root in found.due:
+            self.due[size].append((f"a kept checkpoint of {size}", root))
+        if found.back is None:
+            yield self._finding("a kept checkpoint tells of an epoch that the log does not tell of", found.shared)
+        elif found.lost(kept):
+            what = f"a kept checkpoint covers {found.lost(kept)} events that are gone since the log was put back"
+            yield self._finding(what, found.shared)
 
     def _expect(self, named: str, found: note.Checkpoint) -> Iterator[Finding]:
         if found.size > self.info.size:

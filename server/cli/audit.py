@@ -15,6 +15,8 @@ from providers.audit.checkpoints import installation_id
 from providers.audit.errors import NotSignedYet
 from providers.audit.events import Event, Projection
 from providers.audit.log import Entry, LogInfo
+from providers.audit.opening import open_epoch
+from providers.drive.transaction import actor_of
 from server.cli import find
 from server.cli.errors import InputUnreadable, Misused, OutputTaken
 from server.cli.frame import Answer, Desk, Noun, Parser
@@ -42,6 +44,12 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("bundle", metavar="BUNDLE", type=Path)
     command.add_argument("--since", metavar="OLD", type=Path, help="a checkpoint or bundle kept from earlier")
     command.add_argument("--key", metavar="PUBLIC", help="the public key, or a file that has it; else that of OLD")
+    command = noun.command(
+        "epoch",
+        epoch,
+        "Let every log tell that a backup was put back, and go on. The server must be stopped.",
+    )
+    command.add_argument("--anyway", action="store_true", help="though nothing tells that a backup was put back")
 
 
 def add_log(command: Parser) -> None:
@@ -133,6 +141,27 @@ def _public_key(desk: Desk) -> str:
     return note.verifier_key(name, installation.checkpoints.public_key)
 
 
+def epoch(desk: Desk, options: argparse.Namespace) -> Answer:
+    """Open a new epoch in every log, if one is due. Interrupted, it goes on where it stopped when run again."""
+    installation = desk.opened_alone()
+    due, why = installation.due, "Nothing tells that a backup was put back."
+    if due is None and (installation.was_opened or not options.anyway):
+        installation.checkpoints.advance_now()
+        said = "It was opened already." if installation.was_opened else f"{why} If one was, add --anyway."
+        return Answer({"time": None, "logs": 0, "silent": []}, [said])
+    if due is not None:
+        why = f"The database was put back to an earlier state: {due.facts['why']}."
+    desk.confirm(f"{why} Let every log tell that it was put back, for good?")
+    actor = actor_of(installation.storage, installation.operator())
+    opened = open_epoch(installation.audit, installation.checkpoints, actor)
+    document = {"time": moment(opened.at), "logs": opened.logs, "silent": [id_text(space) for space in opened.silent]}
+    lines = [f"{opened.logs} logs tell that they were put back, on {document['time']}, and go on from there."]
+    if opened.silent:
+        lines.append(f"Of {len(opened.silent)} spaces the key is gone: their logs say nothing any more.")
+    lines.append("Tell the parties: who kept a newer checkpoint learns by it how many events are gone.")
+    return Answer(document, lines)
+
+
 def verify(desk: Desk, options: argparse.Namespace) -> Answer:
     """Verify a bundle."""
     if not options.bundle.is_file():
@@ -151,24 +180,30 @@ def verify(desk: Desk, options: argparse.Namespace) -> Answer:
         "events": outcome.size,
         "number": outcome.number,
         "checkpoint": outcome.checkpoint or None,
+        "put_back": [{"time": moment(epoch.at), "events": epoch.size} for epoch in outcome.put_back],
     }
     lines = [f"{document['verdict'].upper()}: {message}" if isinstance(document["verdict"], str) else message]
+    for epoch in outcome.put_back:
+        if epoch.size:  # else it was put back before it began
+            lines.append(f"The log was put back on {moment(epoch.at)}: it goes on from its first {epoch.size} events.")
     if code == bundle.WHOLE and since is None:
         lines.append("Only what a checkpoint kept earlier covers is proven unchanged: keep this one for the next time.")
         lines += ["", outcome.checkpoint.rstrip("\n")]
+    elif code == bundle.INCOMPLETE and outcome.checkpoint:
+        lines += ["Keep this checkpoint for the next time, beside the older ones.", "", outcome.checkpoint.rstrip("\n")]
     return Answer(document, lines, code=code)
 
 
-def _kept(file: Path) -> tuple[str, str | None]:
-    """Return the checkpoint that a kept file holds, and the public key if it is a bundle, of which no more is read."""
+def _kept(file: Path) -> tuple[list[str], str | None]:
+    """Return the checkpoints that a kept file holds, and the public key if it is a bundle, of which no more is read."""
     with find.reading(file) as stream:
         first = stream.readline(LINE_BYTES_MAX)
         if not first.startswith("{"):
-            return first + stream.read(LINE_BYTES_MAX), None
-        newest = ""
-        while (found := _texts(stream.readline(LINE_BYTES_MAX)).get("checkpoint")) is not None:
-            newest = found
-    return newest, _texts(first).get("public_key")
+            return [first + stream.read(LINE_BYTES_MAX)], None
+        found = []
+        while (text := _texts(stream.readline(LINE_BYTES_MAX)).get("checkpoint")) is not None:
+            found.append(text)
+    return found or [""], _texts(first).get("public_key")
 
 
 def _texts(line: str | bytes) -> dict[str, str]:

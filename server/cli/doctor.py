@@ -119,18 +119,23 @@ def _key(desk: Desk, settings: Settings) -> Found:
 
 
 def _schema(desk: Desk, settings: Settings) -> Found:
-    root_id = desk.installation.keyring.root_id
+    root_id = desk.looked_at.keyring.root_id
     yield "good", f"the database has the schema of this Mellanrum and opens under root key {root_id}"
 
 
+def _logs(desk: Desk, settings: Settings) -> Found:
+    due = desk.looked_at.due
+    yield ("good", "no backup was put back without the logs telling so") if due is None else ("bad", str(due))
+
+
 def _keystore(desk: Desk, settings: Settings) -> Found:
-    keyring = desk.installation.keyring
+    keyring = desk.looked_at.keyring
     identities = keyring.keystore.list()
     for identity in identities:
         keyring.keystore.get(identity)
-    for info in desk.installation.spaces.all():
+    for info in desk.looked_at.spaces.all():
         keyring.space(info.id)
-    for organisation in desk.installation.directory.organisations():
+    for organisation in desk.looked_at.directory.organisations():
         keyring.organisation(organisation.id)
     yield "good", f"all {len(identities)} keys can be read, and open what they should"
 
@@ -139,9 +144,9 @@ def _packs(desk: Desk, settings: Settings) -> Found:
     """A vault on a disk that was not mounted, or not restored, leaves everything else in order."""
     head, space = tables.head.c, tables.space.c
     filled = select(head.space).where(head.sealed_bytes > 0, head.space == space.id, space.ended_at.is_(None))
-    with desk.installation.database.read() as connection:
+    with desk.looked_at.database.read() as connection:
         spaces = list(connection.execute(filled).scalars())
-    lost = [found for found in spaces if not desk.installation.vault.packs(found)]
+    lost = [found for found in spaces if not desk.looked_at.vault.packs(found)]
     if lost:
         place = settings.folder / "vault"
         yield "bad", f"{len(lost)} of {len(spaces)} spaces have no pack in {place}: mount or restore that folder"
@@ -150,7 +155,7 @@ def _packs(desk: Desk, settings: Settings) -> Found:
 
 
 def _sign_ins(desk: Desk, settings: Settings) -> Found:
-    installation = desk.installation
+    installation = desk.looked_at
     people = installation.directory.people()
     tries = installation.authenticator.tries(people)
     locked = [person.login for person in people if person.id in tries and tries[person.id].is_locked]
@@ -165,7 +170,7 @@ def _sign_ins(desk: Desk, settings: Settings) -> Found:
 def _host_keys(desk: Desk, settings: Settings) -> Found:
     if not settings.sftp.enabled:
         return
-    found = host_keys(desk.installation).all()
+    found = host_keys(desk.looked_at).all()
     if not found:
         yield "look", "there are none yet; the first start makes them"
     for key in found:
@@ -194,7 +199,7 @@ def _room(desk: Desk, settings: Settings) -> Found:
         yield "look", f"{size(free)} are free: make room soon"
     else:
         yield "good", f"{size(free)} are free"
-    waiting = desk.installation.erasures.letting_go.waiting_bytes()
+    waiting = desk.looked_at.erasures.letting_go.waiting_bytes()
     if waiting > WAITING_BYTES_MAX:
         yield "look", f'{size(waiting)} of broken uploads take room until the hourly sweep, or "mellanrum erase sweep"'
 
@@ -229,7 +234,7 @@ def _clock(desk: Desk, settings: Settings) -> Found:
     if time.gmtime().tm_year < YEAR_MIN:
         yield "bad", f"this machine's clock says {iso_utc(now_us())[:10]}: set it"
         return
-    installation = desk.installation
+    installation = desk.looked_at
     with installation.database.read() as connection:
         theirs, ours = installation.database.now_us(connection), now_us()
         newest = connection.execute(select(func.max(tables.head.c.at))).scalar() or 0
@@ -247,6 +252,7 @@ CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {
     "owners": _owners,
     "root key": _key,
     "schema": _schema,
+    "logs": _logs,
     "keystore": _keystore,
     "packs": _packs,
     "sign-ins": _sign_ins,

@@ -70,10 +70,27 @@ class Desk:
     @cached_property
     def installation(self) -> Installation:
         """The installation, opened. Raises NotInitialised and what else keeps it from opening."""
+        return self._installation(though_due=False)
+
+    @cached_property
+    def looked_at(self) -> Installation:
+        """The installation, opened to look at it alone, whether or not its logs need a new epoch."""
+        return self._installation(though_due=True)
+
+    def _installation(self, *, though_due: bool) -> Installation:
         folder = self.settings.folder
         if self._hold is None and (folder / "keystore").is_dir():
             self._hold = Hold.shared(folder)  # before the root key is read, which nobody may change from here on
-        found = Installation.open(folder, self.settings)
+        found = Installation.open(folder, self.settings, though_due=though_due)
+        self._opened.append(found)
+        return found
+
+    def opened_alone(self) -> Installation:
+        """Hold the folder alone; return the installation, whether or not its logs need a new epoch. Raises InUse."""
+        folder = self.settings.folder
+        if (folder / "keystore").is_dir():
+            self._hold = Hold.alone(folder)
+        found = Installation.open(folder, self.settings, though_due=True)
         self._opened.append(found)
         return found
 

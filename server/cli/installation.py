@@ -217,14 +217,13 @@ def upgrade(desk: Desk, options: argparse.Namespace) -> Answer:
 def verify(desk: Desk, options: argparse.Namespace) -> Answer:
     """Verify everything stored."""
     findings = []
-    installation = desk.installation
+    installation = desk.looked_at
     with desk.progress("verifying") as bar:
         for finding in installation.verify(bar.reach):
             findings.append({"where": finding.where, "what": finding.what})
     document = {"whole": not findings, "findings": findings}
     if not findings:
         spaces = len(installation.spaces.all())
-        return Answer(
-            document, [f"All that is stored holds: {spaces} spaces, their versions, people and the audit logs."]
-        )
+        lines = [f"All that is stored holds: {spaces} spaces, their versions, people and the audit logs."]
+        return Answer(document, lines, installation.due)
     return Answer(document, (f"{f['where']}: {f['what']}" for f in findings), DamageFound(count=len(findings)))

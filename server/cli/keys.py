@@ -13,9 +13,11 @@ from typing import Any
 from auth.keyring import Keyring, RootKey
 from auth.keystore import FileKeystore
 from config.clock import now_us
+from config.database import Database
 from config.errors import NotInitialised
 from config.files import sync_folder
 from config.settings import Settings
+from providers.audit.epochs import require_none_due
 from providers.audit.events import Event
 from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
@@ -147,9 +149,12 @@ def rewrap(desk: Desk, options: argparse.Namespace) -> Answer:
     if not (settings.folder / "keystore").is_dir():
         raise NotInitialised(folder=settings.folder)
     hold = Hold.alone(settings.folder)
+    database = Database(settings.folder, settings.installation.database_url or None)
     try:
+        require_none_due(settings.folder, database)  # for it is told in the log
         return _rewrap(desk, settings, options)
     finally:
+        database.dispose()
         hold.close()
 
 

@@ -19,7 +19,9 @@ from auth.roles import Via
 from config.database import Database, durable, transient
 from config.errors import SchemaTooOld
 from config.ids import id_text
+from providers.audit.opening import open_epoch
 from providers.backup import back_up
+from providers.drive.transaction import actor_of
 from providers.installation import Installation
 from tests.cli.shop import Shop, process, serving
 from tests.cli.test_keeping import answer, stored
@@ -30,6 +32,7 @@ from tests.worlds import ADDRESS, World, fetch, settings_for, store
 #: What stands in a data folder and is in no backup: what is made anew, and the files beside SQLite's own.
 LEFT_OUT = {
     "catalogue.lock", "catalogue.stamp", "catalogue.db-wal", "catalogue.db-shm", "in-use.lock", "locks.stamp",
+    "log.reached",
     "tls", "transient.db", "transient.db-wal", "transient.db-shm", "transient.lock",
 }  # fmt: skip
 
@@ -87,6 +90,7 @@ def test_what_was_acknowledged_before_is_in_a_backup_made_while_others_write(sho
     assert names - {path.name for path in (goal / "data").iterdir()} <= LEFT_OUT
     assert (goal / "data.toml").read_text() == shop.data.with_name("data.toml").read_text()
     copy = Shop(copy_of(goal, shop.key), shop.capture)
+    copy.ok("audit", "epoch", "--yes")
     assert copy.ok("doctor")["fit"]
     assert copy.ok("verify") == {"whole": True, "findings": []}
     read = [each["event"] for each in copy.ok("audit", "list", "--space", "Ett", "--last", 10_000)]
@@ -105,7 +109,9 @@ def test_what_was_acknowledged_before_is_in_a_backup_made_while_others_write(sho
 def test_a_database_to_be_upgraded_is_backed_up_as_it_is(shop: Shop, tmp_path: Path) -> None:
     with mock.patch.object(Installation, "open", side_effect=SchemaTooOld(found="0", known="1")):
         assert shop.ok("backup", tmp_path / "backup")["files"] > 2
-    assert Shop(copy_of(tmp_path / "backup", shop.key), shop.capture).ok("verify")["whole"]
+    copy = Shop(copy_of(tmp_path / "backup", shop.key), shop.capture)
+    copy.ok("audit", "epoch", "--yes")
+    assert copy.ok("verify")["whole"]
 
 
 def test_the_order_by_hand_is_one_that_loses_nothing(shop: Shop, tmp_path: Path) -> None:
@@ -121,6 +127,8 @@ def test_the_order_by_hand_is_one_that_loses_nothing(shop: Shop, tmp_path: Path)
         script = block.replace("/srv/mellanrum/data", str(shop.data)).replace("/backups/2026-11-28", str(goal))
         subprocess.run(["bash", "-e", "-c", script], check=True, timeout=60)
     copy = Shop(copy_of(goal, shop.key), shop.capture)
+    assert copy.run("verify").code == 56
+    copy.ok("audit", "epoch", "--yes")
     assert copy.ok("verify")["whole"]
     assert [each["size"] for each in copy.ok("history", "Ett/a.bin")["versions"]] == [12]
 
@@ -170,6 +178,9 @@ def backed_up(world: World, tmp_path: Path, act: Callable[[], Any], *, late: boo
     with mock.patch.object(Database, "copy_to", copying):
         back_up(installation.database, installation.folder, goal, lambda what, done: None)
     shutil.copy(tmp_path / "data.key", tmp_path / "copy" / "data.key")
+    found = Installation.open(goal, settings_for(goal), though_due=True)
+    open_epoch(found.audit, found.checkpoints, actor_of(found.storage, found.operator()))
+    found.close()
     return Installation.open(goal, settings_for(goal))
 
 

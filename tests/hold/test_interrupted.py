@@ -272,6 +272,7 @@ def put_back(world: World, catalogue: FilePath, aside: str) -> FilePath:
     shutil.move(folder / "catalogue.db", folder.with_name(aside))
     assert not (folder / "catalogue.db-wal").exists()
     shutil.copy(catalogue, folder / "catalogue.db")
+    (folder / "log.reached").unlink(missing_ok=True)  # as where nothing tells of it
     world.installation = Installation.open(folder, settings)
     return folder.with_name(aside)
 

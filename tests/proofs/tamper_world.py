@@ -104,8 +104,8 @@ def copied(source: Path, target: Path) -> Path:
 
 
 def verified(folder: Path) -> list[Finding]:
-    """Open an installation and return all that `verify` finds."""
-    installation = Installation.open(folder, settings_for(folder))
+    """Open an installation, as `verify` does, and return all that it finds."""
+    installation = Installation.open(folder, settings_for(folder), though_due=True)
     try:
         return list(installation.verify())
     finally:

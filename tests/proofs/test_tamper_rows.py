@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from providers.audit.errors import EpochDue
 from providers.audit.verify import verify_logs
 from providers.installation import Installation
 from providers.model import Finding
@@ -174,6 +175,9 @@ def test_a_database_rolled_back_is_whole_but_for_a_checkpoint_kept(lived: Path, 
     for ending in ("-wal", "-shm"):
         (folder / f"catalogue.db{ending}").unlink(missing_ok=True)
     (folder / "catalogue.db").write_bytes(early)
+    with pytest.raises(EpochDue):
+        Installation.open(folder, settings_for(folder))
+    (folder / "log.reached").unlink()
     assert verified(folder) == []  # nothing tells it from a day when that was all
     installation = Installation.open(folder, settings_for(folder))
     try:

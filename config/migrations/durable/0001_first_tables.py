@@ -35,6 +35,7 @@ def upgrade() -> None:
     _lineage()
     _log()
     _log_entry()
+    _log_epoch()
     _noise()
     _organisation()
     _property()
@@ -453,6 +454,21 @@ def _log_entry() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("log_entry_by_time", "log_entry", ["log", "at"], unique=False)
+
+
+def _log_epoch() -> None:
+    op.create_table(
+        "log_epoch",
+        sa.Column("log", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False, comment="when it was opened"),
+        sa.Column(
+            "size", sa.BigInteger(), nullable=False, comment="what the log had then: the number of its first event"
+        ),
+        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("log", "at", name=op.f("log_epoch_pkey")),
+        comment="Where logs go on since a backup was put back. Those of the installation's log tell of all.",
+        sqlite_with_rowid=False,
+    )
 
 
 def _noise() -> None:
