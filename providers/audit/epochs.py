@@ -43,7 +43,8 @@ _ALL = Query(
 _OF = Query(
     select(_EPOCH.log, _EPOCH.at, _EPOCH.size, _EPOCH.root).where(_EPOCH.log.in_(bindparam("logs", expanding=True)))
 )
-_SIGNED = Query(select(_LOG.signed_size).where(_LOG.uid == bindparam("uid")))
+#: Not how far it is signed: of two who sign at once one may note more than the other writes down.
+_SIZE = Query(select(_LOG.size).where(_LOG.uid == bindparam("uid")))
 
 
 def epochs_of(connection: Connection, logs: Collection[int]) -> dict[int, tuple[Epoch, ...]]:
@@ -85,7 +86,7 @@ def require_none_due(folder: Path, database: Database) -> bool:
             raise EpochDue(why=f"it is that of a backup{when}")
         if reached is not None:
             uid, size = reached
-            row = _SIGNED.first(connection, uid=uid)
+            row = _SIZE.first(connection, uid=uid)
             if row is None or row[0] < size:
                 found = 0 if row is None else row[0]
                 raise EpochDue(why=f"a log of which {size} events were signed has {found} of them")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from auth.rights import Grant, Principal
 from auth.roles import Action, GranteeKind, Role
-from providers.catalogue.change import ChangeKind
 from providers.drive import (
     breaking,
     comparing,
@@ -28,7 +27,7 @@ from providers.drive.above import contained
 from providers.drive.checksums import checksums_at, checksums_below
 from providers.drive.edits import Edit, edit
 from providers.drive.following import followed
-from providers.drive.guards import require_conditions, require_unlocked
+from providers.drive.guards import require_conditions
 from providers.drive.history import HISTORY_PAGE, page_of, versions_of
 from providers.drive.noise import NoiseUpload
 from providers.drive.noise_edits import NoiseEdit
@@ -38,10 +37,7 @@ from providers.drive.quotas import quota_above, quota_of
 from providers.drive.reading import Reader, open_content
 from providers.drive.session import Session
 from providers.drive.storage import Storage
-from providers.drive.targets import target
-from providers.drive.transaction import Transaction
 from providers.drive.uploads import Step, Upload, upload
-from providers.errors import TargetExists
 from providers.model import (
     NO_CONDITIONS,
     Checksums,
@@ -367,20 +363,7 @@ class Drive:
     @operation(Action.MAKE_FOLDER, Effect.CHANGE)
     def make_folder(self, path: Path, conditions: Conditions = NO_CONDITIONS) -> Item:
         """Make a folder. Raises TargetExists if anything stands there, ParentMissing."""
-
-        def work(tx: Transaction) -> Item:
-            found = target(tx, path, Action.MAKE_FOLDER)
-            if found.node is not None:
-                raise TargetExists
-            if tx.resolver.noise(path) is not None:
-                raise TargetExists
-            require_conditions(tx, path, conditions)
-            require_unlocked(tx, found.slots(tx), conditions, path, membership=True)
-            node = tx.change(found.space.id).add(found.parent.node, found.lane, path.name, is_folder=True)
-            tx.finish(ChangeKind.MAKE_FOLDER, found.placed(node), "make_folder")
-            return tx.item(found.placed(node))
-
-        return self._session.commit([path], work)
+        return trees.make_folder(self._session, path, conditions)
 
     @operation(Action.DELETE, Effect.CHANGE)
     def delete(self, path: Path, conditions: Conditions = NO_CONDITIONS, *, expected: Expected | None = None) -> None:

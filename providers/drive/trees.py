@@ -1,4 +1,4 @@
-"""Delete, move and copy: what happens to whole nodes, with all that lies in them, as one change each.
+"""Make folders; delete, move and copy: what happens to whole nodes, with all that lies in them, as one change each.
 
 DELETE and MOVE take along what the principal cannot see; COPY takes what it sees, each document in its newest version.
 Content that crosses from one space to another is sealed anew before the transaction begins.
@@ -31,7 +31,7 @@ from providers.drive.places import Container, Place
 from providers.drive.properties import dead_properties, differing, properties_of
 from providers.drive.rivals import require_walls
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, has_inner_rights, require_depth, require_room
+from providers.drive.targets import Target, has_inner_rights, require_depth, require_room, target
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import (
     FolderNotEmpty,
@@ -45,6 +45,22 @@ from providers.errors import (
 from providers.locks import HeldLock
 from providers.model import Conditions, Expected, Item
 from providers.paths import Path
+
+
+def make_folder(session: Session, path: Path, conditions: Conditions) -> Item:
+    """Make a folder where nothing stands."""
+
+    def work(tx: Transaction) -> Item:
+        found = target(tx, path, Action.MAKE_FOLDER)
+        if found.node is not None or tx.resolver.noise(path) is not None:
+            raise TargetExists
+        require_conditions(tx, path, conditions)
+        require_unlocked(tx, found.slots(tx), conditions, path, membership=True)
+        node = tx.change(found.space.id).add(found.parent.node, found.lane, path.name, is_folder=True)
+        tx.finish(ChangeKind.MAKE_FOLDER, found.placed(node), "make_folder")
+        return tx.item(found.placed(node))
+
+    return session.commit([path], work)
 
 
 def delete(session: Session, path: Path, conditions: Conditions, expected: Expected | None) -> None:
