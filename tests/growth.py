@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 #: What takes less is not worth comparing: the noise of the machine is larger.
 _SECONDS_COMPARED = 0.02
+#: Of so many tries the quickest tells what the work takes: others were held up by what runs beside, never hurried.
+_TRIES = 4
 
 
 def growth(work: Callable[[int], object], first: int, last: int) -> float:
@@ -20,9 +22,13 @@ def growth(work: Callable[[int], object], first: int, last: int) -> float:
         count *= 2
         seconds = _seconds(work, count)
         if seconds > _SECONDS_COMPARED:
-            return min(seconds, _seconds(work, count)) / min(before, _seconds(work, count // 2))
+            return _least(work, count, seconds) / _least(work, count // 2, before)
         before = seconds
     return 2.0
+
+
+def _least(work: Callable[[int], object], count: int, seconds: float) -> float:
+    return min(seconds, *(_seconds(work, count) for _ in range(_TRIES - 1)))
 
 
 def _seconds(work: Callable[[int], object], count: int) -> float:
