@@ -26,13 +26,13 @@ from tests.row_locks import watched
 from tests.worlds import store
 
 PASSWORD = "en lång och trygg fras 7"
-#: Commands that only look, have no database open, or the whole folder to themselves; or serve: those are watched through
-#: the drive.
+#: Commands that only look, have no database open, or have the whole folder to themselves; or serve: those are watched
+#: through the drive.
 QUIET = {
     "init", "key kit", "alerts show", "audit checkpoint", "audit epoch", "audit key", "audit list", "audit verify",
-    "compare", "demo", "device list", "doctor", "erase list", "erase report", "grant list", "group list", "group show", "hostkey rotate",
-    "hostkey show", "key recover", "key rewrap", "key show", "lock list", "org list", "org show",
-    "person list", "person show", "serve", "space list", "space show", "space usage", "sshkey list",
+    "compare", "demo", "device list", "doctor", "erase list", "erase report", "grant list", "group list",
+    "group show", "hostkey rotate", "hostkey show", "key recover", "key rewrap", "key show", "lock list", "org list",
+    "org show", "person list", "person show", "serve", "space list", "space show", "space usage", "sshkey list",
     "trash", "upgrade", "verify",
 }  # fmt: skip
 

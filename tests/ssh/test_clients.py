@@ -235,7 +235,7 @@ def test_a_client_that_is_killed_leaves_the_old_version(door: Door, local: Path,
         assert running.stdin is not None
         running.stdin.write(f'put {bigger} "{home}/{name}"\n'.encode())
         running.stdin.flush()
-        time.sleep(3)
+        _await_upload(running.pid)
         running.send_signal(signal.SIGKILL)
         running.wait()
         running.stdin.close()
@@ -263,7 +263,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_partial_shows(door: Doo
     assert running.stdin is not None
     running.stdin.write(f'put {bigger} "{home}/x.bin"\n'.encode())
     running.stdin.flush()
-    time.sleep(3)
+    _await_upload(running.pid)
     before = door.workers()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -291,15 +291,16 @@ def test_stopping_lets_an_upload_end(tmp_path: Path, connection: str, old: bool)
             [*map(str, command), f"olle@{own.host}:/Sandbox/late.bin"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        until = time.monotonic() + 60
-        while time.monotonic() < until and _read_by(running.pid) < 3_000_000:
-            time.sleep(0.05)
+        _await_upload(running.pid)
         assert own.server.stop() == 0
         assert running.wait(60) == 0
         path = parse("/Kund AB – Sandbox/late.bin")
         assert [each.size for each in own.world.drive("anna").versions(path)] == [len(CONTENT)]
 
 
-def _read_by(pid: int) -> int:
-    """Return how many bytes a process has read from files."""
-    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+def _await_upload(pid: int) -> None:
+    """Wait until a client is amid what it sends: it has read some megabytes of its file, and not all."""
+    until = time.monotonic() + 60
+    while int(Path(f"/proc/{pid}/io").read_text().split()[1]) < 3_000_000:
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import weakref
 from collections.abc import Iterator
@@ -81,7 +82,9 @@ def house(tmp_path: Path) -> Iterator[_House]:
     world.installation.close()
 
 
-async def _read_and_go(house: _House, kind: type[Connection], *, abruptly: bool) -> None:
+async def _read_and_go(
+    house: _House, kind: type[Connection], engines: list[weakref.ref[Any]], *, abruptly: bool
+) -> None:
     loop = asyncio.get_running_loop()
     options: Any = await SSHServerConnectionOptions.construct(
         server_factory=lambda: _Anybody(house),
@@ -100,7 +103,11 @@ async def _read_and_go(house: _House, kind: type[Connection], *, abruptly: bool)
         client.abort()
     else:
         client.close()
-    await asyncio.sleep(0.3)
+    # The server's end hears of it a little later.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while any(each() is not None for each in (*house.made, *engines)):
+                await asyncio.sleep(0.01)
     server.close()
 
 
@@ -119,7 +126,7 @@ def test_what_a_connection_had_read_stayed_until_garbage_was_collected(
     gc.collect()
     gc.disable()
     try:
-        asyncio.run(_read_and_go(house, kind, abruptly=abruptly))
+        asyncio.run(_read_and_go(house, kind, engines, abruptly=abruptly))
         assert len(engines) == 2 and [each() for each in engines] == [None, None]
         assert [each() for each in house.made] == [None, None]
     finally:
