@@ -140,7 +140,7 @@ def test_a_right_taken_meanwhile_is_missed_at_the_commit(world: World) -> None:
 
 def test_a_right_that_runs_out_meanwhile_is_missed_at_the_commit(world: World) -> None:
     world.person("olle", "Kund AB")
-    ends = now_us() + 2 * SECOND_US
+    ends = now_us() + 3 * SECOND_US
     world.grant("olle", "Stämma", Role.EDITOR, expires_at=ends)
     drive = world.drive("olle")
     for place in (PLACE, "/Stämma/Mapp/y.txt"):

@@ -18,8 +18,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A server with a window of one second, for what comes too late."""
-    with staged(tmp_path_factory.mktemp("brief"), 1) as found:
+    """A server with a window of two seconds, for what comes too late."""
+    with staged(tmp_path_factory.mktemp("brief"), 2) as found:
         yield found
 
 

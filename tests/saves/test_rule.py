@@ -148,18 +148,19 @@ def test_h4_renamed_away_and_made_again_after_the_window(brief: Stage, kind: str
 @BOTH
 def test_h4_a_long_upload_counts_from_its_beginning(brief: Stage, kind: str) -> None:
     """The window is measured to where the arriving operation began, however long the bytes take."""
-    document = brief.document("a.txt")
-    brief.hands(kind).delete(document.path)
-    if kind == "plain":
+    hands, document = brief.hands(kind), brief.document("a.txt")
+    if isinstance(hands, PlainDav):
 
         def slowly() -> object:
             yield NEW[:10]
             time.sleep(brief.window_seconds + 0.5)
             yield NEW[10:]
 
-        brief.door.server.dav("anna").put(document.path, slowly())
+        hands.delete(document.path)
+        hands.dav.put(document.path, slowly())
     else:
-        with brief.hands("sshfs").client.open(document.path, "wx") as file:  # type: ignore[attr-defined]
+        hands.delete(document.path)
+        with hands.client.open(document.path, "wx") as file:  # type: ignore[attr-defined]
             file.write(NEW[:10])
             time.sleep(brief.window_seconds + 0.5)
             file.write(NEW[10:])

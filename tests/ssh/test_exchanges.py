@@ -23,7 +23,7 @@ DATA, GLOBAL_REQUEST = 94, 80
 def test_an_exchange_of_keys_that_nobody_ended_went_on_for_ever(
     kind: type[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ours, "EXCHANGE_SECONDS", 0.5)
+    monkeypatch.setattr(ours, "EXCHANGE_SECONDS", 1.0)
 
     async def begin() -> None:
         async with Met(kind) as met:
