@@ -21,6 +21,7 @@ from config.clock import SECOND_US
 from config.database import Database
 from config.schema import upgrade
 from config.settings import Settings, load
+from providers.audit.drain import held_off
 from providers.drive import Drive
 from providers.installation import Installation
 from providers.model import SpaceInfo
@@ -133,10 +134,16 @@ class World:
         return self.installation.drive(self.sign_in(login, via))
 
     def kinds(self, space: str, start: int = 0) -> list[str]:
-        """Return the kinds of the events in the supplier's log of a space, from a number on."""
+        """Return the kinds of the events in the supplier's log of a space, from a number on.
+
+        Every reading that was answered is among them: a process of a server that is about to number them is waited for,
+        and what it began before this was asked does not count.
+        """
         audit, database = self.installation.audit, self.installation.database
+        with held_off(self.installation.folder / "journal"):
+            pass
         self.installation.tick()
-        with database.read() as connection:
+        with held_off(self.installation.folder / "journal"), database.read() as connection:
             log = audit.find(connection, self.spaces[space].id)
             return [entry.event["kind"] for entry in audit.entries(connection, log, start)]
 
