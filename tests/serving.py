@@ -65,7 +65,7 @@ class Reply(NamedTuple):
             own = found.setdefault(response.findtext("{DAV:}href", ""), {})
             for stat in response.findall("{DAV:}propstat"):
                 if " 200 " in stat.findtext("{DAV:}status", ""):
-                    own.update({each.tag: each for each in stat.find("{DAV:}prop") or ()})
+                    own.update({each.tag: each for each in stat.iterfind("{DAV:}prop/*")})
         return found
 
 

@@ -281,7 +281,7 @@ def listing_beside_a_control_character(target: Target) -> object:
     target.said(raw)
     reply = propfind(target, "odd", "<D:prop><D:displayname/></D:prop>", "1")
     try:
-        return reply.status == 207 and bool(reply.xml())
+        return reply.status == 207 and len(reply.xml()) > 0
     except Exception:
         return False
 

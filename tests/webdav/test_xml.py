@@ -174,7 +174,7 @@ def answered(items: list[Item], wanted: Wanted, beside: Beside | None = None) ->
         for stat in response.findall("{DAV:}propstat"):
             status = stat.findtext("{DAV:}status", "").split()[1]
             assert status not in stats
-            stats[status] = {each.tag for each in stat.find("{DAV:}prop") or ()}
+            stats[status] = {each.tag for each in stat.iterfind("{DAV:}prop/*")}
         found[response.findtext("{DAV:}href", "")] = stats
     return found
 
