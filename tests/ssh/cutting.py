@@ -142,7 +142,7 @@ def cutting(door: Door, folder: Path) -> Iterator[tuple[Proxy, Door]]:
     folder.mkdir()
     server = replace(door.server, sftp_url=f"sftp://127.0.0.1:{proxy.port}")
     try:
-        yield proxy, Door(server, folder, door.totp, door.keys)
+        yield proxy, Door(server, folder, door.keys)
     finally:
         proxy.close()
 

@@ -30,7 +30,6 @@ class Door:
 
     server: Served
     folder: Path
-    totp: str = ""
     keys: dict[str, asyncssh.SSHKey] = field(default_factory=dict)
 
     @property
@@ -211,11 +210,11 @@ def serving_sftp(folder: Path, *, modules: Sequence[str] = (), **settings: Any) 
     directory = world.installation.directory
     for login in ("anna", "vera"):
         directory.set_password(world.people[login].id, PASSWORD)
-    totp = directory.enrol_totp(world.people["anna"].id)
+    directory.enrol_totp(world.people["anna"].id)
     standard = {"sftp.enabled": True, "http.workers": 1, "sftp.workers": 2}
     server = start(folder / "data", world, modules=modules, **(standard | settings))
     try:
-        yield Door(server, folder, totp)
+        yield Door(server, folder)
     finally:
         server.stop()
         world.installation.close()
