@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import pytest
@@ -31,7 +31,7 @@ CHANGES: dict[str, Callable[[Drive], object]] = {
 
 
 @pytest.fixture
-def world(tmp_path: FilePath) -> World:
+def world(tmp_path: FilePath) -> Iterator[World]:
     made = World.create(tmp_path / "data")
     made.person("eva", "Kund AB")
     made.space("Stämma", "Kund AB", folders=("/Mapp",))
@@ -39,7 +39,8 @@ def world(tmp_path: FilePath) -> World:
     drive = made.drive("eva")
     store(drive, "/Stämma/Mapp/a.txt", b"a")
     store(drive, "/Stämma/c.txt", b"c")
-    return made
+    yield made
+    made.installation.close()
 
 
 def anew(world: World, drive: Drive) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(data_folder: Path) -> Desk:
-    return Desk(data_folder)
+def desk(data_folder: Path) -> Iterator[Desk]:
+    made = Desk(data_folder)
+    yield made
+    made.world.installation.close()
 
 
 def test_one_unreadable_key_of_a_space_failed_every_request(desk: Desk) -> None:

@@ -46,12 +46,13 @@ MEANWHILE: dict[str, tuple[Callable[[Drive], object], int, int]] = {
 
 
 @pytest.fixture
-def world(tmp_path: FilePath) -> World:
+def world(tmp_path: FilePath) -> Iterator[World]:
     made = World.create(tmp_path / "data")
     made.person("eva", "Kund AB")
     made.space("Stämma", "Kund AB", folders=("/Mapp",))
     made.grant("eva", "Stämma", Role.EDITOR, history=True)
-    return made
+    yield made
+    made.installation.close()
 
 
 @pytest.mark.parametrize(

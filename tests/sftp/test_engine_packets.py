@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -598,12 +598,13 @@ def posix_flags(flags: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def flags_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def flags_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World.create(tmp_path_factory.mktemp("flags") / "data")
     made.space("Rum", "Kund AB")
     made.person("anna", "Kund AB")
     made.grant("anna", "Rum", Role.MANAGER, history=True)
-    return made
+    yield made
+    made.installation.close()
 
 
 @pytest.mark.parametrize("standing", [None, b"0123456789"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -46,14 +46,15 @@ CHANGES: dict[str, Callable[[Drive], object]] = {
 
 
 @pytest.fixture
-def world(tmp_path: FilePath) -> World:
+def world(tmp_path: FilePath) -> Iterator[World]:
     made = World.create(tmp_path / "data")
     made.person("eva", "Kund AB")
     made.person("ove", "Kund AB")
     made.space("Stämma", "Kund AB", folders=("/Mapp/Under",))
     made.grant("eva", "Stämma", Role.MANAGER)
     store(made.drive("eva"), "/Stämma/Mapp/a.txt", b"a")
-    return made
+    yield made
+    made.installation.close()
 
 
 def listed(drive: Drive, body: bytes = b"") -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,14 @@ PATH = "/Rum/bok.txt"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> Iterator[World]:
     made = World.create(tmp_path / "data")
     made.person("eva", "Kund AB")
     made.space("Rum", "Kund AB")
     made.grant("eva", "Rum", Role.EDITOR)
     store(made.drive("eva"), PATH, b"first")
-    return made
+    yield made
+    made.installation.close()
 
 
 def asking(world: World, monkeypatch: pytest.MonkeyPatch, **fields: str) -> Exchange:
