@@ -22,6 +22,11 @@ class MellanrumError(Exception):
         text = " ".join(inspect.cleandoc(type(self).__doc__ or "").split())
         return text.format_map(_Missing(self.facts))
 
+    @property
+    def said(self) -> str:
+        """What clients are told: the message, but where it tells of the inside."""
+        return str(self)
+
 
 class _Missing(dict[str, object]):
     def __missing__(self, key: str) -> str:

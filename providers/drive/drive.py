@@ -34,7 +34,7 @@ from providers.drive.noise_edits import NoiseEdit
 from providers.drive.operations import Effect, operation
 from providers.drive.places import Container
 from providers.drive.quotas import quota_above, quota_of
-from providers.drive.reading import Reader, open_content
+from providers.drive.reading import Reader, open_content, require_still_allowed
 from providers.drive.session import Session
 from providers.drive.storage import Storage
 from providers.drive.uploads import Step, Upload, upload
@@ -70,10 +70,14 @@ class Drive:
         """Who is asking."""
         return self._session.principal
 
-    def still_valid(self) -> None:
-        """Raise Revoked if the principal's credential, or what it was let into, no longer stands."""
+    def still_valid(self, reader: Reader | None = None) -> None:
+        """Raise Revoked if the principal's credential no longer stands; NotFound or Forbidden if what a `reader`
+        reads may not be read any more. To be asked each second of a stream.
+        """
         with self._storage.database.read() as connection:
             self._session.principal = self._storage.authenticator.refresh(self.principal, connection)
+        if reader is not None:
+            require_still_allowed(self._session, reader)
 
     # --- looking
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from auth.roles import Action
+from config.clock import now_us
 from providers.audit.events import Event, Projection
 from providers.catalogue.contents import ChunkIndex, version
+from providers.drive.following import followed
 from providers.drive.history import version_at, versioned
 from providers.drive.known import Opening
 from providers.drive.session import Session
@@ -42,11 +44,19 @@ class Readable(Protocol):
         ...
 
 
+class Allowed(NamedTuple):
+    """As of which rights reading was allowed: of which epoch, and when (µs)."""
+
+    epoch: int
+    at: int
+
+
 class Reader:
     """The content of one version, decrypted as it is read. Close it, or use it as a context."""
 
-    def __init__(self, item: Item, content: Readable | None) -> None:
+    def __init__(self, item: Item, content: Readable | None, allowed: Allowed | None = None) -> None:
         self.item = item
+        self.allowed = allowed
         self._content = content
 
     def read(self, offset: int, length: int) -> bytes:
@@ -91,11 +101,28 @@ def open_content(session: Session, path: Path, number: int | None) -> Reader:
     with session.look() as look:
         opening = _opening(look, path, number)
         reading = _reading(look, opening)
+        allowed = Allowed(look.principal.epoch, look.at)
     space, content = opening.place.node.space, opening.content
     reader = reader_of(session, space, content) if content else None
     if reading is not None:
         storage.journal.note(*reading)
-    return Reader(opening.item, reader)
+    return Reader(opening.item, reader, allowed)
+
+
+def require_still_allowed(session: Session, reader: Reader) -> None:
+    """Raise NotFound or Forbidden once what is being read may be read no longer, wherever it stands by now.
+
+    Cheap while no rights change. What stood in memory when it was opened, as noise does, is not asked about.
+    """
+    before, now = reader.allowed, Allowed(session.principal.epoch, now_us())
+    if before is None:
+        return
+    rights = session.principal.rights
+    if before.epoch != now.epoch or rights.run_out_between(before.at, now.at):
+        item = reader.item
+        with session.look() as look:
+            look.allow(Action.READ, look.document(item.path) if item.is_past else followed(look, item.path, item.id))
+    reader.allowed = now
 
 
 def _opening(look: Look, path: Path, number: int | None) -> Opening:

@@ -13,7 +13,7 @@ from config.clock import now_us
 from config.queries import Query
 from providers import tables
 from providers.drive.known import Found
-from providers.drive.reading import Reader, open_content, reader_of
+from providers.drive.reading import Allowed, Reader, open_content, reader_of
 from providers.drive.session import Session
 from providers.errors import NotAtHand
 from providers.model import Item
@@ -52,7 +52,7 @@ def content(session: Session, path: Path, bytes_max: int | None = None) -> Reade
         raise NotAtHand
     _require_unchanged(session, found)
     reader = reader_of(session, found.place.space.id, opening.content) if opening.content else None
-    return Reader(opening.item, reader)
+    return Reader(opening.item, reader, Allowed(principal.epoch, at))
 
 
 def _found(session: Session, path: Path, at: int) -> Found:

@@ -20,6 +20,11 @@ class DamagedContent(VaultError):
 
     exit_code = 61
 
+    @property
+    def said(self) -> str:
+        """Without where it lies."""
+        return "What is stored is damaged. It was not shown. Whoever looks after the server has to restore it."
+
 
 class StorageClosed(VaultError):
     """This is being shut down. Nothing was changed. Try again in a moment."""

@@ -100,9 +100,9 @@ def run(command: Command, drive: Drive, pipe: Pipe, done: Callable[[int, str], N
     except CutOff:
         says = _CUT_OFF
     except scp.Interrupted as interrupted:
-        says = f"Mellanrum: {interrupted.error}"
+        says = f"Mellanrum: {interrupted.error.said}"
     except MellanrumError as error:
-        says = f"Mellanrum: {error}"
+        says = f"Mellanrum: {error.said}"
     except Exception as error:
         _log.error("command_failed", error)
         says = "Mellanrum: something went wrong here. Nothing was changed."
@@ -126,8 +126,7 @@ def _summed(algorithm: str, path: Path | None, drive: Drive, pipe: Pipe) -> str:
         while data := pipe.read(_READ_BYTES):
             made.update(data)
     else:
-        epoch = drive.principal.epoch
         with drive.read(path) as reader:
-            for piece in scp.content(drive, reader, epoch):
+            for piece in scp.content(drive, reader):
                 made.update(piece)
     return made.hexdigest()

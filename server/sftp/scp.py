@@ -94,20 +94,14 @@ def found(drive: Drive, text: str) -> Path:
     return path
 
 
-def content(drive: Drive, reader: Reader, epoch: int) -> Iterator[memoryview]:
-    """Yield the bytes of a document for as long as it may be read. Raises NotFound, Revoked.
-
-    `epoch`: that of the drive's rights before the document was opened.
-    """
+def content(drive: Drive, reader: Reader) -> Iterator[memoryview]:
+    """Yield the bytes of a document for as long as it may be read. Raises NotFound, Forbidden, Revoked."""
     looked = time.monotonic()
     for piece in reader.chunks():
         now = time.monotonic()
         if now - looked >= VALID_SECONDS:
             looked = now
-            drive.still_valid()
-            if drive.principal.epoch != epoch:
-                epoch = drive.principal.epoch
-                drive.stat(reader.item.path)
+            drive.still_valid(reader)
         yield piece
 
 
@@ -129,7 +123,7 @@ class _Half:
     def _complain(self, what: str, error: MellanrumError) -> None:
         self._status = 1
         shown = "".join(letter if letter.isprintable() else "?" for letter in what)
-        self._pipe.write(f"\x01scp: {shown}: {error}\n".encode())
+        self._pipe.write(f"\x01scp: {shown}: {error.said}\n".encode())
 
     def _item(self, path: Path) -> Item | None:
         try:
@@ -267,14 +261,13 @@ class _Source(_Half):
                 raise IsAFolder
             self._folder(item)
             return
-        epoch = self._drive.principal.epoch
         with self._drive.read(item.path) as reader:
             self._times(reader.item)
             self._pipe.write(f"C0644 {reader.item.size} {item.name}\n".encode())
             if not self._confirmed():
                 return
             try:
-                for piece in content(self._drive, reader, epoch):
+                for piece in content(self._drive, reader):
                     self._pipe.write(bytes(piece))
             except MellanrumError as error:
                 raise Interrupted(error) from error

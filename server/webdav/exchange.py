@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from config.clock import SECOND_US
@@ -15,6 +16,7 @@ from server.webdav.urls import Origins, href_of
 
 if TYPE_CHECKING:
     from providers.drive.drive import Drive
+    from providers.drive.reading import Reader
 
 #: What goes with all that a browser may ask for.
 GUARD = [*WALLS, ("Cache-Control", "private, no-cache")]
@@ -106,11 +108,11 @@ class Exchange:
         """The path asked for, as answers write it."""
         return href_of(self.path)
 
-    def watch(self) -> None:
-        """Have the stream cut, within a second, once the credential no longer stands."""
+    def watch(self, reader: Reader | None = None) -> None:
+        """Have the stream cut, within a second, once the credential no longer stands, or what is read may not be."""
         watch: Callable[[Callable[[], None]], None] | None = self.environ.get("mellanrum.watch")
         if watch is not None:
-            watch(self.drive.still_valid)
+            watch(partial(self.drive.still_valid, reader))
 
 
 def done(path: Path, created: bool, headers: Iterable[tuple[str, str]] = (), *, is_folder: bool = False) -> Answer:

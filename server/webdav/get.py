@@ -103,7 +103,7 @@ def _answer(exchange: Exchange, item: Item, reader: Reader | None) -> Answer:
         headers = [("Content-Range", f"bytes */{item.size}"), *_validators(item)]
         return Answer("416 Range Not Satisfiable", headers, (), 0)
     if ranges is None and reader is not None and item.size <= SMALL_BYTES:
-        exchange.watch()
+        exchange.watch(reader)
         content = reader.read(0, item.size)
         reader.close()
         return Answer("200 OK", headers, (content,), item.size)
@@ -179,7 +179,7 @@ class Stream:
 def _pieces(
     exchange: Exchange, reader: Reader, parts: list[tuple[bytes, Range]], tail: bytes
 ) -> Iterator[bytes | memoryview]:
-    exchange.watch()
+    exchange.watch(reader)
     for head, (start, stop) in parts:
         if head:
             yield head

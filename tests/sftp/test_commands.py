@@ -159,7 +159,8 @@ def test_after_a_document_that_broke_off_the_next_was_taken_for_its_bytes(world:
     ran = run_exec(drive, line, b"\0" * 20)
     sent = given_of(ran, b"C0644 %d a.bin\n" % len(BIG))
     assert 0 < len(sent) < len(BIG) and BIG.startswith(sent)
-    assert ran.status == 1 and ran.err.startswith("Mellanrum: ") and "\n" not in ran.err
+    assert ran.status == 1 and ran.err.startswith("Mellanrum: What is stored is damaged.") and "\n" not in ran.err
+    assert "pack" not in ran.err, "clients are told nothing of the inside"
 
 
 @pytest.mark.parametrize("line", ["scp -f /Rum/a.bin", "md5sum /.history/{today}/Rum/a.bin"])

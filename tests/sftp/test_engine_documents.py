@@ -17,7 +17,6 @@ from config.clock import now_us
 from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
-from providers.drive.reading import Reader
 from providers.errors import Locked, PreconditionFailed, TargetExists
 from providers.model import Conditions
 from providers.paths import parse
@@ -1293,20 +1292,22 @@ def test_a_reader_keeps_the_version_it_opened(world: World, connect: Connect) ->
     assert client.read(handle, 2_500_000, 10) == BIG[2_500_000:2_500_010]
 
 
-def test_a_damaged_document_is_an_error_and_not_other_bytes(
-    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store(world.drive("bo"), "/Rum/a.bin", BIG)
+def test_a_damaged_document_is_an_error_and_not_other_bytes(world: World, connect: Connect) -> None:
+    content = random.Random(7).randbytes(5_000_000)
+    store(world.drive("bo"), "/Rum/a.bin", content)
+    (pack,) = (world.installation.folder / "vault").rglob("*.pack")
+    with pack.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(bytes(100_000))
     client = connect()
     handle = client.open("/Rum/a.bin")
-
-    def short(*_: object) -> bytes:
-        return b""
-
-    monkeypatch.setattr(Reader, "read", short)
-    monkeypatch.setattr(Reader, "read_on", short)
     client.door.is_quick = False
-    assert code_of(lambda: client.read(handle, 2_000_000, 10)) == Code.FAILURE
+    assert client.read(handle, 1_000_000, 10) == content[1_000_000:1_000_010]
+    with pytest.raises(Refused) as told:
+        client.read(handle, 3_050_000, 10)
+    assert told.value.code == Code.FAILURE
+    assert "What is stored is damaged." in told.value.message
+    assert "pack" not in told.value.message, "clients are told nothing of the inside"
     assert not client.door.has_ended
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.serving import SPACE, Dav, Served, wait_for_read
+from auth.roles import Role
+from tests.serving import SPACE, Dav, Served, space_path, wait_for_read
 from tests.webdav.conftest import Home, wire_to
 
 Client = Callable[[str | None], Dav]
@@ -142,6 +143,31 @@ def test_a_revoked_device_is_out_at_once_even_in_the_middle_of_a_download(server
         taken = len(wire.sock.recv(65536))
         directory.revoke_device(device.id)
         assert thief.get(home / "large").status == 401
+        time.sleep(2)
+        try:
+            while piece := wire.sock.recv(1 << 20):
+                taken += len(piece)
+        except ConnectionError:
+            pass
+    assert taken < 64_000_000
+
+
+def test_a_download_went_on_to_its_last_byte_after_the_grant_was_withdrawn(server: Served, home: Home) -> None:
+    home.dav.put(home / "large", bytes(64_000_000))
+    world = server.world
+    world.person("tora", "Kund AB")
+    granted = world.grant("tora", SPACE, Role.VIEWER)
+    reader = server.dav("tora")
+    path = f"{space_path('tora')}/{(home / 'large').split('/', 2)[2]}"
+    assert reader.get(path, Range="bytes=0-9").status == 206
+    with wire_to(server) as wire:
+        wire.send(
+            f"GET {reader.href(path)} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Basic {reader._authorization}\r\n\r\n".encode()
+        )
+        taken = len(wire.sock.recv(65536))
+        world.installation.spaces.revoke(world.installation.operator(), world.spaces[SPACE].id, granted.id)
+        assert reader.get(path).status == 404
         time.sleep(2)
         try:
             while piece := wire.sock.recv(1 << 20):

@@ -86,4 +86,4 @@ def told(request: int, error: BaseException) -> bytes:
     """Return the status that tells of an error. Nothing of an error that is not ours is told."""
     if not isinstance(error, MellanrumError):
         return status(request, Code.FAILURE, UNEXPECTED)
-    return status(request, code_of(error), str(error).encode("utf-8"))
+    return status(request, code_of(error), error.said.encode("utf-8"))
