@@ -63,6 +63,11 @@ _BY_METHOD: dict[tuple[str, type[MellanrumError]], Told] = {
     ("LOCK", errors.Locked): Told("423 Locked", _HREF % ("no-conflicting-lock", "no-conflicting-lock")),
     ("UNLOCK", errors.LockNotFound): Told("409 Conflict", "<D:lock-token-matches-request-uri/>"),
     ("MKCOL", errors.TargetExists): Told("405 Method Not Allowed"),
+    # Below a document there is nothing; only what would be made there is in conflict with it.
+    **{
+        (method, errors.NotAFolder): Told("404 Not Found")
+        for method in ("GET", "HEAD", "PROPFIND", "PROPPATCH", "DELETE")
+    },
 }
 _UNEXPECTED = Told("500 Internal Server Error")
 
