@@ -195,7 +195,7 @@ def test_a_command_read_the_root_key_before_it_held_the_folder(
 ) -> None:
     """Keys wrapped anew in between left it to wrap what it made with the old root: neither opened all."""
 
-    def opened(*words: object) -> NoReturn:
+    def opened(*_: object, **__: object) -> NoReturn:
         with pytest.raises(InUse):
             Hold.alone(shop.data).close()
         raise NotInitialised(folder=shop.data)

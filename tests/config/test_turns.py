@@ -193,7 +193,7 @@ def test_operations_of_one_thread_share_a_transaction(database: Database, monkey
 
         def work() -> None:
             try:
-                ended[number] = str(database.apply(operation, in_turn=True))
+                ended[number] = str(database.apply(operation, heads=[b"space"], in_turn=True))
             except LookupError:
                 ended[number] = "refused"
             with database.read() as connection:

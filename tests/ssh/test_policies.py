@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncssh
 import paramiko
-import pyotp
 import pytest
 
 from tests.ssh.doors import Door, serving_sftp
@@ -42,7 +41,7 @@ def test_a_key_is_not_enough_where_the_installation_demands_a_code(strict: Door)
     assert not strict.may("anna", client_keys=[keys["anna"]])
     assert strict.may("vera", client_keys=[keys["vera"]]) is not is_for_all(strict)
     command = [need("sftp"), *strict.options(), "-i", strict.key_file(keys["anna"]), "-o", "IdentitiesOnly=yes"]
-    shown = pyotp.TOTP(strict.totp).at(int(time.time()))
+    shown = strict.unused_code()
     listed = strict.run(*command, f"anna@{strict.host}", answers=[shown], input="ls\n")
     assert (listed.returncode, "Sandbox" in listed.stdout) == (0, True), listed.stderr
     assert strict.may("anna", password=strict.password("anna"), preferred_auth="password")

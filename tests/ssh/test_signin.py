@@ -10,7 +10,6 @@ from typing import Any
 
 import asyncssh
 import paramiko
-import pyotp
 import pytest
 from asyncssh.packet import Byte, MPInt, String, UInt32
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -33,12 +32,6 @@ ALGORITHMS = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecds
 def released(door: Door, login: str) -> None:
     """Let somebody try again whose sign-ins failed."""
     door.world.installation.authenticator.release(door.world.people[login], actor=SYSTEM)
-
-
-def unused_code(door: Door) -> str:
-    """Enrol `anna` anew, and return the code of now: none of hers was shown before, whichever tests came first."""
-    secret = door.world.installation.directory.enrol_totp(door.world.people["anna"].id)
-    return pyotp.TOTP(secret).now()
 
 
 class Answering(asyncssh.SSHClient):
@@ -95,7 +88,7 @@ def test_an_own_password_is_not_enough_where_a_code_is_demanded(door: Door) -> N
 
 
 def test_password_then_code_each_code_once(door: Door) -> None:
-    shown = unused_code(door)
+    shown = door.unused_code()
     assert interactive(door, "anna", PASSWORD, shown) == (True, ["Password: ", "Verification code: "])
     assert interactive(door, "anna", PASSWORD, shown, preferred_auth="keyboard-interactive")[0] is False
     released(door, "anna")
@@ -207,7 +200,7 @@ def test_a_key_and_a_code_with_openssh(door: Door) -> None:
     command += ["-o", "PreferredAuthentications=publickey,keyboard-interactive", "-o", "NumberOfPasswordPrompts=1"]
     listed = door.run(*command, f"anna@{door.host}", answers=["000000"], input="ls\n")
     assert listed.returncode != 0
-    listed = door.run(*command, f"anna@{door.host}", answers=[unused_code(door)], input="ls\n")
+    listed = door.run(*command, f"anna@{door.host}", answers=[door.unused_code()], input="ls\n")
     assert (listed.returncode, "Sandbox" in listed.stdout) == (0, True), listed.stderr
     released(door, "anna")
 
@@ -303,7 +296,7 @@ def test_the_user_cannot_be_changed_on_the_way(door: Door) -> None:
     key = door.key("anna", needs_code=True)
     with _transport(door) as transport:
         assert transport.auth_publickey("anna", paramiko.Ed25519Key(filename=str(door.key_file(key))))
-        shown = unused_code(door)
+        shown = door.unused_code()
         with pytest.raises(paramiko.AuthenticationException):
             transport.auth_interactive("vera", lambda title, text, asked: [shown] * len(asked))
         assert not transport.is_authenticated()
