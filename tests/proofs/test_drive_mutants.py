@@ -176,7 +176,7 @@ def reaching(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 def copied(folder: Path) -> Path:
     """Return a fresh copy of what the tests need."""
     tree = folder / "tree"
-    for name in ("config", "auth", "providers", "server", "webui", "tests"):
+    for name in ("config", "auth", "providers", "server", "webui", "tests", "docs"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tree)
     return tree
