@@ -331,8 +331,10 @@ class Edit:
 
     def _require_own(self) -> None:
         """See, now and then, that what is kept of this is its own still. Raises UploadTakenOver, Locked."""
+        if not self._holds:
+            return
         now, kept = time.monotonic(), self._begun.kept
-        if not self._holds or (now < self._own_until and not self._is_taken):
+        if now < self._own_until and not self._is_taken:
             return
         if not self._is_own and kept is not None:
             self._upload = take_over(self._session.storage, self._slot, kept, self._as_draft()).upload
