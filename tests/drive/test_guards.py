@@ -22,6 +22,7 @@ from providers.errors import (
     Frozen,
     Locked,
     NotFound,
+    PreconditionFailed,
     PropertiesTooLong,
     QuotaExceeded,
     SameResource,
@@ -176,6 +177,14 @@ def test_what_the_client_demands_of_it_must_hold(world: World, name: str) -> Non
     assert outcome(act, eva, Conditions(if_match=('"other"',))) == "PreconditionFailed"
     assert outcome(act, eva, Conditions(if_none_match=("*",))) == "TargetExists"
     assert outcome(act, eva, Conditions(if_match=(etag,))) == "ok"
+
+
+def test_what_is_only_looked_at_has_conditions_too(world: World) -> None:
+    eva = world.drive("eva")
+    with pytest.raises(PreconditionFailed):
+        eva.stat(DOCUMENT, conditions=Conditions(if_match=('"other"',)))
+    found = eva.stat(DOCUMENT)
+    assert eva.stat(DOCUMENT, conditions=Conditions(if_match=(found.etag,))) == found
 
 
 @pytest.mark.parametrize("name", ["put", "make a folder", "lock a new name"])
