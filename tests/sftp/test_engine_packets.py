@@ -290,6 +290,8 @@ def test_a_path_with_a_slash_at_its_end_is_a_folders(connect: Connect, end: str)
             assert refused.value.code == Code.NO_SUCH_FILE
     with pytest.raises(Refused, match="A document stands where a folder is needed"):
         client.path_request(Type.RENAME, "/Rum/doc", absent)
+    with pytest.raises(Refused, match="A document stands where a folder is needed"):
+        client.path_request(Type.RENAME, "/Rum/Avtal", document)
     with pytest.raises(Refused, match="The folder this should go into does not exist"):
         client.open(absent, WRITE | CREAT)
     for flags in (READ, WRITE | CREAT):
@@ -316,6 +318,7 @@ def test_a_slash_at_the_end_of_what_is_being_written(connect: Connect) -> None:
     assert client.stat("/Rum/new").size == 0
     for act in (client.stat, lambda path: client.setstat(path, sized(5)), client.open):
         assert code_of(lambda act=act: act("/Rum/new/")) == Code.NO_SUCH_FILE  # type: ignore[misc]
+    assert code_of(lambda: client.path_request(Type.RENAME, "/Rum/Avtal", "/Rum/new/")) == Code.NO_SUCH_FILE
     client.close(handle)
     assert client.stat("/Rum/new").size == 0
 

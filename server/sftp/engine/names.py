@@ -246,12 +246,16 @@ def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: boo
     documents = engine.documents.below(source)
     # What stands for others the drive knows; this client alone sees what it has not closed yet.
     replaced = [] if source == goal else engine.documents.below(goal)
+    if means_folder(new) and engine.documents.at(goal) is not None:
+        raise NotAFolder
     is_taken = bool(replaced) and (not replaces or engine.documents.at(goal) is None)
     for document in () if is_taken else replaced:
         if document.editors:
             engine.require_draft(document)
 
     def job() -> None:
+        if means_folder(new):
+            _refuse_document(engine.drive, goal)
         for document in documents:
             document.commit(engine.drive)
         if replaced:
@@ -275,6 +279,16 @@ def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: boo
 
     spelled = new if means_folder(new) else old
     engine.hop(request, as_meant(engine.drive, spelled, source, job), then)
+
+
+def _refuse_document(drive: Drive, path: Path) -> None:
+    """Raise NotAFolder if a document stands there."""
+    try:
+        is_folder = drive.stat(path).is_folder
+    except NotFound:
+        return
+    if not is_folder:
+        raise NotAFolder
 
 
 def real_path(engine: Engine, request: int, fields: Fields) -> None:
