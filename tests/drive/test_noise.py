@@ -197,6 +197,17 @@ def test_what_is_kept_stands_over_noise(world: World) -> None:
     assert eva.stat(parse("/Rum/._b")).version == 2
 
 
+@pytest.mark.parametrize(("act", "goal"), [("copy", "/Rum/._b"), ("move", "/Rum/._b"), ("move", "/Rum/._A")])
+def test_what_the_client_demands_of_noise_must_hold_before_it_is_carried(world: World, act: str, goal: str) -> None:
+    eva = world.drive("eva")
+    store(eva, "/Rum/._a", DOUBLE)
+    with pytest.raises(PreconditionFailed):
+        getattr(eva, act)(parse("/Rum/._a"), parse(goal), overwrite=False, conditions=Conditions(if_match=('"x"',)))
+    etag = eva.stat(parse("/Rum/._a")).etag
+    getattr(eva, act)(parse("/Rum/._a"), parse(goal), overwrite=False, conditions=Conditions(if_match=(etag,)))
+    assert fetch(eva, goal) == DOUBLE
+
+
 @pytest.mark.parametrize("goal", ["/Rum/Mapp/._b", "/Rum/b", "/Rum/._A"])
 def test_what_is_written_to_noise_while_it_moves_moves_along(
     world: World, monkeypatch: pytest.MonkeyPatch, goal: str
