@@ -356,11 +356,11 @@ def test_rclone_begins_anew_by_itself(
 @pytest.mark.parametrize("how", RCLONE_HOWS)
 def test_rclone_that_gives_up(stage: Stage, lengths: dict[str, tuple[int, int]], how: How, stands: bool) -> None:
     """What it leaves is nothing: the document that stood there it has deleted itself, and its history goes on with what
-    it puts next.
+    it puts next. Where the worker is gone it may find nobody to ask for that, and the document stands as it was.
     """
     for case, said in rclone_cases(stage, lengths, how, stands, RCLONE_POINTS[stage.connection][::6], "--retries", "1"):
         assert said != 0
-        assert shown_to_others(stage, case) is None
+        assert shown_to_others(stage, case) in ((None, case.old) if how == "worker killed" else (None,))
 
 
 # --- long, and many at once
