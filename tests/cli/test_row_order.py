@@ -145,6 +145,7 @@ def documents(ran: Day) -> None:
     ran("undelete", "Akten", gone.hex())
     ran("history", "Akten/Avtal/Köp.txt")
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(before // 1_000_000 + 1))
+    time.sleep(max(0.0, before // 1_000_000 + 1.1 - time.time()))  # until it is past
     ran("put-back", "Akten", moment)
     path = "/Kunden – Den andra/Avtal/Sak.txt"
     for content in (b"ett" * 30_000, b"tu" * 30_000):
