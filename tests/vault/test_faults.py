@@ -188,7 +188,7 @@ def test_length_other_than_declared(world: World) -> None:
     sealed = world.put(os.urandom(5000))
     forged = bytearray(sealed.content)
     forged[2] ^= 1
-    with pytest.raises(DamagedContent, match="length|more or fewer bytes"):
+    with pytest.raises(DamagedContent, match=r"length|more or fewer bytes"):
         world.vault.reader(SPACE, bytes(forged), world.catalogue.locate).read(0, 10_000)
 
 
