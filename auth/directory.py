@@ -11,7 +11,7 @@ from auth import credentials, tables
 from auth.devices import Devices
 from auth.errors import LastAdministrator, NameTaken, SupplierNeeded, UnknownName
 from auth.events import Actor
-from auth.groups import Groups
+from auth.groups import SUPPLIER, Groups
 from auth.people import Organisation, Person
 from auth.records import LIVE_PEOPLE, SYSTEM, bump, checked_login, checked_text, grant_of, unique
 from auth.rights import Grant
@@ -22,7 +22,6 @@ from config.ids import NOBODY, new_id
 __all__ = ["SYSTEM", "Directory", "bump", "grant_of"]
 
 _ORGANISATIONS = select(tables.organisation).where(tables.organisation.c.ended_at.is_(None))
-_SUPPLIER = select(tables.installation.c.supplier)
 _GROUP = select(tables.group).where(tables.group.c.id == bindparam("group"))
 _SPACES_OF = (
     select(tables.grants.c.space)
@@ -60,7 +59,7 @@ class Directory(Groups, Devices):
         """The id of the supplier's organisation; empty before there is one."""
         if self._supplier is None:
             with self._database.read() as connection:
-                self._supplier = connection.execute(_SUPPLIER).scalar()
+                self._supplier = connection.execute(SUPPLIER).scalar()
         return self._supplier or NOBODY
 
     def add_organisation(
@@ -80,7 +79,7 @@ class Directory(Groups, Devices):
             taken = select(tables.organisation.c.id).where(tables.organisation.c.name_lookup == row["name_lookup"])
             if connection.execute(taken).first() is not None:
                 raise NameTaken(kind="org", name=name)
-            if supplier and connection.execute(_SUPPLIER).scalar() is not None:
+            if supplier and connection.execute(SUPPLIER).scalar() is not None:
                 raise SupplierNeeded
             connection.execute(insert(tables.organisation), row)
             if supplier:
@@ -100,7 +99,7 @@ class Directory(Groups, Devices):
 
         def work(connection: Connection) -> None:
             self._require(connection, tables.organisation, "org", organisation)
-            if organisation == connection.execute(_SUPPLIER).scalar():
+            if self._is_supplier(connection, organisation):
                 raise SupplierNeeded
             now = now_us()
             chosen = tables.organisation.c.id == organisation
@@ -262,7 +261,7 @@ class Directory(Groups, Devices):
 
     def _require_another_administrator(self, connection: Connection, found: Person) -> None:
         """Raise LastAdministrator if nobody else administers the supplier. A customer may do without."""
-        if found.organisation != connection.execute(_SUPPLIER).scalar():
+        if not self._is_supplier(connection, found.organisation):
             return
         self._require(connection, tables.organisation, "org", found.organisation)  # of two at once, one comes second
         table = tables.person.c

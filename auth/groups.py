@@ -17,7 +17,7 @@ from config.clock import now_us
 from config.ids import NOBODY, new_id
 
 _GROUPS = select(tables.group).where(tables.group.c.ended_at.is_(None))
-_SUPPLIER = select(tables.installation.c.supplier)
+SUPPLIER = select(tables.installation.c.supplier)
 _MEMBERS = (
     select(tables.person)
     .where(tables.person.c.ended_at.is_(None))
@@ -124,6 +124,9 @@ class Groups(Records):
             self.membership_guard(connection, group)
         return found, joined
 
+    def _is_supplier(self, connection: Connection, organisation: bytes) -> bool:
+        return bool(organisation == connection.execute(SUPPLIER).scalar())
+
     def _tell_joined(self, connection: Connection, actor: Actor, group: Any, joined: Iterable[Any]) -> None:
         for member in joined:
             self._tell_of_member(connection, actor, "member_added", group, member)
@@ -132,7 +135,7 @@ class Groups(Records):
         """Tell who joined or left: of the supplier's people those customers too, of whose spaces that is a grant."""
         told: frozenset[bytes] = frozenset()
         personal: dict[str, str] = {}
-        if self.let_in_by is not None and member.organisation == connection.execute(_SUPPLIER).scalar():
+        if self.let_in_by is not None and self._is_supplier(connection, member.organisation):
             told = self.let_in_by(connection, group.id)
         if told:
             personal = {"person": self._person(member).name}

@@ -17,3 +17,8 @@ def iso_utc(at_us: int) -> str:
     """Return the moment as RFC 3339 with microseconds, `2026-10-31T12:00:00.000000Z`."""
     whole, rest = divmod(at_us, SECOND_US)
     return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:06d}Z"
+
+
+def iso_second(at_us: int) -> str:
+    """Return the moment as RFC 3339, to the second that it lies in, `2026-10-31T12:00:00Z`."""
+    return f"{iso_utc(at_us)[:19]}Z"

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, select
 
-from config.clock import iso_utc
+from config.clock import iso_second
 from providers import tables
 from providers.audit import merkle, note
 from providers.audit.checkpoints import installation_id
@@ -236,7 +236,7 @@ class _Verifier:
             said = _put_back(found.back, found.shared, kept, proven)
             self._beyond.append(Outcome(INCOMPLETE, said, number=found.shared, put_back=newest.epochs))
         elif found.untold is not None and found.back is None:
-            when = _moment(found.untold)
+            when = iso_second(found.untold.at)
             self._beyond.append(
                 Outcome(
                     INCOMPLETE,
@@ -282,10 +282,6 @@ class _Verifier:
         return found
 
 
-def _moment(epoch: note.Epoch) -> str:
-    return f"{iso_utc(epoch.at)[:19]}Z"
-
-
 def _put_back(back: note.Epoch, shared: int, kept: note.Checkpoint, proven: int) -> str:
     """Say what a kept checkpoint covers and is gone, and what of it proves nothing any more."""
     last = kept.size - 1
@@ -294,7 +290,7 @@ def _put_back(back: note.Epoch, shared: int, kept: note.Checkpoint, proven: int)
         if shared == last
         else (f"{kept.size - shared} events that the checkpoint you kept covers ({shared} to {last}) are")
     )
-    said = f"The log was put back to an earlier state on {_moment(back)}, as by a backup: {gone} no longer in it."
+    said = f"The log was put back to an earlier state on {iso_second(back.at)}, as by a backup: {gone} no longer in it."
     if proven < shared:
         said += f" That the {shared} before are the same proves a checkpoint of at most so many, not this one."
     return said

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, select
 
-from config.clock import iso_utc, now_us
+from config.clock import iso_second, now_us
 from config.database import Database
 from config.files import sync_folder, write_whole
 from config.ids import NOBODY
@@ -82,7 +82,7 @@ def require_none_due(folder: Path, database: Database) -> bool:
         return False
     with database.read() as connection:
         if marked is not None and _newest(connection) <= marked:
-            when = "" if marked == _NEVER else f", made at {iso_utc(marked)[:19]}Z"
+            when = "" if marked == _NEVER else f", made at {iso_second(marked)}"
             raise EpochDue(why=f"it is that of a backup{when}")
         if reached is not None:
             uid, size = reached
@@ -97,7 +97,7 @@ def require_none_due(folder: Path, database: Database) -> bool:
 
 
 def note_reached(folder: Path, uid: bytes, size: int) -> None:
-    """Note how far a log is signed, durably. It guards against a mistake, and costs nobody a checkpoint."""
+    """Note how far a log is signed, once that is durable. A guard against mistakes, which costs nobody a checkpoint."""
     with suppress(OSError):
         fd = os.open(folder / REACHED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

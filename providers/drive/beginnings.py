@@ -44,6 +44,7 @@ def slot_of(found: Target) -> Slot:
 
 
 def beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
+    """Look where a document is about to be written. Raises what `put` would refuse."""
     found = target(look, path, Action.ADD)
     check_replaceable(look, found, conditions)
     item = None if found.node is None else look.item(found.place)

@@ -84,10 +84,8 @@ def _tell(tx: Transaction, place: Place, made: Grant, told: str, before: dict[by
     if made.role is not Role.BREAK:
         concerned = dict.fromkeys(reached - {directory.supplier_id}, Projection.FULL)
         if not concerned and place.node.id == place.space.id and place.space.customer is not None:
-            before = {
-                **before,
-                place.space.customer: Projection.FULL,
-            }  # who is let into a space of theirs, from the first
+            # Who is let into a space of theirs, from the first.
+            before = {**before, place.space.customer: Projection.FULL}
     audience = {**before, **concerned} if place.space.is_open else (concerned or before)
     facts: dict[str, str | int] = {
         "grant": id_text(made.id),

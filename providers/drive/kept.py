@@ -194,11 +194,6 @@ def _ended(storage: Storage, connection: Connection, space: bytes, row: Any) -> 
     return held.end(connection, space, row.upload, lets_go=storage.vault.has_draft(space, row.id))
 
 
-def lock_head(connection: Connection, space: bytes) -> None:
-    """Let nobody else change what is kept in a space, before this one has looked at it."""
-    connection.execute(_ROOM, {"space": space}).one()
-
-
 def unname(storage: Storage, draft: bytes, upload: bytes) -> None:
     """Let an upload that is going on be found under its name no longer, but run out, should it never end."""
     hidden = {"b_id": draft, "b_upload": upload, "b_parent": NOBODY}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auth.roles import Action
-from config.clock import iso_utc, now_us
+from config.clock import iso_second, iso_utc, now_us
 from config.database import Syncable
 from config.ids import new_id
 from providers.catalogue import contents, noise
@@ -174,7 +174,7 @@ def _unlocked(tx: Transaction, place: Place, plan: Undoing, closing: Iterable[No
         standing = next((lock for lock in others if hinders(lock)), None)
         if standing is not None:
             lock = told(tx, place, standing)
-            until = f"{iso_utc(lock.expires_at)[:19]}Z"
+            until = iso_second(lock.expires_at)
             raise LockStands(href=str(lock.root), path=lock.root, holder=lock.holder or "Somebody", until=until)
     return [lock for lock in held if lock.principal == tx.principal.id and lock.slot in leaving]
 

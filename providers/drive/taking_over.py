@@ -14,9 +14,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from config.ids import new_id
 from providers import tables
+from providers.audit.log import hold
 from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex
-from providers.drive.kept import Kept, Slot, lock_head
+from providers.drive.kept import Kept, Slot
 from providers.drive.storage import Storage
 from providers.errors import Locked
 from providers.vault.errors import DraftInUse
@@ -68,7 +69,7 @@ def take_over(storage: Storage, slot: Slot, kept: Kept, draft: Draft) -> Kept:
         draft.sync()
 
     def work(connection: Connection) -> bool:
-        lock_head(connection, space)
+        hold(connection, [space])
         row = connection.execute(_ROW, {"id": kept.id, "upload": kept.upload}).first()
         if row is None or row.modified != kept.modified:
             return False

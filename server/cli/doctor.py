@@ -15,7 +15,7 @@ from typing import Literal
 
 from sqlalchemy import func, select
 
-from config.clock import SECOND_US, iso_utc, now_us
+from config.clock import SECOND_US, iso_second, iso_utc, now_us
 from config.errors import MellanrumError
 from config.settings import Settings
 from providers import tables
@@ -244,7 +244,7 @@ def _clock(desk: Desk, settings: Settings) -> Found:
     elif newest > ours + limit:
         yield "bad", f"the newest change is of {iso_utc(newest)}, which is yet to come: set this machine's clock"
     else:
-        yield "good", f"it is {iso_utc(ours)[:19]}Z, after every change stored"
+        yield "good", f"it is {iso_second(ours)}, after every change stored"
 
 
 CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {

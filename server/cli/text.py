@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from config.clock import SECOND_US, iso_utc, now_us
+from config.clock import SECOND_US, iso_second, now_us
 from server.cli.errors import Misused
 
 DAY_SECONDS = 24 * 3600
@@ -64,7 +64,7 @@ def yes(value: bool) -> str:
 
 def moment(at_us: int | None) -> str:
     """Return a time for people, to the second, in UTC."""
-    return "" if at_us is None else iso_utc(at_us)[:19].replace("T", " ") + "Z"
+    return "" if at_us is None else iso_second(at_us).replace("T", " ")
 
 
 def is_over(end_us: int | None) -> bool:

@@ -17,15 +17,19 @@ from tests.worlds import World, fetch, store
 SPACES = ("Hall", "Kammare")
 
 
+def made(tmp_path: FilePath, **settings: Any) -> Iterator[World]:
+    world = World.create(tmp_path / "data", **settings)
+    world.person("mia", "Byrån AB")
+    for space in SPACES:
+        world.space(space, "Kund AB")
+        world.grant("mia", space, Role.MANAGER, history=True)
+    yield world
+    world.installation.close()
+
+
 @pytest.fixture
 def world(tmp_path: FilePath) -> Iterator[World]:
-    made = World.create(tmp_path / "data")
-    made.person("mia", "Byrån AB")
-    for space in SPACES:
-        made.space(space, "Kund AB")
-        made.grant("mia", space, Role.MANAGER, history=True)
-    yield made
-    made.installation.close()
+    yield from made(tmp_path)
 
 
 def shown(path: str) -> str:
@@ -89,13 +93,7 @@ def test_how_it_was_is_copied_over_how_it_is(world: World, kind: str) -> None:
 @pytest.fixture
 def timeless(tmp_path: FilePath) -> Iterator[World]:
     """A world in which nothing is fresh: what moves has a past of its own."""
-    made = World.create(tmp_path / "data", **{"history.identity_window_seconds": 0})
-    made.person("mia", "Byrån AB")
-    for space in SPACES:
-        made.space(space, "Kund AB")
-        made.grant("mia", space, Role.MANAGER, history=True)
-    yield made
-    made.installation.close()
+    yield from made(tmp_path, **{"history.identity_window_seconds": 0})
 
 
 def named(**texts: str) -> dict[str, str]:

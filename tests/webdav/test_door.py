@@ -129,27 +129,35 @@ def test_a_link_on_another_page_and_a_page_of_our_own_open_documents(client: Cli
     assert client(None).request("OPTIONS", "/", **sent({"Site": "cross-site", "Mode": "cors"})).status == 200
 
 
-def test_a_revoked_device_is_out_at_once_even_in_the_middle_of_a_download(server: Served, home: Home) -> None:
-    home.dav.put(home / "large", bytes(64_000_000))
-    directory = server.world.installation.directory
-    person = server.world.people["anna"]
-    device, secret = directory.add_device(person.id, "stolen")
-    thief = server.dav("anna", password=secret)
+def taken_while(server: Served, reader: Dav, path: str, act: Callable[[], object]) -> int:
+    """Begin to download a large document, act, go on after two seconds; return how many bytes came."""
     with wire_to(server) as wire:
         wire.send(
-            f"GET {thief.href(home / 'large')} HTTP/1.1\r\nHost: x\r\n"
-            f"Authorization: Basic {thief._authorization}\r\n\r\n".encode()
+            f"GET {reader.href(path)} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Basic {reader._authorization}\r\n\r\n".encode()
         )
         taken = len(wire.sock.recv(65536))
-        directory.revoke_device(device.id)
-        assert thief.get(home / "large").status == 401
+        act()
         time.sleep(2)
         try:
             while piece := wire.sock.recv(1 << 20):
                 taken += len(piece)
         except ConnectionError:
             pass
-    assert taken < 64_000_000
+    return taken
+
+
+def test_a_revoked_device_is_out_at_once_even_in_the_middle_of_a_download(server: Served, home: Home) -> None:
+    home.dav.put(home / "large", bytes(64_000_000))
+    directory = server.world.installation.directory
+    device, secret = directory.add_device(server.world.people["anna"].id, "stolen")
+    thief = server.dav("anna", password=secret)
+
+    def revoke() -> None:
+        directory.revoke_device(device.id)
+        assert thief.get(home / "large").status == 401
+
+    assert taken_while(server, thief, home / "large", revoke) < 64_000_000
 
 
 def test_a_download_went_on_to_its_last_byte_after_the_grant_was_withdrawn(server: Served, home: Home) -> None:
@@ -160,21 +168,12 @@ def test_a_download_went_on_to_its_last_byte_after_the_grant_was_withdrawn(serve
     reader = server.dav("tora")
     path = f"{space_path('tora')}/{(home / 'large').split('/', 2)[2]}"
     assert reader.get(path, Range="bytes=0-9").status == 206
-    with wire_to(server) as wire:
-        wire.send(
-            f"GET {reader.href(path)} HTTP/1.1\r\nHost: x\r\n"
-            f"Authorization: Basic {reader._authorization}\r\n\r\n".encode()
-        )
-        taken = len(wire.sock.recv(65536))
+
+    def withdraw() -> None:
         world.installation.spaces.revoke(world.installation.operator(), world.spaces[SPACE].id, granted.id)
         assert reader.get(path).status == 404
-        time.sleep(2)
-        try:
-            while piece := wire.sock.recv(1 << 20):
-                taken += len(piece)
-        except ConnectionError:
-            pass
-    assert taken < 64_000_000
+
+    assert taken_while(server, reader, path, withdraw) < 64_000_000
 
 
 def test_a_revoked_device_cannot_finish_its_upload(server: Served, home: Home) -> None:
