@@ -7,6 +7,7 @@ that the supervisor is gone. One line on standard output says that the worker an
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -14,9 +15,10 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from config import logging as house_logging
 from config import patience
@@ -36,8 +38,23 @@ _log = get_log("worker")
 Serve = Callable[[dict[str, Any], Installation, Settings, threading.Event], None]
 
 
+def main(serve: Serve) -> NoReturn:
+    """Serve until told to stop, and end the process. For the main thread of a worker.
+
+    It ends whatever happened, and at once: threads that still wait for clients, at the end of draining or after an
+    error, would keep a process that nobody looks after at its port for ever.
+    """
+    code = 1
+    try:
+        code = run(serve)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
 def run(serve: Serve) -> int:
-    """Serve until told to stop; return the exit code. For the main thread of a worker."""
+    """Serve until told to stop; return the exit code."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -63,14 +80,9 @@ def run(serve: Serve) -> int:
 
 
 def say_ready() -> None:
-    """Tell the supervisor that this worker answers."""
-    print(READY, flush=True)
-
-
-def leave(code: int) -> None:
-    """End the process at once: threads cut off at the end of draining may still wait for their clients."""
-    sys.stdout.flush()
-    os._exit(code)
+    """Tell the supervisor that this worker answers. One that is gone meanwhile shows by its news, which end."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), READY.encode("ascii") + b"\n")
 
 
 def heed_supervisor(stop: threading.Event, take: Callable[[dict[str, Any]], None]) -> None:

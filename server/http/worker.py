@@ -41,4 +41,4 @@ def serve(task: dict[str, Any], installation: Installation, settings: Settings, 
 
 
 if __name__ == "__main__":
-    serving.leave(serving.run(serve))
+    serving.main(serve)

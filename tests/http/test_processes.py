@@ -188,6 +188,19 @@ def test_workers_do_not_outlive_their_supervisor(server: Served) -> None:
     assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
+@pytest.mark.parametrize("door", [0, -1], ids=["http", "ssh"])
+def test_a_worker_that_begins_does_not_outlive_its_supervisor(tmp_path: Path, door: int) -> None:
+    """It would have nobody to tell that it answers, and keep the port for ever, so that no server could start again."""
+    with serving(tmp_path / "data", **{"sftp.enabled": True}) as server:
+        before = server.workers()
+        os.kill(before[door], signal.SIGKILL)
+        assert until(lambda: set(server.workers()) - set(before))
+        workers = server.workers()
+        server.process.kill()
+        server.process.wait()
+        assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
 def test_a_taken_port_is_said_to_be_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as standing, pytest.raises(PortTaken):
         list(_listen("127.0.0.1", standing.getsockname()[1], 2))
