@@ -191,7 +191,7 @@ def test_with_another_key_a_data_folder_does_not_open_and_says_so(keyed: Path) -
 
 
 def test_without_its_key_a_data_folder_is_not_served(keyed: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    settings = settings_for(keyed, **{"http.port": 0, "http.workers": 2})
+    settings = settings_for(keyed, **{"http.port": 0, "http.workers": 2, "sftp.port": 0})
     settings.key_file.unlink()
     announced: list[object] = []
     assert serve(keyed, settings, on_ready=announced.append) == RootKeyMissing.exit_code
