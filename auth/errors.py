@@ -116,6 +116,12 @@ class RootKeyMissing(KeyringError):
     """
 
 
+class CredentialOutside(RootKeyMissing):
+    """The root key cannot be read from {source}: systemd hands it to the service alone. Nothing was started.
+    Run commands with deploy/systemd/mellanrum-as-service, which does so as the service.
+    """
+
+
 class RootKeyExposed(KeyringError):
     """The root key in {source} can be read by others, or stands inside the data folder. Nothing was started.
     Let only its owner read it (chmod 600), and keep it elsewhere.

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, AESSI
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from auth.errors import (
+    CredentialOutside,
     KeyUnreadable,
     RootKeyExists,
     RootKeyExposed,
@@ -104,13 +105,15 @@ class RootKey:
 
     @classmethod
     def from_credential(cls, name: str) -> RootKey:
-        """Read the key from a systemd credential (LoadCredential=)."""
-        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        """Read the key from a systemd credential (LoadCredential=), which only the service is given."""
+        source, folder = f"the systemd credential {name}", os.environ.get("CREDENTIALS_DIRECTORY", "")
+        if not folder:
+            raise CredentialOutside(source=source)
         try:
-            text = (Path(folder) / name).read_text("ascii") if folder else ""
+            text = (Path(folder) / name).read_text("ascii")
         except (OSError, UnicodeDecodeError):
             text = ""
-        return cls.from_text(text, source=f"the systemd credential {name}")
+        return cls.from_text(text, source=source)
 
     @classmethod
     def from_command(cls, command: Sequence[str]) -> RootKey:

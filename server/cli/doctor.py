@@ -19,6 +19,7 @@ from config.clock import SECOND_US, iso_second, iso_utc, now_us
 from config.errors import MellanrumError
 from config.settings import Settings
 from providers import tables
+from providers.installation import root_key
 from server.cli import keys
 from server.cli.errors import TroubleFound
 from server.cli.frame import Answer, Desk, Noun
@@ -63,7 +64,7 @@ def doctor(desk: Desk, options: argparse.Namespace) -> Answer:
         try:
             findings.extend(Finding(name, state, says) for state, says in check(desk, settings))
         except MellanrumError as error:
-            findings.append(Finding(name, "bad", str(error)))
+            findings.append(_refused(name, str(error), findings))
         except OSError as error:
             findings.append(Finding(name, "bad", f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
     bad = sum(each.state == "bad" for each in findings)
@@ -71,6 +72,14 @@ def doctor(desk: Desk, options: argparse.Namespace) -> Answer:
     lines = (f"{marks[each.state]}  {each.check}: {each.says}" for each in findings)
     document = {"fit": not bad, "checks": [{"check": f.check, "state": f.state, "says": f.says} for f in findings]}
     return Answer(document, lines, TroubleFound(count=bad) if bad else None)
+
+
+def _refused(check: str, says: str, before: list[Finding]) -> Finding:
+    """Return what a check met that could not be done. One cause is one fault, however many checks it stops."""
+    first = next((finding.check for finding in before if finding.says == says), None)
+    if first is None:
+        return Finding(check, "bad", says)
+    return Finding(check, "look", f"not looked at, for want of what {first} says above")
 
 
 Found = Iterator[tuple[State, str]]
@@ -101,6 +110,7 @@ def _owners(desk: Desk, settings: Settings) -> Found:
 
 def _key(desk: Desk, settings: Settings) -> Found:
     if settings.key.source != "file":
+        root_key(settings)
         yield "good", f"comes from {keys.where(settings)}"
         return
     file = settings.key_file

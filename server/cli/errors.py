@@ -115,7 +115,7 @@ class DamageFound(MellanrumError):
 
 
 class TroubleFound(MellanrumError):
-    """The installation has {count} faults, each named above with what to do."""
+    """Not all is as it should be: {count} named above as BAD, with what to do."""
 
     exit_code = 6
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from auth.errors import (
+    CredentialOutside,
     KeyExists,
     KeyringError,
     KeyUnreadable,
@@ -304,7 +305,8 @@ def test_the_root_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_root_key_comes_from_a_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(RootKeyMissing):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(CredentialOutside, match="mellanrum-as-service"):
         RootKey.from_credential("root.key")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     with pytest.raises(RootKeyMissing):

@@ -339,6 +339,14 @@ def test_whoever_works_here_is_named_in_the_log(shop: Shop) -> None:
     assert "operator:" in str(events[0]["personal"])
 
 
+def test_what_keeps_doctor_from_looking_is_one_fault(shop: Shop) -> None:
+    shop.data.with_name("data.toml").write_text('[key]\nsource = "environment"\nvariable = "NOT_SET_ANYWHERE"\n')
+    ran = shop.run("doctor")
+    assert " BAD  root key: The root key cannot be read from the environment variable NOT_SET_ANYWHERE" in ran.out
+    assert ran.out.count(" BAD") == 1 and "1 named above as BAD" in ran.err
+    assert "look  clock: not looked at, for want of what root key says above" in ran.out
+
+
 def test_doctor_tells_how_long_the_certificate_holds(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
