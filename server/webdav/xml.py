@@ -136,6 +136,12 @@ def escape(text: str) -> str:
     return text
 
 
+def quoted(text: str) -> str:
+    """Return text as an attribute's value. A raw tab or line's end would be read as a space there (XML 1.0, 3.3.3)."""
+    inner = escape(text).replace("\n", "&#10;").replace("\t", "&#9;")
+    return f'"{inner}"'
+
+
 def split_name(clark: str) -> tuple[str, str]:
     """Return namespace and local name of `{namespace}name`."""
     if clark[:1] == "{":
@@ -152,7 +158,7 @@ def tag(clark: str) -> tuple[str, str]:
         return f"{prefix}:{local}", ""
     if not namespace:
         return local, ""
-    return f"x:{local}", f' xmlns:x="{escape(namespace)}"'
+    return f"x:{local}", f" xmlns:x={quoted(namespace)}"
 
 
 def empty_element(clark: str) -> str:
@@ -198,7 +204,7 @@ def fragment(element: Element, language: str | None = None) -> str:
     """Return an element as text that stands by itself: every namespace declared, `xml:lang` of around kept."""
     prefixes: dict[str, str] = {}
     inner = "".join(_written(element, prefixes, language))
-    declared = "".join(f' xmlns:{prefix}="{escape(uri)}"' for uri, prefix in prefixes.items())
+    declared = "".join(f" xmlns:{prefix}={quoted(uri)}" for uri, prefix in prefixes.items())
     end_of_name = min(inner.find(stop) for stop in (" ", "/", ">") if stop in inner)
     return inner[:end_of_name] + declared + inner[end_of_name:]
 
@@ -210,8 +216,7 @@ def _written(element: Element, prefixes: dict[str, str], language: str | None) -
         attributes.setdefault(XML_LANG, language)
     pieces = [f"<{name}"]
     for key, value in attributes.items():
-        shown = escape(value).replace("\n", "&#10;").replace("\t", "&#9;")
-        pieces.append(f' {_prefixed(key, prefixes)}="{shown}"')
+        pieces.append(f" {_prefixed(key, prefixes)}={quoted(value)}")
     if not element.text and not len(element):
         pieces.append("/>")
         return pieces

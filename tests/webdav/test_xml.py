@@ -128,6 +128,7 @@ FRAGMENTS = [
     '<a xml:lang="sv">å 😀</a>',
     '<x:a xmlns:x="urn:&amp;&lt;x">&#13;&#10;</x:a>',
     '<a b="&#10;&#9;x"/>',
+    '<x:a xmlns:x="urn:&#10;&#9;&#13;x" x:b="c"/>',
     '<a xmlns="DAV:"><href>/dav/</href></a>',
 ]
 
@@ -187,6 +188,14 @@ def test_only_what_was_asked_for_is_answered() -> None:
     found = answered([item("a&b"), item("dir", is_folder=True)], wanted)
     assert found["/dav/s/a%26b"] == {"200": {DISPLAY, LENGTH, ETAG}, "404": {"{urn:100%s}dead"}}
     assert found["/dav/s/dir"] == {"200": {DISPLAY}, "404": {LENGTH, ETAG, "{urn:100%s}dead"}}
+
+
+def test_a_name_in_a_namespace_with_the_end_of_a_line_was_answered_as_another() -> None:
+    name = "{urn:a\nb\tc}dead"
+    assert answered([item("a")], Wanted(names=(name,)))["/dav/s/a"] == {"200": set(), "404": {name}}
+    beside = Beside(dead=lambda _: {name: fragment(ElementTree.Element(name))})
+    for wanted in (Wanted(names=(name,)), Wanted(every=True), Wanted(names_only=True)):
+        assert name in answered([item("a", has_properties=True)], wanted, beside)["/dav/s/a"]["200"]
 
 
 def test_dead_properties_differ_from_item_to_item() -> None:
