@@ -210,6 +210,21 @@ def test_scp_shrinks_with_fsetstat_in_one_version(world: World, connect: Connect
     assert versions(world, "/Rum/a.bin") == 2
 
 
+def test_a_write_of_no_bytes_behind_the_end_made_a_document_longer(world: World, connect: Connect) -> None:
+    """POSIX, as OpenSSH's server, writes nothing then: it reports no error, and has no other effect."""
+    client = connect()
+    client.put("/Rum/a", b"hello")
+    client.setstat("/Rum/a", timed(1_000_000))
+    handle = client.open("/Rum/a", READ | WRITE)
+    for offset in (9, 70_000, (1 << 64) - 1):
+        client.write(handle, offset, b"")
+    assert client.fstat(handle)[::2] == (5, 1_000_000)
+    client.close(handle)
+    assert client.get("/Rum/a") == b"hello"
+    assert client.stat("/Rum/a").modified == 1_000_000
+    assert versions(world, "/Rum/a") == 1
+
+
 def test_a_write_after_a_time_was_set_shows_that_it_came_later(connect: Connect) -> None:
     """As in a folder on a disk: at once, to whoever has it open, and for good once it is closed."""
     client, before = connect(), int(time.time()) - 1

@@ -331,6 +331,9 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     document = handle.document
     if document.is_lost:
         raise NotFound
+    if not length:  # as on a disk: no bytes lengthen nothing, wherever they are put, and change nothing
+        engine.send(wire.ok(request))
+        return
     step = Step(request, None if handle.appends else offset, length, tail[:length])
     if document.edit is not None:
         engine.documents.write(engine, document, step)
