@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -174,6 +175,8 @@ def add_everywhere(parser: argparse.ArgumentParser, *, default: Any = None) -> N
 def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse, run, print; return the exit code."""
     wants_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: what it cannot write is no reason to fail
     try:
         options = parser.parse_args(argv)
         with _desk(options) as desk:
@@ -211,17 +214,27 @@ def tell(answer: Answer, *, as_json: bool) -> None:
     """Print an answer."""
     if as_json:
         if answer.document is not None:
-            print(json.dumps(answer.document, ensure_ascii=False, indent=2), flush=True)
+            _print_json(answer.document, indent=2)
         return
     for line in answer.lines:
         print(line)
     sys.stdout.flush()
 
 
+def _print_json(document: Any, indent: int | None = None) -> None:
+    """Print a document. If it holds what stdout cannot write, such as half a character, all of it is in ASCII."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=indent)
+    print(text, flush=True)
+
+
 def _fail(error: MellanrumError, wants_json: bool) -> int:
     if wants_json:
         said = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
-        print(json.dumps({"error": said}, ensure_ascii=False), flush=True)
+        _print_json({"error": said})
     print(f"{PROGRAM}: {error}", file=sys.stderr)
     return error.exit_code
 

@@ -80,6 +80,21 @@ def test_what_nobody_foresaw_is_one_line_and_says_where(shop: Shop) -> None:
     assert "Traceback" in process("--data", shop.data, "org", "list", MELLANRUM_TRACE="1").err or ran.code != 70
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "latin-1:strict"])
+def test_what_standard_output_cannot_write_was_no_answer_at_all(shop: Shop, encoding: str) -> None:
+    """What an argument was may be no text, and a name more than a terminal's encoding has."""
+    shop.ok("org", "add", "Åkers Bygg 木")
+    for words in (("person", "show", b"\xff".decode("utf-8", "surrogateescape")), ("person", "show", "木😀")):
+        ran = process("--data", shop.data, *words, "--json", PYTHONIOENCODING=encoding)
+        assert (ran.code, ran.json["error"]["kind"]) == (23, "UnknownName")
+        assert words[2] in ran.json["error"]["message"]
+        assert "Traceback" not in ran.err
+    ran = process("--data", shop.data, "org", "list", "--json", PYTHONIOENCODING=encoding)
+    assert "Åkers Bygg 木" in [each["name"] for each in ran.json]
+    ran = process("--data", shop.data, "org", "list", PYTHONIOENCODING="ascii:strict")
+    assert (ran.code, "\\xc5kers Bygg \\u6728" in ran.out) == (0, True)
+
+
 def test_nothing_is_asked_without_a_terminal(shop: Shop) -> None:
     shop.ok("org", "add", "Kund AB")
     ran = process("--data", shop.data, "org", "remove", "Kund AB")
