@@ -100,7 +100,7 @@ class Both:
         handle, fd = found
         size = os.fstat(fd).st_size
         at = self.chance.choice((0, size, self.chance.randrange(size + 1), self.chance.randrange(SIZE_MAX)))
-        data = self.chance.randbytes(self.chance.choice((1, 100, 5000, 70_000)))
+        data = self.chance.randbytes(self.chance.choice((0, 1, 100, 5000, 70_000)))
         os.lseek(fd, at, os.SEEK_SET)
         os.write(fd, data)
         self.log[-1] += f" {fd} {at} {len(data)}"
