@@ -181,6 +181,12 @@ class NotAllowed(MellanrumError):
     exit_code = 77
 
 
+class NoSuchFileName(MellanrumError):
+    """{file} is too long for the name of a file. Name another."""
+
+    exit_code = 66
+
+
 class Unexpected(MellanrumError):
     """Something unforeseen went wrong: {error} at {place}. Please report it; MELLANRUM_TRACE=1 shows where it was."""
 

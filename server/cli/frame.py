@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from config.errors import MellanrumError
 from config.settings import Settings, load
 from providers.drive.transaction import actor_of
 from providers.installation import Installation
-from server.cli.errors import Interrupted, Misused, NotAllowed, NotConfirmed, Unexpected
+from server.cli.errors import Interrupted, Misused, NoSuchFileName, NotAllowed, NotConfirmed, Unexpected
 from server.cli.holding import Hold
 from server.cli.ownership import name_of, require_own
 from server.cli.progress import Progress
@@ -192,6 +193,8 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except PermissionError as error:
         return _fail(NotAllowed(user=name_of(os.geteuid()), file=error.filename or "something it needs"), wants_json)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _fail(NoSuchFileName(file=error.filename), wants_json)
         if os.environ.get(TRACE_VARIABLE):
             traceback.print_exc()
         return _fail(Unexpected(error=_said(error), place=_place(error)), wants_json)

@@ -95,6 +95,23 @@ def test_what_standard_output_cannot_write_was_no_answer_at_all(shop: Shop, enco
     assert (ran.code, "\\xc5kers Bygg \\u6728" in ran.out) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("key", "kit", "FILE", "--passphrase-file", "-"),
+        ("audit", "export", "FILE"),
+        ("audit", "verify", "FILE"),
+        ("backup", "FILE"),
+        ("space", "create", "Bokslut", "--template", "FILE"),
+    ],
+)
+def test_a_name_longer_than_a_file_may_have_was_unforeseen(shop: Shop, words: tuple[str, ...]) -> None:
+    name = "x" * 300
+    ran = process("--data", shop.data, *(name if word == "FILE" else word for word in words))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (66, "", 1)
+    assert name in ran.err
+
+
 def test_nothing_is_asked_without_a_terminal(shop: Shop) -> None:
     shop.ok("org", "add", "Kund AB")
     ran = process("--data", shop.data, "org", "remove", "Kund AB")
