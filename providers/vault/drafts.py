@@ -7,17 +7,20 @@ written since. A draft that stays small and is never synced never touches the di
 
 from __future__ import annotations
 
+import hmac
 import os
 import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from providers.vault import draft_states
+from providers.vault.draft_states import AREA_BYTES, AREAS, HELD_BYTES, WITH_HELD, WITHOUT_HELD, State
 from providers.vault.errors import ContentTooLarge, DamagedContent, DraftInUse, UnknownDraft, damaged
 from providers.vault.manifests import CONTENT_BYTES_MAX
 from providers.vault.reader import PIECE_BYTES, ContentReader
@@ -35,75 +38,29 @@ _BLOCKS_MAX: Final = 32
 _CUTS_MAX: Final = 64
 
 _MAGIC: Final = b"MRDF"
-_FORMAT: Final = 1
 _HEAD = struct.Struct("<4sB3xH")
-_AREA_BYTES: Final = 4096
 #: The head with the sealed key, then two places for the state, written in turns; then slots.
-_STATES: Final = (_AREA_BYTES, 2 * _AREA_BYTES)
-_SLOTS: Final = 3 * _AREA_BYTES
+_SLOTS: Final = 3 * AREA_BYTES
 #: block, nonce, number of the write: the nonce between two numbers that another installation may well have too.
 _SLOT_HEAD = struct.Struct("<Q12sQ")
 _SLOT_BYTES: Final = _SLOT_HEAD.size + BLOCK_BYTES + TAG_BYTES
-_LENGTH = struct.Struct("<I")
-_STATE = struct.Struct("<QQQQHH")
-_CUT = struct.Struct("<QQ")
-
-
-@dataclass(slots=True)
-class _State:
-    """What `sync` makes durable besides blocks. `written` counts slots ever written, and so tells old from new."""
-
-    number: int = 0
-    written: int = 0
-    size: int = 0
-    #: Of the base, only what is below shows through: a cut and regrown tail reads as zeros.
-    base_bytes: int = 0
-    base: bytes = b""
-    #: (slots written before, size): what those slots hold beyond that size was cut off. Sizes only grow.
-    cuts: tuple[tuple[int, int], ...] = ()
-
-    def pack(self) -> bytes:
-        fields = (self.number, self.written, self.size, self.base_bytes, len(self.base), len(self.cuts))
-        return _STATE.pack(*fields) + self.base + b"".join(_CUT.pack(*cut) for cut in self.cuts)
-
-    @classmethod
-    def unpack(cls, data: bytes) -> _State:
-        number, written, size, base_bytes, base_length, cut_count = _STATE.unpack_from(data)
-        end = _STATE.size + base_length
-        cuts = tuple(_CUT.iter_unpack(data[end : end + cut_count * _CUT.size]))
-        return cls(number, written, size, base_bytes, data[_STATE.size : end], cuts)
-
-
-class _Readable(Protocol):
-    def read(self, offset: int, length: int) -> bytes: ...
-
-
-def _newest_state(file: _Readable, draft: bytes, cipher: AESGCM) -> _State | None:
-    """Return the state of a draft that was last synced, None if none was."""
-    found = [state for at in _STATES if (state := _state(file.read(at, _AREA_BYTES), draft, cipher)) is not None]
-    return max(found, key=lambda state: state.number, default=None)
-
-
-def _state(area: bytes, draft: bytes, cipher: AESGCM) -> _State | None:
-    if len(area) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack_from(area)
-    sealed = area[_LENGTH.size : _LENGTH.size + length]
-    try:
-        plain = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], draft + b"state")
-    except (InvalidTag, ValueError):
-        return None  # being written when the machine stopped; the other one stands
-    return _State.unpack(plain)
+_MARK = struct.Struct("<QQ")
 
 
 class _Blocks:
     """The file of a draft: blocks in slots, and the state. Only what was synced is ever resumed."""
 
-    def __init__(self, file: DraftFile, draft: bytes, key: bytes) -> None:
+    def __init__(self, file: DraftFile, draft: bytes, key: bytes, form: int) -> None:
         self.file = file
         self._draft = draft
+        self._form = form
+        self._label = draft_states.label(draft, form)
+        self._key = key
         self._cipher = AESGCM(key)
         self.slots: dict[int, int] = {}
+        #: Of each block, what only this draft's key makes of it and its last write; and all of these as one.
+        self._marks: dict[int, int] = {}
+        self._held = 0
         self._free: list[int] = []
         self._void: list[int] = []
         #: Slots of writes that no sync came after. Their numbers are given again, so their heads must not stay.
@@ -119,12 +76,12 @@ class _Blocks:
         key = AESGCM.generate_key(256)
         sealed = sealing.keys.drafts.seal(b"draft" + draft, key)
         file = store.create_draft(sealing.space, draft)
-        head = _HEAD.pack(_MAGIC, _FORMAT, len(sealed)) + sealed
+        head = _HEAD.pack(_MAGIC, WITH_HELD, len(sealed)) + sealed
         file.write(0, head + os.urandom(_SLOTS - len(head)))
-        return cls(file, draft, key)
+        return cls(file, draft, key, WITH_HELD)
 
     @classmethod
-    def resume(cls, store: Store, sealing: Sealing, draft: bytes) -> tuple[_Blocks, _State] | None:
+    def resume(cls, store: Store, sealing: Sealing, draft: bytes) -> tuple[_Blocks, State] | None:
         """Open the file of a draft as it was last synced; None if there is none, or it was never synced."""
         try:
             file = store.open_draft(sealing.space, draft)
@@ -140,7 +97,7 @@ class _Blocks:
             raise
 
     @classmethod
-    def viewed(cls, store: Store, sealing: Sealing, draft: bytes) -> tuple[_Blocks, _State]:
+    def viewed(cls, store: Store, sealing: Sealing, draft: bytes) -> tuple[_Blocks, State]:
         """Return what `resume` does, to be read alone, also while somebody has it open. Raises UnknownDraft."""
         try:
             file = store.view_draft(sealing.space, draft)
@@ -153,25 +110,38 @@ class _Blocks:
             raise
 
     @classmethod
-    def _found(cls, file: DraftFile, sealing: Sealing, draft: bytes) -> tuple[_Blocks, _State]:
-        head = file.read(0, _AREA_BYTES)
-        if len(head) < _AREA_BYTES:
+    def _found(cls, file: DraftFile, sealing: Sealing, draft: bytes) -> tuple[_Blocks, State]:
+        head = file.read(0, AREA_BYTES)
+        if len(head) < AREA_BYTES:
             raise UnknownDraft
-        blocks = cls(file, draft, _key_of(sealing, draft, head))
-        state = _newest_state(file, draft, blocks._cipher)
+        blocks = cls(file, draft, *_key_of(sealing, draft, head))
+        state = draft_states.newest(file, blocks._cipher, blocks._label)
         if state is None:
             raise UnknownDraft
         blocks._find_slots(state)
+        if blocks.held != state.held:
+            # A head that was being written when the power was lost may be half of what it was, and half new.
+            blocks._find_slots(state, only_whole=True)
+        if blocks.held != state.held:
+            raise damaged("which blocks a draft has") if blocks.is_as(state) else DraftInUse
         return blocks, state
 
-    def is_as(self, state: _State) -> bool:
+    @property
+    def held(self) -> bytes:
+        """What tells which blocks there are, by their last writes; nothing in the first format."""
+        return b"" if self._form == WITHOUT_HELD else self._held.to_bytes(HELD_BYTES, "big")
+
+    def is_as(self, state: State) -> bool:
         """Whether this is still the state that was last synced. Until the next one is, none of its slots is written."""
-        newest = _newest_state(self.file, self._draft, self._cipher)
+        newest = draft_states.newest(self.file, self._cipher, self._label)
         return newest is not None and newest.number == state.number
 
     def read(self, block: int) -> bytearray:
         """Return a block. Raises DamagedContent."""
-        at = _SLOTS + self.slots[block] * _SLOT_BYTES
+        return self._opened(self.slots[block], block)
+
+    def _opened(self, slot: int, block: int) -> bytearray:
+        at = _SLOTS + slot * _SLOT_BYTES
         data = self.file.read(at, _SLOT_BYTES)
         plain = bytearray(BLOCK_BYTES)
         if len(data) != _SLOT_BYTES:
@@ -202,22 +172,29 @@ class _Blocks:
         self.file.write(_SLOTS + slot * _SLOT_BYTES, out)
         self._stale.discard(slot)
         self.drop(block)
-        self.slots[block] = slot
+        self._hold(block, slot, self.written)
+
+    def _hold(self, block: int, slot: int, written: int) -> None:
+        """Let a block be in a slot, as of a write."""
+        self._held ^= self._marks.pop(block, 0)
+        mark = int.from_bytes(hmac.digest(self._key, _MARK.pack(block, written), "sha256"), "big")
+        self.slots[block], self._marks[block] = slot, mark
+        self._held ^= mark
 
     def drop(self, block: int) -> None:
         """Forget a block. Its slot is used again once a sync has made the state without it durable."""
         slot = self.slots.pop(block, None)
         if slot is not None:
+            self._held ^= self._marks.pop(block)
             self._void.append(slot)
 
-    def sync(self, state: _State) -> None:
+    def sync(self, state: State) -> None:
         """Make blocks, then the state durable."""
         self._clear(self._stale)
         self._stale.clear()
         self.file.sync()
-        nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, state.pack(), self._draft + b"state")
-        self.file.write(_STATES[state.number % 2], _LENGTH.pack(len(sealed)) + sealed)
+        sealed = draft_states.sealed(state, self._cipher, os.urandom(NONCE_BYTES), self._label)
+        self.file.write(AREAS[state.number % 2], sealed)
         self.file.sync()
         self._free += self._void
         self._void.clear()
@@ -231,27 +208,39 @@ class _Blocks:
         for slot in slots:
             self.file.write(_SLOTS + slot * _SLOT_BYTES, bytes(_SLOT_HEAD.size))
 
-    def _find_slots(self, state: _State) -> None:
+    def _find_slots(self, state: State, *, only_whole: bool = False) -> None:
+        """Find the blocks of a state by the heads of slots, or by those alone whose block matches its seal."""
         newest: dict[int, int] = {}
+        self.slots.clear()
+        self._marks.clear()
+        self._held = 0
         self._count = max(self.file.size() - _SLOTS, 0) // _SLOT_BYTES
         for slot in range(self._count):
             block, _, written = _SLOT_HEAD.unpack(self.file.read(_SLOTS + slot * _SLOT_BYTES, _SLOT_HEAD.size))
             was_cut = any(written <= before and block * BLOCK_BYTES >= size for before, size in state.cuts)
-            if written > state.written:
+            if written > state.written or (only_whole and self._is_torn(slot, block)):
                 self._stale.add(slot)
             elif not was_cut and written > newest.get(block, 0):
-                newest[block], self.slots[block] = written, slot
+                newest[block] = written
+                self._hold(block, slot, written)
         self._free = sorted(set(range(self._count)) - set(self.slots.values()), reverse=True)
         self.written = state.written
         self._is_unsure = True
 
+    def _is_torn(self, slot: int, block: int) -> bool:
+        try:
+            self._opened(slot, block)
+        except DamagedContent:
+            return True
+        return False
 
-def _key_of(sealing: Sealing, draft: bytes, head: bytes) -> bytes:
-    """Return the key of a draft from the head of its file. Raises DamagedContent, SealBroken."""
+
+def _key_of(sealing: Sealing, draft: bytes, head: bytes) -> tuple[bytes, int]:
+    """Return a draft's key, and its format, from the head of its file. Raises DamagedContent, SealBroken."""
     magic, form, length = _HEAD.unpack_from(head)
-    if magic != _MAGIC or form != _FORMAT:
+    if magic != _MAGIC or form not in (WITHOUT_HELD, WITH_HELD):
         raise damaged("the head of a draft")
-    return sealing.keys.drafts.open(b"draft" + draft, head[_HEAD.size : _HEAD.size + length])
+    return sealing.keys.drafts.open(b"draft" + draft, head[_HEAD.size : _HEAD.size + length]), form
 
 
 class _Beginning:
@@ -276,7 +265,7 @@ class Draft:
         self._guard = threading.RLock()
         self._dirty: OrderedDict[int, bytearray] = OrderedDict()
         self._blocks: _Blocks | None = None
-        self._state = _State(size=0 if base is None else base.size, base=b"" if base is None else base.content)
+        self._state = State(size=0 if base is None else base.size, base=b"" if base is None else base.content)
         self._state.base_bytes = self._state.size
         resumed = _Blocks.resume(store, sealing, draft)
         if resumed is not None:
@@ -304,7 +293,8 @@ class Draft:
             return None
         if len(data) < _SLOTS:
             return None
-        state = _newest_state(_Beginning(data), draft, AESGCM(_key_of(sealing, draft, data)))
+        key, form = _key_of(sealing, draft, data)
+        state = draft_states.newest(_Beginning(data), AESGCM(key), draft_states.label(draft, form))
         return None if state is None else state.base
 
     @property
@@ -493,6 +483,6 @@ class Draft:
 
     def _sync_state(self, blocks: _Blocks) -> None:
         self._state.written = blocks.written
-        state = replace(self._state, number=self._state.number + 1)
+        state = replace(self._state, number=self._state.number + 1, held=blocks.held)
         blocks.sync(state)
         self._state = state

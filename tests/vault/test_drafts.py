@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -288,6 +290,68 @@ def test_damaged_block_is_told(tmp_path: Path) -> None:
     again.read(0, 10)
     with pytest.raises(DamagedContent, match="draft"):
         again.read(BLOCK_BYTES, 10)
+
+
+HEAD = struct.Struct("<Q12sQ")
+SLOTS, SLOT_BYTES = 12_288, HEAD.size + BLOCK_BYTES + 16
+
+
+def with_head(data: bytes, slot: int, block: int | None = None, written: int | None = None) -> bytes:
+    """Return a draft's file with something else in the head of a slot."""
+    at = SLOTS + slot * SLOT_BYTES
+    had = HEAD.unpack_from(data, at)
+    head = HEAD.pack(had[0] if block is None else block, had[1], had[2] if written is None else written)
+    return data[:at] + head + data[at + HEAD.size :]
+
+
+LOST: dict[str, Callable[[bytes], bytes]] = {
+    "zeros": lambda data: with_head(data, 1, 0, 0),
+    "another block": lambda data: with_head(data, 1, 700),
+    "a number beyond": lambda data: with_head(data, 1, written=1 << 40),
+    "a slot that is no longer there": lambda data: data[: SLOTS + 2 * SLOT_BYTES],
+    "an older write in its place": lambda data: with_head(data, 3, written=1 << 40),
+    "the same block as another": lambda data: with_head(data, 1, 0),
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+@pytest.mark.parametrize("base_size", [0, 400_000])
+def test_a_block_whose_head_was_lost_read_as_what_was_there_before(tmp_path: Path, how: str, base_size: int) -> None:
+    """As zeros, as the version before, or as an older write: and so it was committed."""
+    world = local(tmp_path / "vault")
+    base = world.reader(world.put(MODEL[:base_size])) if base_size else None
+    draft = world.vault.draft(SPACE, NAME, base)
+    draft.write(0, os.urandom(3 * BLOCK_BYTES))
+    draft.sync()
+    draft.write(0, os.urandom(BLOCK_BYTES))
+    draft.sync()
+    draft.close()
+    (file,) = (tmp_path / "vault").rglob("*.draft")
+    file.write_bytes(LOST[how](file.read_bytes()))
+    with pytest.raises(DamagedContent, match="draft"):
+        world.again().vault.draft(SPACE, NAME, base)
+
+
+def test_a_head_that_was_half_written_as_the_power_went_was_a_block(tmp_path: Path) -> None:
+    """Where it lies on two pages, of which one came to the disk: a new block's, with the number of an old write."""
+    world = local(tmp_path / "vault")
+    draft = world.vault.draft(SPACE, NAME, None)
+    draft.truncate(9 * BLOCK_BYTES)
+    for _ in range(2):
+        draft.write(0, os.urandom(BLOCK_BYTES))
+        draft.sync()
+    synced = whole(draft)
+    draft.close()
+    (file,) = (tmp_path / "vault").rglob("*.draft")
+    file.write_bytes(with_head(file.read_bytes(), 0, 7))
+    again = world.again().vault.draft(SPACE, NAME, None)
+    assert whole(again) == synced
+    again.write(8 * BLOCK_BYTES, b"more")
+    again.sync()
+    expected = whole(again)
+    again.close()
+    assert HEAD.unpack_from(file.read_bytes(), SLOTS)[0] != 7
+    assert resumed(world) == expected
 
 
 def test_draft_of_another_id_does_not_open(tmp_path: Path) -> None:

@@ -133,15 +133,20 @@ def test_the_document_says_how_to_read_a_pack() -> None:
     assert kinds == [1, 1, 1, 2, 2, 3, 4]
 
 
-def test_drafts_of_format_1_resume(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [1, 2])
+def test_drafts_of_each_format_resume(tmp_path: Path, form: int) -> None:
     """A draft written by hand, after docs/FORMAT.md."""
     keys = SpaceKeys(bytes(range(32)))
     space, draft, key = b"S" * 16, b"D" * 16, bytes(range(50, 82))
     sealed = keys.drafts.seal(b"draft" + draft, key)
     cipher = AESGCM(key)
     state = struct.pack("<QQQQHH", 3, 2, 65_546, 0, 0, 0)
-    state_sealed = b"n" * 12 + cipher.encrypt(b"n" * 12, state, draft + b"state")
-    head = struct.pack("<4sB3xH", b"MRDF", 1, len(sealed)) + sealed
+    if form == 2:
+        of_block_1, of_block_0 = (hmac.digest(key, struct.pack("<QQ", *each), "sha256") for each in ((1, 1), (0, 2)))
+        state += bytes(one ^ other for one, other in zip(of_block_1, of_block_0, strict=True))
+    label = draft + (b"state" if form == 1 else b"state 2")
+    state_sealed = b"n" * 12 + cipher.encrypt(b"n" * 12, state, label)
+    head = struct.pack("<4sB3xH", b"MRDF", form, len(sealed)) + sealed
     data = head.ljust(8192, b"?") + (struct.pack("<I", len(state_sealed)) + state_sealed).ljust(4096, b"?")
     for number, block in enumerate((1, 0), 1):
         slot = struct.pack("<Q12sQ", block, b"%012d" % number, number)
