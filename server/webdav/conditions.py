@@ -14,6 +14,8 @@ from server.webdav.refusals import BadRequest
 from server.webdav.urls import Origins
 
 _TAG = re.compile(r'\s*(?:((?:W/)?"[^"]*")|([^\s,"]+))\s*(?:,|\Z)')
+#: What stands for nothing in a list: elements may be empty (RFC 9110 5.6.1.2).
+_EMPTY = re.compile(r"[\s,]*")
 #: No two neighbours in it may take the same character: what could be cut in many ways takes time to refuse.
 _TOKEN = re.compile(r"\s*(?:(\()|(\))|<([^<>\s]*)>|\[\s*((?:W/)?\"[^\"]*\"|[^\]\"\s]+)\s*\]|(not)\b)\s*", re.IGNORECASE)
 #: A state that nothing has (RFC 4918 10.4.8), for lists about what lies on other servers.
@@ -52,14 +54,20 @@ def entity_tags(text: str | None) -> tuple[str, ...] | None:
         return None
     if text.strip() == "*":
         return ("*",)
-    tags, at = [], 0
+    tags, at = [], _passed(text, 0)
     while at < len(text):
         found = _TAG.match(text, at)
         if found is None:
             raise BadRequest(why="an entity tag is malformed")
         tags.append(found[1] or f'"{found[2]}"')
-        at = found.end()
+        at = _passed(text, found.end())
     return tuple(tags)
+
+
+def _passed(text: str, at: int) -> int:
+    found = _EMPTY.match(text, at)
+    assert found is not None  # it matches nothing, too
+    return found.end()
 
 
 def bare_token(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -27,8 +28,13 @@ def iso_date(second: int) -> str:
 
 
 def iso_of_http(text: str) -> str | None:
-    """Return, as `iso_date` writes it, a time as `http_date` does; None for any other text."""
+    """Return, as `iso_date` writes it, a time as `http_date` does; None for any other text, or no such time."""
     found = _HTTP.fullmatch(text)
     if found is None or found[2] not in _MONTHS:
         return None
-    return f"{found[3]}-{_MONTHS.index(found[2]) + 1:02d}-{found[1]}T{found[4]}Z"
+    moment = f"{found[3]}-{_MONTHS.index(found[2]) + 1:02d}-{found[1]}T{found[4]}"
+    try:
+        datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    return f"{moment}Z"

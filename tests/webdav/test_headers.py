@@ -13,7 +13,7 @@ from providers.model import ConditionList, ConditionTerm
 from providers.paths import Path
 from server.webdav.conditions import NEVER, bare_token, conditions_of, entity_tags, http_date, parse_if
 from server.webdav.dates import http_date as date_text
-from server.webdav.dates import iso_date
+from server.webdav.dates import iso_date, iso_of_http
 from server.webdav.ranges import Unsatisfiable, parse_ranges
 from server.webdav.refusals import BadRequest
 from server.webdav.signin import credentials
@@ -108,6 +108,10 @@ def test_bare_token() -> None:
         ('"a"', ('"a"',)),
         ('"a", W/"b" ,"c,d"', ('"a"', 'W/"b"', '"c,d"')),
         ("bare", ('"bare"',)),
+        ('"a", , "b",', ('"a"', '"b"')),
+        (' ,"a"', ('"a"',)),
+        (",", ()),
+        ("", ()),
     ],
 )
 def test_entity_tags(text: str | None, expected: tuple[str, ...] | None) -> None:
@@ -235,6 +239,14 @@ def test_dates() -> None:
     assert date_text(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert http_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777
     assert iso_date(784111777) == "1994-11-06T08:49:37Z"
+    assert iso_of_http("Sun, 06 Nov 1994 08:49:37 GMT") == "1994-11-06T08:49:37Z"
+    for text in (
+        "yesterday",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:61:99 GMT",
+        "Sun, 06 Nov 0000 08:49:37 GMT",
+    ):
+        assert iso_of_http(text) is None
     assert [http_date(text) for text in ("", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT", "0")] == [None] * 4
 
 
