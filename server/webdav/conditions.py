@@ -104,6 +104,17 @@ def parse_if(text: str, origins: Origins) -> tuple[ConditionList, ...]:
     return tuple(lists)
 
 
+def of_versions(lists: tuple[ConditionList, ...]) -> tuple[ConditionList, ...]:
+    """Return the lists without their lock tokens, which pass locks: what is only read meets none.
+
+    webdavclient3 sends the token of a document's lock along with its look at the folder, which that lock is not on.
+    """
+    return tuple(
+        ConditionList(found.path, tuple(term for term in found.terms if not term.is_token or term == NEVER))
+        for found in lists
+    )
+
+
 def _terms(text: str, at: int) -> tuple[tuple[ConditionTerm, ...], int]:
     """Return the terms up to the closing parenthesis, and where the text goes on."""
     terms: list[ConditionTerm] = []

@@ -11,7 +11,7 @@ from config.settings import Settings
 from providers.model import NO_CONDITIONS, Conditions
 from providers.paths import Path
 from server.walls import WALLS
-from server.webdav.conditions import conditions_of, parse_if
+from server.webdav.conditions import conditions_of, of_versions, parse_if
 from server.webdav.urls import Origins, href_of
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ class Exchange:
 
     @property
     def states(self) -> Conditions:
-        """What the If header alone demands (RFC 4918 10.4), which counts for what is only read, too.
+        """What the If header demands of what is only read, too (RFC 4918 10.4): that the version be the one it names.
 
         The other headers have meanings of their own there: see `server.webdav.get`. Raises BadRequest.
         """
         text = self.environ.get("HTTP_IF")
-        return NO_CONDITIONS if text is None else Conditions(lists=parse_if(text, self.origins))
+        return NO_CONDITIONS if text is None else Conditions(lists=of_versions(parse_if(text, self.origins)))
 
     @property
     def declared(self) -> int | None:

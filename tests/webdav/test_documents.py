@@ -97,8 +97,12 @@ def test_an_if_header_counts_for_what_is_only_read(home: Home) -> None:
         ('(["other"]) (Not <DAV:no-lock>)', True),
         ('(["other"])', False),
         (f'({token} ["other"])', False),
-        ("(<urn:uuid:00000000-0000-4000-8000-000000000000>)", False),
         (f"(Not [{etag}])", False),
+        ("(<urn:uuid:00000000-0000-4000-8000-000000000000>)", True),
+        (f"(<urn:uuid:00000000-0000-4000-8000-000000000000> [{etag}])", True),
+        ('(<urn:uuid:00000000-0000-4000-8000-000000000000> ["other"])', False),
+        (f"(Not {token})", True),
+        (f"<http://elsewhere.example/a> ([{etag}])", False),
     ):
         for method, status in (("GET", 200), ("HEAD", 200), ("PROPFIND", 207)):
             got = home.dav.request(method, home / "a", Depth="0", If=condition)

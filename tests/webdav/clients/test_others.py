@@ -36,6 +36,18 @@ TRACES: dict[str, list[Step]] = {
         Step("PROPPATCH", "a", 207, body=sets({EXECUTABLE: "F"}), holds="200 OK"),
         Step("PROPFIND", "a", 207, {"Depth": "0"}, asks(EXECUTABLE), shows={EXECUTABLE: "F"}),
     ],
+    "webdavclient3 saves under a lock, whose token it sends with every request": [
+        Step("MKCOL", "d", 201),
+        Step("PUT", "d/a", 201, body=b"x"),
+        Step("LOCK", "d/a", 200, {"Timeout": "Second-30"}, LOCK, keep={"token": "lock-token"}),
+        Step("PUT", "d/a", 423, body=b"y"),
+        Step("HEAD", "d/", 200, {"If": "({token})"}),
+        Step("PUT", "d/a", 204, {"If": "({token})"}, b"y"),
+        Step("HEAD", "d/b", 404, {"If": "({token})"}),
+        Step("PROPFIND", "d/", 207, {"If": "({token})", "Depth": "1"}),
+        Step("UNLOCK", "d/a", 204, {"Lock_Token": "{token}"}),
+        Step("GET", "d/a", 200, {"If": "({token})"}, holds="y"),
+    ],
     "C2 cadaver probes": [
         Step("PROPFIND", "b/", 404, {"Depth": "0"}),
         Step("PUT", "a", 201, body=b"x"),
