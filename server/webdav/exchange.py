@@ -12,6 +12,7 @@ from providers.model import NO_CONDITIONS, Conditions
 from providers.paths import Path
 from server.walls import WALLS
 from server.webdav.conditions import conditions_of, of_versions, parse_if
+from server.webdav.refusals import CompressedBody
 from server.webdav.urls import Origins, href_of
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ class Exchange:
     def has_body(self) -> bool:
         """Whether a body comes with the request."""
         return self.declared != 0
+
+    def require_plain(self) -> None:
+        """Raise CompressedBody where the body is told to be in a content coding (RFC 9110 8.4)."""
+        if (self.header("HTTP_CONTENT_ENCODING") or "").strip().lower() not in ("", "identity"):
+            raise CompressedBody
 
     @property
     def href(self) -> str:

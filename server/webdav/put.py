@@ -11,7 +11,7 @@ from config.clock import SECOND_US
 from providers.errors import IsAFolder, UploadIncomplete
 from server.webdav.dates import http_date
 from server.webdav.exchange import MTIME_ACCEPTED, Answer, Exchange, done
-from server.webdav.refusals import BadRequest, UnsupportedBody
+from server.webdav.refusals import BadRequest
 
 if TYPE_CHECKING:
     from providers.drive.noise import NoiseUpload
@@ -29,8 +29,7 @@ def put(exchange: Exchange) -> Answer:
     # Each of ownCloud's chunks of old would become a document.
     if exchange.header("HTTP_CONTENT_RANGE") is not None or exchange.header("HTTP_OC_CHUNKED") is not None:
         raise BadRequest(why="a part of a document cannot be put")
-    if (exchange.header("HTTP_CONTENT_ENCODING") or "identity").lower() != "identity":
-        raise UnsupportedBody
+    exchange.require_plain()
     if exchange.path.is_root or exchange.ends_in_slash:
         raise IsAFolder
     modified = exchange.modified

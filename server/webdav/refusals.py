@@ -40,6 +40,12 @@ class UnsupportedBody(RequestError):
     status = "415 Unsupported Media Type"
 
 
+class CompressedBody(RequestError):
+    """A compressed body is not taken. Nothing was changed. Send it as it is, without Content-Encoding."""
+
+    status = "415 Unsupported Media Type"
+
+
 class NoInfinity(RequestError):
     """A listing of everything below is not given. Ask for a depth of 1."""
 

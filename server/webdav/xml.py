@@ -94,6 +94,8 @@ def _body(exchange: Exchange) -> bytes:
     raw: bytes = exchange.environ["wsgi.input"].read(limit + 1)
     if len(raw) > limit:
         raise TooLarge
+    if raw:
+        exchange.require_plain()
     return raw
 
 

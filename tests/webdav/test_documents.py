@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.message
 import email.parser
+import gzip
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -239,3 +240,18 @@ def test_gone_and_foreign_and_hidden_are_one(home: Home, client: Callable[[str |
             replies.append((reply.status, headers, reply.body))
         assert replies[0] == replies[1], method
         assert 400 <= replies[0][0] < 500, method
+
+
+@pytest.mark.parametrize("method", ["PUT", "PROPFIND", "PROPPATCH", "LOCK"])
+def test_a_compressed_body_is_refused_as_such(home: Home, method: str) -> None:
+    """It was no XML that is accepted, or none that the method takes: nobody guessed that gzip was in the way."""
+    home.dav.put(home / "a", b"x")
+    plain = b'<propfind xmlns="DAV:"><allprop/></propfind>'
+    for coding in ("gzip", "GZIP", "deflate", "identity, gzip"):
+        refused = home.dav.request(method, home / "a", gzip.compress(plain), Depth="0", Content_Encoding=coding)
+        assert (refused.status, b"compressed" in refused.body) == (415, True), (coding, refused)
+    assert home.dav.get(home / "a").body == b"x"
+    for coding in ("identity", " Identity ", ""):
+        assert home.dav.put(home / "b", b"y", Content_Encoding=coding).status in (201, 204), coding
+        assert home.dav.propfind(home / "a", plain.decode(), Content_Encoding=coding).status == 207, coding
+    assert home.dav.propfind(home / "a", Content_Encoding="gzip").status == 207  # there is no body
