@@ -12,6 +12,7 @@ import pytest
 from auth.roles import Role
 from tests.clients.conftest import Desk
 from tests.clients.test_davfs import mount_room
+from tests.clients.test_git import WHO
 from tests.serving import Served
 from tests.tools import ROOT, need, need_file
 
@@ -20,8 +21,8 @@ SPACE = "Accounts"
 #: What stands in the space after a page's commands, and which files they fetched.
 LEFT = {
     "command-line.md": (
-        {"old.txt", "receipts.tar", "sent.txt", "report.txt", "Receipts"},
-        ("back.txt", "start.txt", "again.txt"),
+        {"old.txt", "receipts.tar", "sent.txt", "report.txt", "Receipts", "books.git"},
+        ("back.txt", "start.txt", "again.txt", "copy/report.txt"),
     ),
     "gnome.md": ({"report 2026.txt"}, ("back.txt",)),
     "linux.md": ({"report.txt"}, ()),
@@ -75,7 +76,7 @@ def as_here(text: str, desk: Desk) -> str:
 def check(desk: Desk, page: str) -> None:
     left, fetched = LEFT[page]
     assert desk.names() == left
-    for name in left - {"Receipts", "receipts.tar"}:
+    for name in left - {"Receipts", "receipts.tar", "books.git"}:
         assert desk.content(name) == b"report", name
     for name in fetched:
         assert (desk.folder / name).read_text() in ("report", Path(name).name), name
@@ -87,11 +88,11 @@ def test_no_page_has_commands_that_are_not_run() -> None:
     assert {page.name for page in PAGES.glob("*.md") if blocks(page.name)} == set(LEFT)
 
 
-@pytest.mark.parametrize(("page", "tools"), [("command-line.md", "curl cadaver lftp"), ("rclone.md", "rclone")])
+@pytest.mark.parametrize(("page", "tools"), [("command-line.md", "curl cadaver lftp git"), ("rclone.md", "rclone")])
 def test_commands_without_a_mount(desk: Desk, page: str, tools: str) -> None:
     for tool in tools.split():
         need(tool)
-    desk.run("sh", "-e", "-c", as_here("".join(blocks(page)), desk))
+    desk.run("sh", "-e", "-c", as_here("".join(blocks(page)), desk), environ=WHO)
     check(desk, page)
 
 
