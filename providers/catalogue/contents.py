@@ -110,11 +110,19 @@ class ChunkIndex:
         What an interrupted upload alone has is found too: by nobody but who reads its draft.
         """
         with self.database.ask() as connection:
-            found = {cid: Location(*place) for cid, *place in places(connection, self.space, cids)}
-            missing = [cid for cid in cids if cid not in found]
-            if missing:
-                found |= {cid: Location(*place) for cid, *place in held.places(connection, self.space, missing)}
-            return found
+            return located(connection, self.space, cids)
+
+
+def located(connection: Connection, space: bytes, cids: Sequence[bytes]) -> Mapping[bytes, Location]:
+    """Return what `ChunkIndex.locate` does, as of a connection: a writer's sees what its transaction has come to.
+
+    Others' parts of that are committed with it, or not at all, and nobody else sees them before.
+    """
+    found = {cid: Location(*place) for cid, *place in places(connection, space, cids)}
+    missing = [cid for cid in cids if cid not in found]
+    if missing:
+        found |= {cid: Location(*place) for cid, *place in held.places(connection, space, missing)}
+    return found
 
 
 def places(connection: Connection, space: bytes, cids: Iterable[bytes]) -> Iterator[tuple[bytes, int, int, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -58,14 +59,14 @@ class Contents:
         """Look up what the contents of these versions consist of."""
         for row in found:
             if row["erased_in"] is None:
-                self.cids(row["content"])
+                self.cids(row["content"], self._index.locate)
 
-    def cids(self, content: bytes) -> frozenset[bytes]:
+    def cids(self, content: bytes, locate: contents.Locate) -> frozenset[bytes]:
         """Return the cids of all that a content consists of, as far as its manifests can be read."""
         if content not in self._known:
             found: set[bytes] = set()
             try:
-                found.update(self._storage.vault.cids_of(self._space, content, self._index.locate, set()))
+                found.update(self._storage.vault.cids_of(self._space, content, locate, set()))
             except DamagedContent:
                 pass  # a manifest that is lost leads to nothing any more
             self._known[content] = frozenset(found)
@@ -108,7 +109,9 @@ def erase(
     for row in found:
         _entomb(connection, change, row)
     _restate(connection, change, standing)
-    cids = {cid for row in found for cid in known.cids(row["content"])}
+    # Versions that came since they were learnt may have come in this very transaction.
+    locate = partial(contents.located, connection, change.space)
+    cids = {cid for row in found for cid in known.cids(row["content"], locate)}
     return Gone(found, _condemn(connection, change, cids), len(said))
 
 

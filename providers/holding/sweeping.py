@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, null, select, update
@@ -23,7 +24,7 @@ from config.statements import Statement
 from providers import tables
 from providers.audit.log import hold
 from providers.catalogue import held
-from providers.catalogue.contents import ChunkIndex
+from providers.catalogue.contents import ChunkIndex, Locate, located
 from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
 from providers.holding.letting_go import LettingGo
@@ -178,8 +179,10 @@ class Sweeper:
             upload = connection.execute(select(_D.upload).where(_D.id == draft)).scalar_one_or_none()
             return set() if upload is None else {each.cid for each in held.own(connection, space, upload, cids)}
 
-    def _among(self, space: bytes, contents: Iterable[bytes], cids: frozenset[bytes]) -> tuple[set[bytes], int]:
-        locate, walked = ChunkIndex(self._storage.database, space).locate, set[bytes]()
+    def _among(
+        self, space: bytes, contents: Iterable[bytes], cids: frozenset[bytes], locate: Locate | None = None
+    ) -> tuple[set[bytes], int]:
+        locate, walked = locate or ChunkIndex(self._storage.database, space).locate, set[bytes]()
         referred, count = set[bytes](), 0
         for content in contents:
             for cid in self._storage.vault.cids_of(space, content, locate, walked):
@@ -316,7 +319,9 @@ class Sweeper:
         row = connection.execute(head.with_for_update()).one()
         if row.number != number:
             since = select(_V.content).distinct().where(_V.space == space, _V.change > number, _V.erased_in.is_(None))
-            if self._among(space, set(connection.execute(since).scalars()), doomed.cids)[0]:
+            # What came in this very transaction is found through it alone.
+            locate = partial(located, connection, space)
+            if self._among(space, set(connection.execute(since).scalars()), doomed.cids, locate)[0]:
                 raise _Again
         freed = 0
         offsets = {entry.offset for entry in found.gone}

@@ -14,7 +14,19 @@ from providers import tables
 from providers.errors import NotFound, NotJoined, VersionErased
 from providers.holding.errors import HistoryDamaged
 from providers.paths import parse
-from tests.hold.worlds import OURS, SPACE, THEIRS, erased, findings, make, packed, record_of, versions
+from tests.hold.worlds import (
+    OURS,
+    SPACE,
+    THEIRS,
+    Shared,
+    administrator,
+    erased,
+    findings,
+    make,
+    packed,
+    record_of,
+    versions,
+)
 from tests.worlds import World, fetch, store
 
 SWEPT_SECONDS_MAX = 20
@@ -166,6 +178,25 @@ def test_the_last_document_of_a_space_may_go(world: World) -> None:
     erased(world, node)
     assert swept(world).is_whole
     assert not any(record in packed(world) for record in records)
+    assert findings(world) == []
+
+
+def test_a_version_that_came_in_the_same_transaction_left_its_pieces(world: World) -> None:
+    """Its manifest was looked for in what is committed: what it lists was not condemned, and stayed for good."""
+    mia, content, erasures = world.drive("mia"), os.urandom(300_000), world.installation.erasures
+    node = versions(mia, DOCUMENT, b"ett")
+    asked = erasures.request_document(world.installation.operator(), world.spaces[SPACE].id, node, "felsänt")
+    upload = mia.put(parse(DOCUMENT), declared=len(content))
+    upload.write(content)
+    second = administrator(world)
+    ended = Shared(world).first(upload.commit)
+    erasures.approve(second, asked.id)
+    assert ended.result(30)[0].version == 2
+    del upload, ended
+    assert swept(world).is_whole
+    with world.installation.database.read() as connection:
+        assert connection.execute(select(tables.chunk)).all() == []
+    assert len(packed(world)) < 10_000
     assert findings(world) == []
 
 

@@ -26,7 +26,7 @@ from providers.installation import Installation
 from providers.paths import parse
 from providers.vault.errors import DamagedContent
 from providers.vault.manifests import Shape
-from tests.hold.worlds import OURS, SPACE, erased, findings, make, packed, record_of, versions
+from tests.hold.worlds import OURS, SPACE, Shared, erased, findings, make, packed, record_of, versions
 from tests.worlds import World, fetch, settings_for, store
 
 DOCUMENT = f"{OURS}/Avtal/Köp.txt"
@@ -166,6 +166,31 @@ def test_what_came_to_be_referred_to_meanwhile_is_taken_back(world: World, monke
     monkeypatch.setattr(sweeper, "_repack", first_a_copy)
     assert sweep(world).is_whole
     assert fetch(world.drive("mia"), f"{OURS}/Kopia.txt") == b"ett"
+    assert findings(world) == []
+
+
+def test_an_upload_in_the_same_transaction_held_up_the_sweep(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its manifest was looked for in what is committed, and said to be damaged."""
+    mia, content = world.drive("mia"), os.urandom(300_000)
+    record = record_of(world, node := versions(mia, f"{OURS}/Bort.txt", b"ska bort", b"stannar"), 1)
+    erased(world, node, 1)
+    reopened(world)
+    upload = world.drive("mia").put(parse(DOCUMENT), declared=len(content))
+    upload.write(content)
+    vault = world.installation.vault
+    copy_kept, ended = vault.copy_kept, list[Any]()
+
+    def then_an_upload(*arguments: Any) -> Any:
+        moved = copy_kept(*arguments)
+        if not ended:
+            ended.append(Shared(world).first(upload.commit))
+        return moved
+
+    monkeypatch.setattr(vault, "copy_kept", then_an_upload)
+    assert sweep(world).is_whole
+    assert ended[0].result(30)[0].size == len(content)
+    assert record not in packed(world)
+    assert fetch(world.drive("mia"), DOCUMENT) == content
     assert findings(world) == []
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -52,6 +56,33 @@ def erased(world: World, node: bytes, number: int | None = None, reason: str = "
     else:
         asked = erasures.request_version(operator, space, node, number, reason)
     return erasures.approve(administrator(world), asked.id)
+
+
+class Shared:
+    """Lets the next two operations on the catalogue share one transaction: that of an act, and whichever comes then."""
+
+    def __init__(self, world: World) -> None:
+        self._commits, self._pool = world.installation.database._commits, ThreadPoolExecutor(2)
+        holds = threading.Event()
+
+        def hold(_: object) -> None:
+            holds.set()
+            self._wait(2)
+
+        self._pool.submit(world.installation.database.apply, hold, heads=[b"first"])
+        assert holds.wait(30)
+
+    def _wait(self, count: int) -> None:
+        until = time.monotonic() + 30
+        while len(self._commits._queue) < count:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def first(self, act: Callable[[], Any]) -> Future[Any]:
+        """Let an act, which has one operation, go first; return what will be its result once another has come."""
+        ended = self._pool.submit(act)
+        self._wait(1)
+        return ended
 
 
 def findings(world: World) -> list[str]:
