@@ -19,6 +19,8 @@ from config.snapshots import DRIVER, WRITES, driver_of, raise_told, translated, 
 from config.stamps import Stamp
 
 _UNDONE = "mellanrum_undone"
+#: What SQLite says to who wants to write, and reads a moment after which others have written.
+_HELD_BACK = "SQLITE_BUSY_SNAPSHOT"
 
 
 class Exclusive(Protocol):
@@ -163,15 +165,28 @@ class _Kept:
             if self._stamp is not None:
                 self._stamp.prepare()
             with translated():
-                if self._connection is None:
-                    connection = self._engine.connect()
-                    self._driver = connection.connection.dbapi_connection
-                    self._connection = connection.execution_options(**{DRIVER: self._driver, WRITES: True})
-                self._run("BEGIN IMMEDIATE")
-                return self._connection
+                return self._begun()
         except BaseException:
             self._lock.__exit__()
             raise
+
+    def _begun(self) -> Connection:
+        """Begin a transaction; on another connection, if rows that nobody fetched hold this one to a moment past."""
+        try:
+            return self._begun_on_kept()
+        except DBAPIError as error:
+            self.close()
+            if getattr(error.orig, "sqlite_errorname", "") != _HELD_BACK:
+                raise
+        return self._begun_on_kept()
+
+    def _begun_on_kept(self) -> Connection:
+        if self._connection is None:
+            connection = self._engine.connect()
+            self._driver = connection.connection.dbapi_connection
+            self._connection = connection.execution_options(**{DRIVER: self._driver, WRITES: True})
+        self._run("BEGIN IMMEDIATE")
+        return self._connection
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -201,7 +201,7 @@ class LettingGo:
         """Return those of some records to which nothing refers, once it is written down that they are to go."""
         database = self._storage.database
         # Whatever transaction may have meant to refer to one has ended once the head's row is ours.
-        database.apply(lambda connection: connection.execute(_HEAD, {"space": space}), heads=[space])
+        database.apply(lambda connection: connection.execute(_HEAD, {"space": space}).first(), heads=[space])
         with database.read() as connection:
             standing = self._standing(connection, space, pack, entries)
         goes = [entry for entry in entries if entry.offset not in standing]

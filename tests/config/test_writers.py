@@ -98,6 +98,23 @@ def test_an_exception_undoes_one_operation_of_several(empty: Database, plainly: 
     assert numbers(empty) == [1, 3]
 
 
+def test_rows_that_nobody_fetched_kept_a_process_from_writing(data_folder: Path) -> None:
+    """As soon as another had written, for as long as somebody held them."""
+    ours, theirs = Database(data_folder), Database(data_folder)
+    _TABLE.create(ours.durable_engine)
+    for number in (1, 2):
+        ours.apply(writing(number))
+    held = ours.apply(lambda connection: connection.execute(select(_TABLE.c.number)))
+    theirs.apply(writing(3))
+    ours.apply(writing(4))
+    ours.apply(writing(5, plainly=True))
+    held.close()
+    ours.apply(writing(6))
+    assert numbers(theirs) == [1, 2, 3, 4, 5, 6]
+    for each in (ours, theirs):
+        each.dispose()
+
+
 @pytest.mark.parametrize("plainly", [False, True])
 def test_an_exception_undoes_a_transaction_and_the_next_one_stands(empty: Database, plainly: bool) -> None:
     with pytest.raises(Refused), empty.write() as connection:
