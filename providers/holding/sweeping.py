@@ -29,6 +29,7 @@ from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
 from providers.holding.letting_go import LettingGo
 from providers.holding.model import State
+from providers.vault.errors import GapsHeldOff
 from providers.vault.records import Kind
 from providers.vault.vault import Doomed, Leftover
 
@@ -251,6 +252,7 @@ class Sweeper:
             elif found is not None:
                 swept.freed_bytes += self._repack(space, found, doomed, number)
                 swept.packs += 1
+                return self._retire(space, pack)
         except _InUse:
             return False
         finally:
@@ -281,9 +283,16 @@ class Sweeper:
         except _Again:
             self._undo(space, found.pack, new)
             raise
-        storage.vault.remove_pack(space, found.pack)
-        self._forget(space, found.pack)
         return freed
+
+    def _retire(self, space: bytes, old: int) -> bool:
+        """Remove a pack that was written anew; return False if a backup is made, which may need it."""
+        try:
+            self._storage.vault.retire_pack(space, old)
+        except GapsHeldOff:
+            return False
+        self._forget(space, old)
+        return True
 
     def _begin(self, space: bytes, old: int, new: int | None) -> None:
         """Let it be known that a pack is written anew. Raises _InUse if somebody's earlier try has not ended."""
@@ -360,12 +369,10 @@ class Sweeper:
         with self._storage.database.read() as connection:
             begun = connection.execute(select(tables.repack).where(tables.repack.c.space == space)).all()
         for row in begun:
-            goes = row.old if row.is_done else row.new
-            if not row.is_done and not self._is_free(space, row.old if goes is None else goes):
-                continue  # somebody is at it
-            if goes is not None:
-                self._storage.vault.remove_pack(space, goes)
-            self._forget(space, row.old)
+            if row.is_done:
+                self._retire(space, row.old)
+            elif self._is_free(space, row.old if row.new is None else row.new):  # else somebody is at it
+                self._undo(space, row.old, row.new)
 
     def _is_free(self, space: bytes, pack: int) -> bool:
         try:

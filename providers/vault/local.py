@@ -293,7 +293,10 @@ def _gaps(folder: Path, operation: int) -> Iterator[None]:
 
 @contextmanager
 def gaps_held_off(folder: Path) -> Iterator[None]:
-    """Let no gaps be made in the packs of a store meanwhile: a copy of a file that gets one has half of a record."""
+    """Let no gaps be made in the packs of a store meanwhile: a copy of a file that gets one has half of a record.
+
+    Nor does a pack go that a catalogue referred to.
+    """
     if not folder.is_dir():
         yield
         return
@@ -412,6 +415,11 @@ class LocalStore:
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
             sync_folder(path.parent)
+
+    def retire_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack that a catalogue referred to until now. Raises GapsHeldOff while a backup is made."""
+        with _gaps(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self.remove_pack(space, pack)
 
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space."""

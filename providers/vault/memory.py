@@ -169,6 +169,10 @@ class MemoryStore:
         """Remove a pack."""
         self._packs.get(space, {}).pop(pack, None)
 
+    def retire_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack that a catalogue referred to until now."""
+        self.remove_pack(space, pack)
+
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space."""
         self._packs.pop(space, None)

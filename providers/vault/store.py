@@ -124,6 +124,12 @@ class Store(Protocol):
     def remove_pack(self, space: bytes, pack: int) -> None:
         """Remove a pack for good, durably. Harmless if there is none."""
 
+    def retire_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack that a catalogue referred to until now.
+
+        Raises GapsHeldOff while a backup is made: it may have copied that catalogue, and comes to the pack last.
+        """
+
     def destroy_space(self, space: bytes) -> None:
         """Remove all packs and drafts of a space, for good."""
 

@@ -270,6 +270,10 @@ class Vault:
         """Remove a pack for good. Who has it open reads on."""
         self._store.remove_pack(space, pack)
 
+    def retire_pack(self, space: bytes, pack: int) -> None:
+        """Remove a pack that the catalogue referred to until now. Raises GapsHeldOff while a backup is made."""
+        self._store.retire_pack(space, pack)
+
     def scrub(self, space: bytes) -> Iterator[Damage]:
         """Yield all that is damaged in the packs of a space. Reads everything, changes nothing."""
         return scrub(self._store, self._sealing(space))

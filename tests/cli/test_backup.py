@@ -13,12 +13,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, select
 
 from auth.roles import Via
 from config.database import Database, durable, transient
 from config.errors import SchemaTooOld
 from config.ids import id_text
+from providers import tables
 from providers.audit.opening import open_epoch
 from providers.backup import back_up
 from providers.drive.transaction import actor_of
@@ -164,14 +165,21 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def backed_up(world: World, tmp_path: Path, act: Callable[[], Any], *, late: bool) -> Installation:
     """Make a backup, in which something happens just before the database is copied, or just after; open it."""
+    return backed_up_amid(world, tmp_path, *((None, act) if late else (act, None)))
+
+
+def backed_up_amid(
+    world: World, tmp_path: Path, before: Callable[[], Any] | None, after: Callable[[], Any] | None
+) -> Installation:
+    """Make a backup, in which things happen just before the database is copied, and just after; open it."""
     copy_to, installation = Database.copy_to, world.installation
 
     def copying(database: Database, file: Path) -> None:
-        if late:
-            copy_to(database, file)
-        act()
-        if not late:
-            copy_to(database, file)
+        if before is not None:
+            before()
+        copy_to(database, file)
+        if after is not None:
+            after()
 
     goal = tmp_path / "copy" / "data"
     goal.mkdir(parents=True)
@@ -200,6 +208,38 @@ def test_a_sweep_meanwhile_takes_nothing_from_a_backup(world: World, tmp_path: P
         assert fetch(found.drive(mia_there), f"{OURS}/other.txt") == b"beside it in the pack"
     finally:
         found.close()
+
+
+def test_a_pack_that_came_and_went_while_a_backup_was_made_was_not_in_it(world: World, tmp_path: Path) -> None:
+    """A sweep had written it, and the next one wrote it anew once the database that speaks of it was copied."""
+    mia, erasures, space = world.drive("mia"), world.installation.erasures, world.spaces[SPACE].id
+    node = versions(mia, DOCUMENT, b"first", b"second", b"third")
+    store(mia, f"{OURS}/other.txt", b"beside it in the pack")
+    erased(world, node, 1)
+    swept: list[Any] = []
+
+    def sweep(seconds: float) -> None:
+        swept.append(erasures.sweep(now=True, wait_seconds=seconds)[space])
+
+    def before() -> None:
+        sweep(1)
+        erased(world, node, 2)
+
+    found = backed_up_amid(world, tmp_path, before, lambda: sweep(1))
+    try:
+        assert list(found.verify()) == []
+        mia_there = found.authenticator.basic("mia", world.passwords["mia"], via=Via.WEBDAV, address=ADDRESS)
+        assert fetch(found.drive(mia_there), f"{OURS}/other.txt") == b"beside it in the pack"
+    finally:
+        found.close()
+    assert [each.is_whole for each in swept] == [False, False]
+    sweep(20)
+    assert swept[-1].is_whole
+    assert list(world.installation.verify()) == []
+    with world.installation.database.read() as connection:
+        assert connection.execute(select(tables.repack)).all() == []
+    packs = world.installation.folder / "vault" / space.hex() / "packs"
+    assert sum(path.stat().st_size > 200 for path in packs.glob("*.pack")) == 1
 
 
 @pytest.mark.parametrize("late", [False, True])

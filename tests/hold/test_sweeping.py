@@ -85,8 +85,8 @@ STEPS = (
     ("vault", "copy_kept", "after"),
     ("sweeper", "_publish", "before"),
     ("sweeper", "_publish", "after"),
-    ("vault", "remove_pack", "before"),
-    ("vault", "remove_pack", "after"),
+    ("vault", "retire_pack", "before"),
+    ("vault", "retire_pack", "after"),
     ("sweeper", "_forget", "before"),
     ("sweeper", "_mark", "before"),
 )

@@ -237,6 +237,10 @@ def remove_packs(store: Store) -> None:
     assert list(store.packs(SPACE)) == []
     with pytest.raises(DamagedContent):
         store.read(SPACE, pack.id, PACK_HEAD_BYTES, 1)
+    other = store.open_pack(SPACE)
+    other.close()
+    store.retire_pack(SPACE, other.id)
+    assert list(store.packs(SPACE)) == []
 
 
 def let_records_become_gaps_in_place(store: Store) -> None:
