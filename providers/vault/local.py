@@ -20,6 +20,7 @@ from config.errors import MellanrumError
 from config.files import full_or_failed, sync_folder
 from config.logging import get_log
 from providers.vault.errors import (
+    DamagedContent,
     DraftInUse,
     GapsHeldOff,
     GapsUnsupported,
@@ -366,12 +367,17 @@ class LocalStore:
 
     def scan(self, space: bytes, pack: int, *, trust_footer: bool = True) -> PackScan:
         """Return what records a pack holds."""
-        size = self._pack(space, pack).stat().st_size
+        path = self._pack(space, pack)
+        size = path.stat().st_size
 
         def read(offset: int, length: int) -> bytes:
             return self.read(space, pack, offset, length)
 
-        return (scan if trust_footer else walk)(space, pack, size, read)
+        try:
+            return (scan if trust_footer else walk)(space, pack, size, read)
+        except DamagedContent:
+            path.stat()  # a sweep may have removed it meanwhile
+            raise
 
     def claim(self, space: bytes, pack: int) -> LocalClaim | None:
         """Claim a pack that no writer holds; ask whoever writes it to end."""

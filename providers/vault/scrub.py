@@ -38,7 +38,7 @@ def scrub(store: Store, sealing: Sealing) -> Iterator[Damage]:
     for pack, _ in store.packs(sealing.space):
         try:
             found = store.scan(sealing.space, pack, trust_footer=False)
-            yield from _scrub_pack(store, sealing, pack, found)
+            yield from _standing(store, list(_scrub_pack(store, sealing, pack, found)))
         except FileNotFoundError:
             continue
         except DamagedContent as error:
@@ -57,6 +57,18 @@ def _scrub_pack(store: Store, sealing: Sealing, pack: int, found: PackScan) -> I
                 yield Damage(sealing.space, pack, entry.offset, "a record holds what its cid does not say", entry.cid)
         except DamagedContent as error:
             yield Damage(sealing.space, pack, entry.offset, str(error.facts["what"]), entry.cid)
+
+
+def _standing(store: Store, found: list[Damage]) -> list[Damage]:
+    """Return the damage in a pack that is there still: a sweep may have made a gap of a record that was listed before.
+
+    Raises FileNotFoundError if it has removed the pack.
+    """
+    if not found:
+        return found
+    now = store.scan(found[0].space, found[0].pack, trust_footer=False)
+    offsets = {entry.offset for entry in now.records} | {offset for offset, _ in now.damage}
+    return [each for each in found if each.offset in offsets]
 
 
 def rebuild(store: Store, sealing: Sealing) -> Iterator[ChunkRecord | VersionRecord]:

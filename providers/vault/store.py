@@ -107,7 +107,10 @@ class Store(Protocol):
         """Return (id, bytes) of every pack of a space, in no order."""
 
     def scan(self, space: bytes, pack: int, *, trust_footer: bool = True) -> PackScan:
-        """Return what records a pack holds: by its footer, or by walking through it where it has none."""
+        """Return what records a pack holds: by its footer, or by walking through it where it has none.
+
+        Raises DamagedContent if it cannot be read, FileNotFoundError where there is none, or it goes meanwhile.
+        """
 
     def claim(self, space: bytes, pack: int) -> Claim | None:
         """Claim a pack; None while a writer of it is held, who is asked to end it, or another has it.

@@ -194,6 +194,66 @@ def test_an_upload_in_the_same_transaction_held_up_the_sweep(world: World, monke
     assert findings(world) == []
 
 
+def cut_off(world: World) -> None:
+    """Let an upload leave records in a pack in which others stay."""
+    store(world.drive("mia"), f"{OURS}/Stannar.txt", b"stannar")
+    upload = world.drive("mia").put(parse(f"{OURS}/Avbruten.bin"), declared=None)
+    upload.write(os.urandom(3_000_000))
+    upload.discard()
+
+
+def given_back(world: World) -> None:
+    assert sum(each.freed_bytes for each in world.installation.erasures.letting_go.sweep(wait_seconds=5).values())
+
+
+def one_erased(world: World) -> None:
+    erased(world, versions(world.drive("mia"), DOCUMENT, b"ett", b"tu"), 1)
+
+
+def all_swept(world: World) -> None:
+    assert sweep(world).is_whole
+
+
+@pytest.mark.parametrize(("before", "meanwhile"), [(one_erased, all_swept), (cut_off, given_back)])
+def test_what_a_sweep_took_while_it_was_verified_was_called_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch, before: Callable[[World], None], meanwhile: Callable[[World], None]
+) -> None:
+    before(world)
+    reopened(world)
+    world.installation.tick()
+    vault = world.installation.vault._store
+    scan, acts = vault.scan, [meanwhile]
+
+    def then_swept(*arguments: Any, **options: Any) -> Any:
+        found = scan(*arguments, **options)
+        if acts:
+            acts.pop()(world)
+        return found
+
+    monkeypatch.setattr(vault, "scan", then_swept)
+    assert [f"{found.where}: {found.what}" for found in world.installation.verify()] == []
+    assert not acts
+
+
+def test_two_who_swept_at_once_were_told_of_damage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read a pack that the other had just removed."""
+    node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
+    erased(world, node, 1)
+    reopened(world)
+    pack = world.installation.vault.packs(world.spaces[SPACE].id)[0]
+    local = world.installation.vault._store
+    read, acts = local.read, [lambda: local.remove_pack(world.spaces[SPACE].id, pack)]
+
+    def then_removed(*arguments: Any) -> bytes:
+        if acts:
+            acts.pop()()
+        return read(*arguments)
+
+    monkeypatch.setattr(local, "read", then_removed)
+    with pytest.raises(FileNotFoundError):
+        local.scan(world.spaces[SPACE].id, pack, trust_footer=False)
+
+
 def _again(world: World, node: bytes) -> None:
     """Make a version that refers to what was erased, as a copy does that was made ready before."""
     installation, space = world.installation, world.spaces[SPACE].id
