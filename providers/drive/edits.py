@@ -15,6 +15,7 @@ from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex, sha256_of, version
 from providers.catalogue.held import require_own
 from providers.drive.beginnings import Beginning, beginning, slot_of
+from providers.drive.checkpoints import Checkpoints
 from providers.drive.kept import Holding, Slot, drop, drop_abandoned_of, end, keep, unname
 from providers.drive.reading import Reader, open_content, reader_of
 from providers.drive.session import Session
@@ -37,10 +38,6 @@ _COPY_BYTES = 1 << 20
 COPY_BYTES_MAX = 64 << 20
 #: Zeros that nobody wrote, and that come of growing a document, cost nothing to ask for and much to store.
 ZEROS_BYTES_MAX = 1 << 30
-#: A worker that is killed loses at most so much of an upload under a new name, or what came in so many seconds, and
-#: what was cut last. To make sure of it as often as a fast client sends 64 MiB took a tenth of its upload's time.
-CHECKPOINT_BYTES = 64 << 20
-CHECKPOINT_SECONDS = 2.0
 #: What is kept may be resumed from elsewhere. Who goes on writing to it here is told after so long at most.
 OWN_SECONDS = 0.5
 
@@ -73,7 +70,7 @@ class Edit:
         self._copied: Copied | None = None
         #: How much was streamed, and how many records the catalogue knew, when it was last made durable.
         self._safe_bytes = self._safe_records = 0
-        self._safe_until = 0.0
+        self._checkpoints = Checkpoints()
         self._is_nameless = False
         #: A part of the stream was lost.
         self._is_torn = False
@@ -288,13 +285,7 @@ class Edit:
 
     def _is_due(self, held: int) -> bool:
         """Whether so many bytes that could be lost are to be made durable now, for their maker to find."""
-        if held < CHECKPOINT_BYTES or not self.is_new or self._is_nameless:
-            return False
-        now = time.monotonic()
-        if now < self._safe_until:
-            return False
-        self._safe_until = now + CHECKPOINT_SECONDS
-        return True
+        return self.is_new and not self._is_nameless and self._checkpoints.is_due(held)
 
     def _make_safe(self, sealed: Sealed) -> None:
         """Make what was streamed so far durable, for its maker to find should this process be killed."""

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from auth.roles import Role
 from providers import tables
-from providers.drive import edits
+from providers.drive import checkpoints
 from providers.errors import QuotaExceeded
 from providers.paths import parse
 from tests.worlds import World, fetch, store
@@ -68,8 +68,8 @@ def test_interrupted_uploads_that_were_dropped_brought_in_more_than_the_quota(wo
 def test_an_upload_counts_once_however_often_it_is_interrupted(
     world: World, monkeypatch: pytest.MonkeyPatch, checkpoint: int
 ) -> None:
-    monkeypatch.setattr(edits, "CHECKPOINT_BYTES", checkpoint)
-    monkeypatch.setattr(edits, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_BYTES", checkpoint)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0)
     eva, before, pieces = world.drive("eva"), used(world), [os.urandom(300_000) for _ in range(5)]
     give_room(world, 2_000_000)
     at = 0
@@ -89,8 +89,8 @@ def test_an_upload_counts_once_however_often_it_is_interrupted(
 
 
 def test_a_stream_that_was_made_durable_on_the_way_counted_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits, "CHECKPOINT_BYTES", 2 << 20)
-    monkeypatch.setattr(edits, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_BYTES", 2 << 20)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0)
     eva, before = world.drive("eva"), used(world)
     for end in ("commit", "draft"):
         place, data = FOLDER.joined(end), os.urandom(9 << 20)

@@ -632,8 +632,8 @@ def _half_open(client: Client, monkeypatch: pytest.MonkeyPatch, how: str) -> byt
     handle = client.open("/Rum/b.bin", NEW)
     pieces = pieces_of(BIG[:1_000_000])
     if how == "checkpoint":
-        monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 300_000)
-        monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 0)
+        monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_BYTES", 300_000)
+        monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_SECONDS", 0)
     if how == "fsync out of order":
         pieces[0], pieces[1] = pieces[1], pieces[0]
     assert set(settle(client, writes(client, handle, pieces))) == {Code.OK}
@@ -735,8 +735,8 @@ def test_who_looked_into_an_upload_and_then_writes_takes_it_over(
 def test_a_worker_killed_in_the_middle_of_an_upload_loses_little_of_it(
     world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 1 << 20)
-    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_SECONDS", 0)
     killed = connect()
     handle = killed.open("/Rum/b.bin", NEW)
     data = CHANCE.randbytes(8 << 20)
@@ -763,8 +763,8 @@ def test_a_worker_killed_in_the_middle_of_an_upload_loses_little_of_it(
 def test_a_fast_upload_is_not_made_safe_all_the_time(
     world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 4 << 20)
-    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 3600)
+    monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_BYTES", 4 << 20)
+    monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_SECONDS", 3600)
     killed = connect()
     handle = killed.open("/Rum/b.bin", NEW)
     settle(killed, writes(killed, handle, pieces_of(CHANCE.randbytes(9 << 20))))
@@ -778,8 +778,8 @@ def test_what_is_made_safe_on_the_way_changes_nothing(
     data = CHANCE.randbytes(6 << 20)
     client.put("/Rum/plain.bin", data)
     packs = sum(file.stat().st_size for file in (world.installation.folder / "vault").rglob("*.pack"))
-    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_BYTES", 1 << 20)
-    monkeypatch.setattr("providers.drive.edits.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr("providers.drive.checkpoints.CHECKPOINT_SECONDS", 0)
     client.put("/Rum/safe.bin", data)
     assert client.get("/Rum/safe.bin") == data
     assert list(world.drive("anna").drafts(parse("/Rum"))) == []
