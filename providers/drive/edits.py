@@ -17,7 +17,7 @@ from providers.catalogue.held import require_own
 from providers.drive.beginnings import Beginning, beginning, slot_of
 from providers.drive.checkpoints import Checkpoints
 from providers.drive.kept import Holding, Slot, drop, drop_abandoned_of, end, keep, unname
-from providers.drive.reading import Reader, open_content, reader_of
+from providers.drive.reading import Reader, note_reading, reader_of, require_still_allowed
 from providers.drive.session import Session
 from providers.drive.taking_over import resumed, take_over
 from providers.drive.uploads import (
@@ -87,6 +87,8 @@ class Edit:
         #: Whether somebody else has resumed it since, or dropped it.
         self._is_taken = False
         self._owes_read = draft is not None and begun.standing is not None and draft.base_bytes > 0
+        #: As which the reading of what the document held was noted.
+        self._reading: Reader | None = None
 
     @property
     def is_new(self) -> bool:
@@ -105,9 +107,11 @@ class Edit:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes, fewer past the end. Reading what the document held is a read, with its event."""
-        if self._owes_read:
-            open_content(self._session, self._begun.path, None).close()
+        if self._owes_read and self.item is not None and self._begun.found.node is not None:
+            self._reading = note_reading(self._session, self.item, self._begun.found.node.version_id)
             self._owes_read = False
+        elif self._reading is not None:
+            require_still_allowed(self._session, self._reading)
         return self._as_draft().read(offset, length) if self.size else b""
 
     def is_light(self, offset: int, length: int) -> bool:
@@ -206,6 +210,7 @@ class Edit:
             plan=plan,
             copied=self._copied,
             upload=Upheld(self._upload, self._kept) if self._holds and self._kept is not None else None,
+            is_held=True,
         )
         try:
             made = arrival.commit()

@@ -109,6 +109,21 @@ def open_content(session: Session, path: Path, number: int | None) -> Reader:
     return Reader(opening.item, reader, allowed)
 
 
+def note_reading(session: Session, item: Item, version_id: bytes) -> Reader:
+    """Have the event durable that a version is read whose bytes are at hand, wherever its document stands by now.
+
+    Return what `require_still_allowed` asks about. Raises NotFound, Forbidden.
+    """
+    with session.look() as look:
+        place = followed(look, item.path, item.id)
+        look.allow(Action.READ, place)
+        reading = _reading(look, Opening(place, item, item.version, version_id, b""))
+        allowed = Allowed(look.principal.epoch, look.at)
+    if reading is not None:
+        session.storage.journal.note(*reading)
+    return Reader(item, None, allowed)
+
+
 def require_still_allowed(session: Session, reader: Reader) -> None:
     """Raise NotFound or Forbidden once what is being read may be read no longer, wherever it stands by now.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +124,25 @@ def target_again(look: Look, before: Target, action: Action) -> Target:
             parent = followed(look, path.parent, before.parent.node.id)
         except NotFound:
             raise missing from None
+    return target(look, parent.path.joined(path.name), action, within=parent)
+
+
+def target_held(look: Look, before: Target, action: Action) -> Target:
+    """Return `target` for what somebody has held open since it was found `before`: of the document that stood there,
+    else of its folder, wherever that stands by now; by its path where neither is seen any more.
+
+    As with a file on a disk, the names may have come to be somebody else's meanwhile.
+    """
+    path = before.path
+    if before.node is not None:
+        with suppress(NotFound):
+            found = target(look, followed(look, path, before.node.id).path, action)
+            if found.node is not None and found.node.id == before.node.id:
+                return found
+    try:
+        parent = followed(look, path.parent, before.parent.node.id)
+    except NotFound:
+        return target(look, path, action)
     return target(look, parent.path.joined(path.name), action, within=parent)
 
 

@@ -19,7 +19,7 @@ from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
 from providers.drive.reserving import Room
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, give_way, require_room, target, target_again
+from providers.drive.targets import Target, give_way, require_room, target, target_again, target_held
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
@@ -187,8 +187,11 @@ class Arrival:
         copied: Copied | None = None,
         upload: Upheld | None = None,
         first: Step | None = None,
+        is_held: bool = False,
     ) -> None:
         self._session = session
+        #: Whether it belongs to what was found when it began, whatever its name is by now, or to the name.
+        self._is_held = is_held
         #: As what it was kept on the way, and what that holds of the content.
         self._upload = upload
         self._held: list[ChunkRecord] = []
@@ -256,7 +259,7 @@ class Arrival:
         """Return where it is about to stand. Nothing continues with what is empty: that is but a beginning."""
         if self._began.stands(look):
             return self._began
-        found = target_again(look, self._began, Action.ADD)
+        found = (target_held if self._is_held else target_again)(look, self._began, Action.ADD)
         return continuing(look, found, self._started) if self._sealed.size else found
 
     def _work(self, tx: Transaction, plan: Plan | None, record_bytes: int) -> tuple[Item, bool]:

@@ -1,4 +1,4 @@
-"""What is held open for writing, for long or while others change what it was opened as."""
+"""What is held open for writing while others rename, append to, rewrite, lock or shut what it was opened as."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from auth.roles import Role
+from auth.roles import Role, Via
 from providers.drive import Drive, checkpoints
 from providers.drive.edits import Edit
+from providers.errors import Forbidden, Locked, NotFound
 from providers.paths import parse
-from tests.worlds import World, fetch
+from tests.worlds import World, fetch, store
 
 LOG = parse("/Stämma/Mapp/log")
+NEWLY = parse("/Stämma/Mapp/log.1")
 CHANCE = random.Random(11)
 
 
@@ -33,6 +35,74 @@ def opened(drive: Drive, *, create: bool = False) -> Edit:
     edit = drive.edit(LOG, create=create, truncate=False)
     assert isinstance(edit, Edit)
     return edit
+
+
+def moved(world: World) -> None:
+    world.drive("bo").move(LOG, NEWLY, overwrite=False)
+
+
+def test_who_may_not_write_under_the_new_name_is_refused_there(world: World) -> None:
+    store(world.drive("eva"), LOG, b"0\n")
+    mine = opened(world.drive("eva", Via.SFTP))
+    mine.write(0, b"X")
+    moved(world)
+    world.drive("bo").lock(NEWLY, is_deep=False, is_shared=False, owner="", seconds=60)
+    with pytest.raises(Locked):
+        mine.commit()
+    mine.keep()
+    assert [item.name for item in world.drive("eva").drafts(LOG.parent)] == ["log"]
+    assert fetch(world.drive("eva"), NEWLY) == b"0\n"
+
+
+@pytest.mark.parametrize("role", [None, Role.VIEWER])
+def test_what_went_where_it_is_not_seen_stands_anew_under_its_name(world: World, role: Role | None) -> None:
+    """And where it is only seen, writing to it is refused: that it went there, everybody sees."""
+    store(world.drive("eva"), LOG, b"0\n")
+    hidden = parse("/Stämma/Annan")
+    mine = opened(world.drive("eva", Via.SFTP))
+    mine.write(0, b"X")
+    world.drive("bo").break_inheritance(hidden)
+    world.grant("bo", "Stämma", Role.MANAGER, "/Annan")
+    if role is not None:
+        world.grant("eva", "Stämma", role, "/Annan")
+    world.drive("bo").move(LOG, hidden.joined("log"), overwrite=False)
+    if role is None:
+        made = mine.commit()
+        assert made is not None and made[0].path == LOG and made[1]
+        assert fetch(world.drive("eva"), LOG) == b"X\n"
+    else:
+        with pytest.raises(Forbidden):
+            mine.commit()
+        mine.keep()
+    assert fetch(world.drive("bo"), hidden.joined("log")) == b"0\n"
+
+
+def test_a_reading_told_of_the_version_that_others_wrote_meanwhile(world: World) -> None:
+    store(world.drive("eva"), LOG, b"0\n")
+    mine = opened(world.drive("eva"))
+    mine.write(0, b"X")
+    store(world.drive("bo"), LOG, b"secret\n")
+    assert mine.read(1, 5) == b"\n"
+    world.kinds("Stämma")
+    audit, database = world.installation.audit, world.installation.database
+    with database.read() as connection:
+        entries = audit.entries(connection, audit.find(connection, world.spaces["Stämma"].id))
+        told = [entry.event["facts"] for entry in entries if entry.event["kind"] == "read"]
+    assert [(facts["version"], facts["size"]) for facts in told] == [(1, 2)]
+
+
+def test_who_may_no_longer_read_goes_on_reading_what_is_open_for_both(world: World) -> None:
+    world.person("ulla", "Kund AB")
+    world.grant("ulla", "Stämma", Role.EDITOR)
+    store(world.drive("eva"), LOG, b"0\n")
+    drive = world.drive("ulla", Via.SFTP)
+    mine = opened(drive)
+    assert mine.read(0, 5) == b"0\n"
+    world.drive("bo").break_inheritance(LOG)
+    drive.still_valid()
+    assert drive.stat(LOG.parent, node=mine.folder).is_folder
+    with pytest.raises(NotFound):
+        mine.read(0, 5)
 
 
 @pytest.mark.parametrize("is_ordered", [True, False])

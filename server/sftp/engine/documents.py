@@ -26,6 +26,7 @@ from server.sftp.engine.wire import Code
 if TYPE_CHECKING:
     from providers.drive.edits import Edit
     from providers.drive.noise_edits import NoiseEdit
+    from providers.drive.reading import Reader
     from server.sftp.engine.engine import Engine
 
 #: Of one hop: so many bytes are written at most, and read.
@@ -107,10 +108,29 @@ class Document:
 
     def load(self, drive: Drive, at_hand: int | None = None) -> None:
         """Open what stands, and read its beginning; `at_hand` as in `Drive.read`."""
-        blocks = Blocks(drive.read(self.path, at_hand=at_hand))
+        self.take(drive.read(self.place(drive), at_hand=at_hand))
+
+    def take(self, reader: Reader) -> None:
+        """Read what was opened from now on, its beginning at once."""
+        blocks = Blocks(reader)
         if blocks.size:
             blocks.keep(blocks.fetch(*blocks.missing(0, 1)))
-        self.blocks, self.item = blocks, blocks.reader.item
+        self.blocks, self.item = blocks, reader.item
+
+    def place(self, drive: Drive) -> Path:
+        """Return where it stands by now: who has it open does not notice that others move it. Raises NotFound."""
+        item = self.item
+        if item is None or item.is_past or not item.id:
+            return self.path
+        return drive.stat(self.path, node=item.id).path
+
+    def may_show(self, item: Item | None) -> bool:
+        """Whether who opens it now, and finds this, may share it: readers alone go on with the version they opened."""
+        mine = self.item
+        if mine is None or item is None:
+            return mine is item
+        is_same = self.blocks is None or self.editors > 0 or item.etag == mine.etag
+        return item.id == mine.id and item.is_past == mine.is_past and is_same
 
     def carry_out(self, steps: list[Step]) -> Carried:
         """Do steps in their order on the draft."""
@@ -135,9 +155,9 @@ class Document:
         """Make what was written a version. If that fails, the draft is put aside and the error raised."""
         edit, self.edit = self.edit, None
         written, self._written_at = self._written_at, None
-        self.blocks = None
         if edit is None:
             return
+        self.blocks = None
         if self.is_unlinked:
             edit.discard()
             return
@@ -161,7 +181,7 @@ class Document:
         if made is not None:
             self.item = made[0]
         elif self.modified is not None:
-            self.item = drive.change_properties(self.path, [], modified=self.modified)
+            self.item = drive.change_properties(self.place(drive), [], modified=self.modified)
         self.modified, self.is_time_given = None, False
 
     def lose_name(self, drive: Drive) -> None:
@@ -180,8 +200,11 @@ class Document:
         if self.edit is None:
             if self.is_unlinked:
                 raise NotFound
-            self.edit = drive.edit(self.path, create=False, truncate=False)
-            self.item = self.edit.item
+            edit = drive.edit(self.place(drive), create=False, truncate=False)
+            if not self.may_show(edit.item):
+                edit.discard()
+                raise NotFound
+            self.edit, self.item = edit, edit.item
 
     def put_aside(self, *, drop: bool) -> None:
         """Let go without a close: an upload is kept for its maker to resume, unless it must be dropped."""
@@ -202,7 +225,8 @@ class Documents:
 
     def __init__(self, epoch: int) -> None:
         self._open: dict[Key, Document] = {}
-        self._unlinked: set[Document] = set()
+        #: What is open and found under no path: without a name, or elsewhere or of before, where others changed it.
+        self._apart: set[Document] = set()
         #: Bytes that wait for a hop to their draft, or are on it.
         self.gathered_bytes = 0
         self._busy: set[Document] = set()
@@ -220,7 +244,7 @@ class Documents:
     @property
     def any_open(self) -> bool:
         """Whether any document is open."""
-        return bool(self._open or self._unlinked)
+        return bool(self._open or self._apart)
 
     def at(self, path: Path) -> Document | None:
         """Return the document open under a path."""
@@ -239,14 +263,28 @@ class Documents:
                 yield document
 
     def add(self, document: Document) -> None:
-        """Keep a document that was opened."""
+        """Keep a document that was opened, beside what is open that stood there before."""
+        other = self._open.get(_key(document.path), document)
+        if other is not document:
+            self._apart.add(other)
         self._open[_key(document.path)] = document
+
+    def settle(self, document: Document) -> None:
+        """Let a document that became a version be found where it stands: others may have moved it."""
+        item = document.item
+        if item is None or item.path == document.path or self._open.get(_key(document.path)) is not document:
+            return
+        del self._open[_key(document.path)]
+        document.path = item.path
+        if self.at(item.path) is None:
+            self._open[_key(item.path)] = document
+        else:
+            self._apart.add(document)
 
     def forget(self, document: Document) -> None:
         """Let a document go that nobody has open."""
-        if document.is_unlinked:
-            self._unlinked.discard(document)
-        elif self._open.get(_key(document.path)) is document:
+        self._apart.discard(document)
+        if self._open.get(_key(document.path)) is document:
             del self._open[_key(document.path)]
         if document.blocks is not None:
             self._warm.pop(document.blocks, None)
@@ -255,7 +293,7 @@ class Documents:
     @property
     def drafts(self) -> int:
         """How many documents are open for writing."""
-        return sum(document.edit is not None for document in (*self._open.values(), *self._unlinked))
+        return sum(document.edit is not None for document in (*self._open.values(), *self._apart))
 
     def warm(self, blocks: Blocks, bytes_max: int) -> None:
         """Take note of a block that was kept; let those go that were read longest ago, beyond `bytes_max` in all."""
@@ -272,7 +310,7 @@ class Documents:
         for document in self.below(path):
             del self._open[_key(document.path)]
             document.is_unlinked = True
-            self._unlinked.add(document)
+            self._apart.add(document)
 
     def move(self, source: Path, goal: Path) -> None:
         """Let those at a path, or below, go on under another, and what was open there without a name."""
@@ -286,9 +324,9 @@ class Documents:
 
     def take_all(self) -> list[Any]:
         """Forget all; return what lets each go, to be run elsewhere."""
-        found = [*self._open.values(), *self._unlinked]
+        found = [*self._open.values(), *self._apart]
         self._open.clear()
-        self._unlinked.clear()
+        self._apart.clear()
         self._busy.clear()
         return [partial(document.put_aside, drop=self.drop_all) for document in found]
 
@@ -302,7 +340,7 @@ class Documents:
         since, self._looked_at = self._looked_at, now_us()
         if epoch == self._epoch and not drive.principal.rights.run_out_between(since, self._looked_at):
             return None
-        return [document for document in list(self._open.values()) if not _still_stands(drive, document)]
+        return [document for document in (*self._open.values(), *self._apart) if not _still_stands(drive, document)]
 
     # --- gathering
 
@@ -382,15 +420,17 @@ def _key(path: Path) -> Key:
 
 
 def _still_stands(drive: Drive, document: Document) -> bool:
-    """Whether it is seen still, under whichever name: who has it open does not notice that others move it."""
+    """Whether it may go on being read, or written, under whichever name: who has it open does not notice that others
+    move it.
+    """
     try:
         if document.edit is not None:
             # What is being written may have another name by now, or none yet: what counts is the folder.
             drive.stat(document.path.parent, node=document.edit.folder)
-        elif document.item is None or document.item.is_past:
-            drive.stat(document.path)
+        elif document.blocks is not None and document.blocks.reader.allowed is not None:
+            drive.still_valid(document.blocks.reader)
         else:
-            drive.stat(document.path, node=document.item.id)
+            document.place(drive)
     except DriveError:
         return False
     return True

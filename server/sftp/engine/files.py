@@ -141,39 +141,50 @@ def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None, *, 
         raise TargetExists
     if standing is not None and standing.is_lost:
         raise NotFound
-    document = standing or Document(path)
     if mode.edits:
-        _begin_edit(drive, document, mode, may_edit=may_edit)
-    elif document.edit is None and document.blocks is None:
-        try:
-            document.load(drive)
-        except NotFound:
-            if not mode.creates and draft_at(drive, path) is None:
-                raise
-            _begin_edit(drive, document, mode, may_edit=may_edit)
-    elif document.edit is None:
-        drive.read(path).close()  # whoever opened it before may not any more
+        return _begin_edit(drive, path, standing, mode, may_edit=may_edit)
+    if standing is not None and standing.edit is not None:
+        return standing
+    try:
+        reader = drive.read(path)  # whoever opened it before may not any more
+    except NotFound:
+        if not mode.creates and draft_at(drive, path) is None:
+            raise
+        return _begin_edit(drive, path, standing, mode, may_edit=may_edit)
+    document = _sharing(standing, path, reader.item)
+    if document.blocks is not None and document.item is not None and document.item.etag == reader.item.etag:
+        reader.close()
+    else:
+        document.take(reader)
     return document
 
 
-def _begin_edit(drive: Drive, document: Document, mode: Mode, *, may_edit: bool) -> None:
-    if document.edit is None:
+def _sharing(standing: Document | None, path: Path, item: Item | None) -> Document:
+    """Return the document that is open already, if it is what was found there now; else one beside it."""
+    return standing if standing is not None and standing.may_show(item) else Document(path)
+
+
+def _begin_edit(drive: Drive, path: Path, standing: Document | None, mode: Mode, *, may_edit: bool) -> Document:
+    document = standing
+    if document is None or document.edit is None:
         if not may_edit:
             raise TooManyOpen
         conditions = _NOTHING_THERE if mode.is_exclusive else NO_CONDITIONS
         edit = drive.edit(
-            document.path,
+            path,
             create=mode.creates,
             truncate=mode.truncates,
             conditions=conditions,
             writes=mode.writable,
         )
+        document = _sharing(standing, path, edit.item)
         document.edit, document.item = edit, edit.item
         if edit.is_changed:
             document.written()
     elif mode.truncates:
         document.written()
         document.edit.truncate(0)
+    return document
 
 
 def _handed_out(engine: Engine, request: int, mode: Mode, attributes: Attributes, document: Document) -> bytes:
@@ -209,6 +220,7 @@ def close(engine: Engine, request: int, fields: Fields) -> None:
         document.commit(engine.drive)
 
     def then(_: None) -> bytes:
+        engine.documents.settle(document)
         return wire.ok(request)
 
     is_long = document.edit is not None and document.edit.size > AT_ONCE_BYTES_MAX
@@ -376,7 +388,7 @@ def set_open(engine: Engine, request: int, document: Document, attributes: Attri
                 document.written()
             document.edit.truncate(size)
         if modified is not None and document.edit is None and not document.is_unlinked:
-            document.item = drive.change_properties(document.path, [], modified=modified)
+            document.item = drive.change_properties(document.place(drive), [], modified=modified)
 
     def then(_: None) -> bytes:
         if modified is not None and document.edit is not None:

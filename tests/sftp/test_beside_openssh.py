@@ -1,0 +1,256 @@
+"""What one client has open, while another one changes it: told and stored as by Debian's sftp-server, in a folder.
+
+Each story is played before both, packet by packet, by clients that have a connection each.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from providers.paths import parse
+from server.sftp.engine.wire import CREAT, READ, TRUNC, WRITE, Type, string
+from tests.sftp.client import U32, Client, Refused, timed
+from tests.tools import need_file
+from tests.worlds import World
+
+NEW = WRITE | CREAT | TRUNC
+BIG = bytes(range(256)) * 4096
+
+
+class PipeClient(Client):
+    """A client of Debian's sftp-server."""
+
+    def __init__(self, folder: Path) -> None:
+        server = str(need_file("/usr/lib/openssh/sftp-server"))
+        self.process: Any = subprocess.Popen([server, "-d", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.awaited = 0
+        unused: Any = SimpleNamespace(principal=SimpleNamespace(epoch=0))  # the engine within is asked for nothing
+        super().__init__(unused, begin=False)
+        self.send_raw(b"\1" + U32.pack(3))
+        self.collect()
+
+    def send_raw(self, packet: bytes) -> None:
+        """Send one packet."""
+        self.awaited += 1
+        self.process.stdin.write(U32.pack(len(packet)) + packet)
+        self.process.stdin.flush()
+
+    def collect(self) -> None:
+        """Read until all that was asked is answered."""
+        while self.awaited:
+            head = self.process.stdout.read(4)
+            self.door.out.append(head + self.process.stdout.read(U32.unpack(head)[0]))
+            self.awaited -= 1
+        self.sort()
+
+    def stop(self) -> None:
+        """End the server."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(30)
+
+
+class Play:
+    """One story: two clients, and what they are told, in a folder of which one name is enough."""
+
+    def __init__(self, folder: str, connect: Callable[[], Client]) -> None:
+        self._folder, self._connect = folder, connect
+        self.one, self.other = connect(), connect()
+        self.told: list[object] = []
+
+    def at(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+    def tell(self, act: Callable[[], object]) -> None:
+        """Take note of what an act returns, or with which code it is refused."""
+        try:
+            self.told.append(act())
+        except Refused as refused:
+            self.told.append(("refused", refused.code))
+
+    def rename(self, old: str, new: str) -> None:
+        """Let the other one rename."""
+        self.other.path_request(Type.RENAME, self.at(old), self.at(new))
+
+    def replace(self, old: str, new: str) -> None:
+        """Let the other one put something in the place of what stands there."""
+        paths = string(self.at(old).encode()) + string(self.at(new).encode())
+        self.other.extended("posix-rename@openssh.com", paths)
+
+    def make_folder(self, name: str) -> None:
+        self.other.path_request(Type.MKDIR, self.at(name), tail=b"\0\0\0\0")
+
+    def end(self) -> None:
+        """Tell what stands there, to somebody who comes then."""
+        found = self._connect()
+        for name, (_, stat) in sorted(found.names(self._folder).items()):
+            if name[0] != ".":
+                self.told.append((name, None if stat.mode & 0o040000 else found.get(self.at(name))))
+
+
+def written_under_a_name_that_is_gone(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    handle = play.one.open(play.at("d"), READ | WRITE)
+    play.one.write(handle, 0, b"A")
+    play.rename("d", "e")
+    play.tell(lambda: play.one.read(handle, 0, 10))
+    play.one.write(handle, 3, b"Z")
+    play.one.close(handle)
+
+
+def emptied_under_a_name_that_is_gone(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    handle = play.one.open(play.at("d"), NEW)
+    play.one.write(handle, 0, b"A")
+    play.rename("d", "e")
+    play.one.close(handle)
+
+
+def written_on_under_a_name_that_is_gone(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    first, second = (play.one.open(play.at("d"), READ | WRITE) for _ in range(2))
+    play.one.write(first, 0, b"A")
+    play.one.close(first)
+    play.rename("d", "e")
+    play.tell(lambda: play.one.read(second, 0, 10))
+    play.one.write(second, 1, b"B")
+    play.tell(lambda: play.one.fstat(second).size)
+    play.one.close(second)
+
+
+def found_under_its_new_name(play: Play) -> None:
+    """Once closed, it is found by its new name, and not by the old one, by who has it open still."""
+    play.one.put(play.at("d"), b"0123")
+    first, second = (play.one.open(play.at("d"), READ | WRITE) for _ in range(2))
+    play.one.write(first, 0, b"A")
+    play.rename("d", "e")
+    play.one.close(first)
+    play.one.write(second, 1, b"B")
+    play.tell(lambda: play.one.stat(play.at("e")).size)
+    play.tell(lambda: play.one.read(play.one.open(play.at("e"), READ), 0, 10))
+    play.tell(lambda: play.one.stat(play.at("d")).size)
+    play.one.close(second)
+
+
+def timed_under_a_name_that_is_gone(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    reads, writes = play.one.open(play.at("d"), READ), play.one.open(play.at("d"), WRITE)
+    play.rename("d", "e")
+    play.tell(lambda: play.one.fsetstat(reads, timed(1000)))
+    play.one.close(writes)
+    play.one.close(reads)
+    play.tell(lambda: play.one.stat(play.at("e")).modified)
+
+
+def written_in_a_folder_that_another_took_the_place_of(play: Play) -> None:
+    play.make_folder("f")
+    play.one.put(play.at("f/d"), b"0123")
+    stood, new = play.one.open(play.at("f/d"), READ | WRITE), play.one.open(play.at("f/n"), NEW)
+    play.one.write(stood, 0, b"A")
+    play.one.write(new, 0, b"new")
+    play.rename("f", "g")
+    play.make_folder("f")
+    play.one.close(stood)
+    play.one.close(new)
+    for name in ("f/d", "f/n", "g/d", "g/n"):
+        play.tell(lambda name=name: play.other.get(play.at(name)))  # type: ignore[misc]
+
+
+def opened_anew_after_it_was_written(play: Play) -> None:
+    play.one.put(play.at("d"), BIG)
+    old = play.one.open(play.at("d"), READ)
+    play.tell(lambda: play.one.read(old, 0, 4))
+    play.other.put(play.at("d"), b"newer")
+    new = play.one.open(play.at("d"), READ)
+    play.tell(lambda: play.one.read(new, 0, 10))
+    play.tell(lambda: play.one.fstat(new).size)
+    play.one.close(new)
+    play.one.close(old)
+
+
+def opened_anew_after_it_was_replaced(play: Play) -> None:
+    play.one.put(play.at("d"), BIG)
+    play.other.put(play.at("n"), b"newer")
+    old = play.one.open(play.at("d"), READ)
+    play.tell(lambda: play.one.read(old, 0, 4))
+    play.replace("n", "d")
+    new = play.one.open(play.at("d"), READ | WRITE)
+    play.tell(lambda: play.one.read(new, 0, 10))
+    play.one.write(new, 0, b"N")
+    play.tell(lambda: play.one.read(old, len(BIG) - 4, 10))  # it goes on to its end
+    play.tell(lambda: play.one.fstat(old).size)
+    play.one.close(new)
+    play.one.close(old)
+
+
+def read_while_an_editor_saves(play: Play) -> None:
+    play.one.put(play.at("d"), b"old")
+    handle = play.one.open(play.at("d"), READ)
+    play.one.path_request(Type.RENAME, play.at("d"), play.at("d~"))
+    play.one.put(play.at("d"), b"new")
+    play.tell(lambda: play.one.read(handle, 0, 10))
+    play.tell(lambda: play.one.get(play.at("d~")))
+    play.one.path_request(Type.REMOVE, play.at("d~"))
+    play.tell(lambda: play.one.read(handle, 0, 10))
+    play.one.close(handle)
+
+
+def read_to_its_end_after_it_was_deleted(play: Play) -> None:
+    play.one.put(play.at("d"), BIG)
+    handle = play.one.open(play.at("d"), READ)
+    play.other.path_request(Type.REMOVE, play.at("d"))
+    play.tell(lambda: play.one.read(handle, len(BIG) - 4, 10))
+    play.tell(lambda: play.one.stat(play.at("d")).size)
+    play.one.close(handle)
+
+
+STORIES = [
+    written_under_a_name_that_is_gone,
+    emptied_under_a_name_that_is_gone,
+    written_on_under_a_name_that_is_gone,
+    found_under_its_new_name,
+    timed_under_a_name_that_is_gone,
+    written_in_a_folder_that_another_took_the_place_of,
+    opened_anew_after_it_was_written,
+    opened_anew_after_it_was_replaced,
+    read_while_an_editor_saves,
+    read_to_its_end_after_it_was_deleted,
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Callable[[], PipeClient]]:
+    """Connect to Debian's sftp-server, in an empty folder."""
+    made: list[PipeClient] = []
+    (tmp_path / "plain").mkdir()
+
+    def connected() -> PipeClient:
+        made.append(PipeClient(tmp_path / "plain"))
+        return made[-1]
+
+    yield connected
+    for client in made:
+        client.stop()
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_what_others_change_meanwhile_is_told_as_by_openssh(
+    world: World,
+    connect: Callable[..., Client],
+    folder: Callable[[], PipeClient],
+    tmp_path: Path,
+    story: Callable[[Play], None],
+) -> None:
+    world.drive("anna").make_folder(parse("/Rum/plain"))
+    there, here = Play(f"{tmp_path}/plain", folder), Play("/Rum/plain", connect)
+    for play in (there, here):
+        story(play)
+        play.end()
+    assert here.told == there.told
+    assert list(world.installation.verify()) == []
