@@ -12,21 +12,16 @@ from dataclasses import replace
 
 from config.ids import new_id
 from providers.catalogue import held
-from providers.catalogue.contents import ChunkIndex, sha256_of, version
+from providers.catalogue.contents import ChunkIndex
 from providers.catalogue.held import require_own
+from providers.drive.appending import grown
 from providers.drive.beginnings import Beginning, beginning, slot_of
 from providers.drive.checkpoints import Checkpoints
 from providers.drive.kept import Holding, Slot, drop, drop_abandoned_of, end, keep, unname
 from providers.drive.reading import Reader, note_reading, reader_of, require_still_allowed
 from providers.drive.session import Session
 from providers.drive.taking_over import resumed, take_over
-from providers.drive.uploads import (
-    Arrival,
-    Copied,
-    Upheld,
-    finished,
-    writer_for,
-)
+from providers.drive.uploads import Arrival, Copied, Outgrown, Plan, Upheld, content_of, finished, writer_for
 from providers.drive.written import Written
 from providers.errors import MostlyUnwritten, NotFound, QuotaExceeded, TargetExists, UploadIncomplete, UploadTakenOver
 from providers.model import Conditions, Item
@@ -89,6 +84,8 @@ class Edit:
         self._owes_read = draft is not None and begun.standing is not None and draft.base_bytes > 0
         #: As which the reading of what the document held was noted.
         self._reading: Reader | None = None
+        #: Where that begins which was appended, as long as nothing else was changed; None: something was.
+        self._appended_at = None if self._holds or (is_changed and self.item is not None) else self.size
 
     @property
     def is_new(self) -> bool:
@@ -120,6 +117,14 @@ class Edit:
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Put bytes there; a gap before them reads as zeros. Raises QuotaExceeded, UploadTakenOver."""
+        self._appended_at = None
+        self._put(offset, data)
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Put bytes at the end. Of who does nothing else they come behind what others have appended meanwhile."""
+        self._put(self.size, data)
+
+    def _put(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self._require_own()
         self._require_room(offset + len(data))
         self.is_changed = True
@@ -140,7 +145,7 @@ class Edit:
             return
         self._require_own()
         self._require_room(size)
-        self.is_changed = True
+        self.is_changed, self._appended_at = True, None
         self._written.cut(size)
         if size == 0 and self._draft is None:
             self._forget_stream()
@@ -152,10 +157,11 @@ class Edit:
 
         The whole of one into nothing is no work at all, however much it is.
         """
+        self._appended_at = None
         whole = start == 0 and at == 0 and length >= reader.item.size > 0
         if whole and self.size == 0 and self._draft is None and reader.item.space == self._begun.space:
             self._require_room(reader.item.size)
-            self._lead = self._content_of(reader.item)
+            self._lead = content_of(self._session, self._begun.space, reader.item)
             if self._lead is not None:
                 self._copied = Copied(reader.item.id, reader.item.version)
                 self._is_published, self._streamed, self.is_changed = True, reader.item.size, True
@@ -197,23 +203,8 @@ class Edit:
         sealed = self._sealed()
         if self._holds:
             drop_abandoned_of(self._session.storage, begun.space)
-        arrival = Arrival(
-            self._session,
-            begun.path,
-            begun.space,
-            sealed,
-            begun.conditions,
-            modified,
-            begun.found,
-            started=begun.at,
-            written=written,
-            plan=plan,
-            copied=self._copied,
-            upload=Upheld(self._upload, self._kept) if self._holds and self._kept is not None else None,
-            is_held=True,
-        )
         try:
-            made = arrival.commit()
+            made = self._arrive(sealed, plan, modified, written)
         except BaseException:
             sealed.let_go(but=self._lead)
             raise
@@ -268,6 +259,46 @@ class Edit:
             unname(self._session.storage, self._kept, self._kept_as)
 
     # --- within
+
+    def _arrive(
+        self, sealed: Sealed, plan: Plan | None, modified: int | None, written: int | None
+    ) -> tuple[Item, bool]:
+        """Let what was written arrive; behind what stands there by now, if it was appended to what that begins with."""
+
+        def arrival(*, appends: bool) -> Arrival:
+            begun, kept = self._begun, self._kept if self._holds else None
+            return Arrival(
+                self._session, begun.path, begun.space, sealed, begun.conditions, modified, begun.found,
+                started=begun.at, written=written, plan=plan, copied=self._copied,
+                upload=None if kept is None else Upheld(self._upload, kept), is_held=True, appends=appends,
+            )  # fmt: skip
+
+        start = self._appended_at
+        if start is None:
+            return arrival(appends=False).commit()
+        try:
+            return arrival(appends=True).commit()
+        except Outgrown as outgrown:
+            now = grown(self._session, outgrown.path, self._begun)
+        if now is None:
+            return arrival(appends=False).commit()
+        made = self._append_to(now, start, modified, written)
+        sealed.let_go(but=self._lead)
+        return made
+
+    def _append_to(self, now: Beginning, at: int, modified: int | None, written: int | None) -> tuple[Item, bool]:
+        """Let what was written from a place on arrive behind what stands by now."""
+        assert now.item is not None
+        behind, own = over(self._session, now), self._as_draft()
+        try:
+            while data := own.read(at, _COPY_BYTES):
+                behind.append(data)
+                at += len(data)
+            made = behind.commit(modified=modified, written=written)
+        except BaseException:
+            behind.discard()
+            raise
+        return made or (now.item, False)
 
     def _is_next(self, offset: int) -> bool:
         """Whether what is written there goes on where the stream ends."""
@@ -421,15 +452,6 @@ class Edit:
         self._holds = True
         self._kept, self._is_published, self._published_bytes = draft.id, True, total
 
-    def _content_of(self, item: Item) -> Sealed | None:
-        """Return what a version holds, as content to be referred to again."""
-        storage, space = self._session.storage, self._begun.space
-        with storage.database.read() as connection:
-            row = version(connection, storage.keyring, space, item.id, item.version)
-        content = bytes(row["content"])
-        chunker = reader_of(self._session, space, content).chunker
-        return Sealed(content, item.size, sha256_of(storage.keyring, row), chunker, (), (), 0, frozenset())
-
 
 def edit(
     session: Session, path: Path, *, create: bool, truncate: bool, conditions: Conditions, writes: bool = True
@@ -460,5 +482,11 @@ def edit(
     if truncate or begun.standing is None:
         # Cutting a document to nothing is a change even if no byte follows, and of its time if it held none before.
         return Edit(session, begun, None, is_changed=truncate)
+    return over(session, begun)
+
+
+def over(session: Session, begun: Beginning) -> Edit:
+    """Begin to write over the content that stands."""
+    assert begun.standing is not None
     base: ContentReader = reader_of(session, begun.space, begun.standing)
-    return Edit(session, begun, storage.vault.draft(begun.space, new_id(), base), is_changed=False)
+    return Edit(session, begun, session.storage.vault.draft(begun.space, new_id(), base), is_changed=False)

@@ -99,6 +99,10 @@ class NoiseEdit:
             self._held += bytes(offset - len(self._held))
         self._held[offset:stop] = data
 
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Put bytes at the end."""
+        self.write(self.size, data)
+
     def truncate(self, size: int) -> None:
         """Cut off at `size`, or grow to it with zeros."""
         if self._document is None and size > NOISE_BYTES_MAX:

@@ -13,7 +13,7 @@ from config.database import Syncable
 from config.ids import NOBODY, new_id
 from providers.catalogue import checksums, held
 from providers.catalogue.change import Change, ChangeKind, Lineage, NewVersion
-from providers.catalogue.contents import ChunkIndex, all_known, publish, require_standing, sum_of, version
+from providers.catalogue.contents import ChunkIndex, all_known, publish, require_standing, sha256_of, sum_of, version
 from providers.catalogue.nodes import Node
 from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
@@ -57,6 +57,14 @@ class Upheld(NamedTuple):
 
     id: bytes
     draft: bytes
+
+
+class Outgrown(Exception):
+    """Something else stands at `path` by now than what was appended to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 class Upload:
@@ -188,10 +196,13 @@ class Arrival:
         upload: Upheld | None = None,
         first: Step | None = None,
         is_held: bool = False,
+        appends: bool = False,
     ) -> None:
         self._session = session
         #: Whether it belongs to what was found when it began, whatever its name is by now, or to the name.
         self._is_held = is_held
+        #: Whether it is what was seen with more behind it, and makes no sense of anything else that stands there.
+        self._appends = appends
         #: As what it was kept on the way, and what that holds of the content.
         self._upload = upload
         self._held: list[ChunkRecord] = []
@@ -213,7 +224,7 @@ class Arrival:
         self._modified = modified
 
     def commit(self) -> tuple[Item, bool]:
-        """Commit; plan anew while others change the same document between plan and transaction."""
+        """Commit; plan anew while others change the same document between plan and transaction. Raises Outgrown."""
         for _ in range(REPLANS_MAX):
             plan, record_bytes, needs = self._prepared()
             try:
@@ -271,6 +282,8 @@ class Arrival:
             raise PreconditionFailed
         check_replaceable(tx, found, self._conditions)
         node = found.node
+        if self._appends and node is not None and _version_of(node) != _version_of(self._began.node):
+            raise Outgrown(found.path)
         if node is not None and found.vacated is None and self._is_same(tx, node):
             return self._unchanged(tx, found, node), False
         change = tx.change(self._space)
@@ -384,6 +397,10 @@ class Arrival:
         return tx.item(place)
 
 
+def _version_of(node: Node | None) -> bytes:
+    return b"" if node is None or not node.version else node.version_id
+
+
 def planned(session: Session, found: Target, size: int) -> Plan | None:
     """Return which version content of `size` bytes will be at `found`; None for an empty new document."""
     parent, node = found.parent.node.id, found.lands_on
@@ -434,3 +451,13 @@ def standing_content(look: Look, node: Node | None) -> bytes | None:
         return None
     row = version(look.connection, look.storage.keyring, node.space, node.id, node.version)
     return bytes(row["content"])
+
+
+def content_of(session: Session, space: bytes, item: Item) -> Sealed:
+    """Return what a version holds, as content to be referred to again."""
+    storage = session.storage
+    with storage.database.read() as connection:
+        row = version(connection, storage.keyring, space, item.id, item.version)
+    content = bytes(row["content"])
+    chunker = chunker_of(content) or 0
+    return Sealed(content, item.size, sha256_of(storage.keyring, row), chunker, (), (), 0, frozenset())

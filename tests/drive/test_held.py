@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 
 from auth.roles import Role, Via
+from config.clock import SECOND_US
 from providers.drive import Drive, checkpoints
 from providers.drive.edits import Edit
 from providers.errors import Forbidden, Locked, NotFound
@@ -35,6 +38,100 @@ def opened(drive: Drive, *, create: bool = False) -> Edit:
     edit = drive.edit(LOG, create=create, truncate=False)
     assert isinstance(edit, Edit)
     return edit
+
+
+def versions(world: World, path: Any = LOG) -> list[int]:
+    return [version.size for version in world.drive("eva").versions(path)]
+
+
+@pytest.mark.parametrize("before", [b"", b"0\n", CHANCE.randbytes(3_000_000)], ids=["nothing", "short", "long"])
+def test_lines_that_several_append_were_lost_but_those_of_the_last_to_close(world: World, before: bytes) -> None:
+    if before:
+        store(world.drive("eva"), LOG, before)
+    lines = {f"{who} {number}\n".encode() for who in ("eva", "bo", "eva too") for number in range(8)}
+
+    def append(who: str) -> None:
+        drive = world.drive(who.split()[0], Via.SFTP)
+        for number in range(8):
+            edit = opened(drive, create=True)
+            edit.append(f"{who} ".encode())
+            edit.append(f"{number}\n".encode())
+            edit.commit()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(append, ("eva", "bo", "eva too")))
+    found = fetch(world.drive("eva"), LOG)
+    assert found.startswith(before)
+    assert sorted(found[len(before) :].splitlines(keepends=True)) == sorted(lines)
+    assert len(versions(world)) == len(lines) + bool(before)
+    assert list(world.installation.verify()) == []
+    assert list(world.installation.vault.drafts(world.spaces["Stämma"].id)) == []
+
+
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_what_was_appended_and_made_durable_before_others_appended(world: World, is_durable: bool) -> None:
+    store(world.drive("eva"), LOG, b"0\n")
+    mine = opened(world.drive("eva"))
+    mine.append(b"mine\n")
+    if is_durable:
+        mine.sync()
+    theirs = opened(world.drive("bo"))
+    theirs.append(b"theirs\n")
+    theirs.commit()
+    mine.append(b"and more\n")
+    mine.commit(modified=7 * SECOND_US)
+    assert fetch(world.drive("eva"), LOG) == b"0\ntheirs\nmine\nand more\n"
+    assert world.drive("eva").stat(LOG).modified == 7 * SECOND_US
+    assert list(world.installation.vault.drafts(world.spaces["Stämma"].id)) == []
+    assert list(world.installation.verify()) == []
+
+
+@pytest.mark.parametrize("rewritten", [b"another log\n", b"0", b"", CHANCE.randbytes(2_000_000)])
+def test_behind_what_was_rewritten_meanwhile_nothing_is_appended(world: World, rewritten: bytes) -> None:
+    """Who goes on with an upload appends too: its rest makes no sense behind anything else. Each is a version."""
+    store(world.drive("eva"), LOG, b"0\n")
+    mine = opened(world.drive("eva"))
+    mine.append(b"mine\n")
+    store(world.drive("bo"), LOG, rewritten)
+    mine.commit()
+    assert fetch(world.drive("eva"), LOG) == b"0\nmine\n"
+    assert versions(world) == [2, len(rewritten), 7]
+
+
+@pytest.mark.parametrize("how", ["at a place", "cut", "emptied"])
+def test_who_did_more_than_append_is_not_put_behind_others(world: World, how: str) -> None:
+    store(world.drive("eva"), LOG, b"0123\n")
+    mine = opened(world.drive("eva"))
+    if how == "at a place":
+        mine.write(0, b"X")
+    else:
+        mine.truncate(0 if how == "emptied" else 2)
+    mine.append(b"mine\n")
+    told = mine.read(0, 100)
+    theirs = opened(world.drive("bo"))
+    theirs.append(b"theirs\n")
+    theirs.commit()
+    mine.commit()
+    assert fetch(world.drive("eva"), LOG) == told
+    assert len(versions(world)) == 3
+
+
+def test_what_was_appended_is_kept_where_it_is_refused(world: World) -> None:
+    store(world.drive("eva"), LOG, b"0\n")
+    mine = opened(world.drive("eva", Via.SFTP))
+    mine.append(b"mine\n")
+    theirs = opened(world.drive("bo"))
+    theirs.append(b"theirs\n")
+    theirs.commit()
+    world.drive("bo").lock(LOG, is_deep=False, is_shared=False, owner="", seconds=60)
+    with pytest.raises(Locked):
+        mine.commit()
+    mine.keep()
+    world.drive("bo").unlock(LOG, world.drive("bo").locks(LOG)[0].token)
+    world.drive("bo").move(LOG, NEWLY, overwrite=False)
+    again = opened(world.drive("eva"))
+    assert again.read(0, 100) == b"0\nmine\n"
+    again.discard()
 
 
 def moved(world: World) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from providers.paths import parse
-from server.sftp.engine.wire import CREAT, READ, TRUNC, WRITE, Type, string
+from server.sftp.engine.wire import APPEND, CREAT, READ, TRUNC, WRITE, Type, string
 from tests.sftp.client import U32, Client, Refused, timed
 from tests.tools import need_file
 from tests.worlds import World
@@ -210,6 +210,39 @@ def read_to_its_end_after_it_was_deleted(play: Play) -> None:
     play.one.close(handle)
 
 
+def appended_to_by_two(play: Play) -> None:
+    play.one.put(play.at("log"), BIG)
+    mine, theirs = (client.open(play.at("log"), WRITE | APPEND) for client in (play.one, play.other))
+    play.one.write(mine, 0, b"one\n")
+    play.other.write(theirs, 0, b"other\n")
+    play.one.close(mine)
+    play.other.close(theirs)
+
+
+def appended_to_where_nothing_stood(play: Play) -> None:
+    mine, theirs = (client.open(play.at("log"), WRITE | APPEND | CREAT) for client in (play.one, play.other))
+    play.one.write(mine, 0, b"one\n")
+    play.other.write(theirs, 0, b"other\n")
+    play.one.close(mine)
+    play.other.close(theirs)
+
+
+def appended_to_while_it_is_renamed(play: Play) -> None:
+    play.one.put(play.at("log"), b"0\n")
+    mine, theirs = (client.open(play.at("log"), WRITE | APPEND) for client in (play.one, play.other))
+    play.one.write(mine, 0, b"one\n")
+    play.rename("log", "log.1")
+    play.other.write(theirs, 0, b"other\n")
+    play.one.close(mine)
+    play.other.close(theirs)
+
+
+def filled_by_another_after_it_was_made(play: Play) -> None:
+    handle = play.one.open(play.at("d"), NEW)
+    play.other.put(play.at("d"), b"filled")
+    play.tell(lambda: play.one.close(handle))
+
+
 STORIES = [
     written_under_a_name_that_is_gone,
     emptied_under_a_name_that_is_gone,
@@ -221,6 +254,10 @@ STORIES = [
     opened_anew_after_it_was_replaced,
     read_while_an_editor_saves,
     read_to_its_end_after_it_was_deleted,
+    filled_by_another_after_it_was_made,
+    appended_to_by_two,
+    appended_to_where_nothing_stood,
+    appended_to_while_it_is_renamed,
 ]
 
 

@@ -143,7 +143,10 @@ class Document:
                     data = edit.read(step.offset or 0, step.length)
                     answer = data_answer(step.request, [memoryview(data)])
                 else:
-                    edit.write(edit.size if step.offset is None else step.offset, step.data)
+                    if step.offset is None:
+                        edit.append(step.data)
+                    else:
+                        edit.write(step.offset, step.data)
                     answer = [wire.ok(step.request)]
             except Exception as error:
                 answer = [told(step.request, error)]
