@@ -1076,6 +1076,28 @@ def test_who_is_let_into_nothing_any_more_reads_no_more(world: World, connect: C
     assert not client.door.has_ended
 
 
+def test_what_was_refused_in_the_middle_became_a_version_once_it_might(world: World, connect: Connect) -> None:
+    """Whoever is refused a write closes, and may be let in again by then."""
+    store(world.drive("bo"), "/Rum/a.bin", BIG)
+    clock = Hands()
+    client = connect("editor", clock=clock)
+    stood, new = client.open("/Rum/a.bin", NEW), client.open("/Rum/new.bin", NEW)
+    for handle in (stood, new):
+        client.write(handle, 0, b"first")
+    keeper = world.drive("bo")
+    (grant,) = (g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["editor"].id)
+    keeper.revoke(parse("/Rum"), grant.id)
+    clock.at = 1.5
+    for handle in (stood, new):
+        assert code_of(lambda handle=handle: client.write(handle, 5, b" and second")) == Code.NO_SUCH_FILE
+    world.grant("editor", "Rum", Role.EDITOR)
+    for handle in (stood, new):
+        with pytest.raises(Refused, match="could not be stored"):
+            client.close(handle)
+    assert connect("bo").get("/Rum/a.bin") == BIG
+    assert "new.bin" not in connect("bo").names("/Rum")
+
+
 def test_who_is_let_into_nothing_any_more_writes_no_more(world: World, connect: Connect) -> None:
     """Nor reads what stood there through a handle for both."""
     store(world.drive("bo"), "/Rum/a.bin", BIG)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from config.clock import SECOND_US
+from config.errors import MellanrumError
 from providers.drive import Drive
 from providers.errors import BadName, DriveError, IsAFolder, NotAFolder, NotFound, ParentMissing, TargetExists
 from providers.model import NO_CONDITIONS, Conditions, Item
@@ -341,12 +342,18 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     if not handle.writable:
         raise WrongHandle
     document = handle.document
-    if document.is_lost:
-        raise NotFound
-    if not length:  # as on a disk: no bytes lengthen nothing, wherever they are put, and change nothing
+    if not length and not document.is_lost:  # as on a disk: no bytes lengthen nothing, wherever they are put, and change nothing
         engine.send(wire.ok(request))
         return
     step = Step(request, None if handle.appends else offset, length, tail[:length])
+    try:
+        if document.is_lost:
+            raise NotFound
+        if document.edit is None:
+            engine.require_draft(document)
+    except MellanrumError:
+        document.is_broken = True
+        raise
     if document.edit is not None:
         engine.documents.write(engine, document, step)
         return
@@ -354,8 +361,15 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     def then(_: None) -> None:
         engine.documents.write(engine, document, step)
 
-    engine.require_draft(document)
-    engine.hop(request, partial(document.begin_again, engine.drive), then)
+    engine.hop(request, partial(_begun_again, engine.drive, document), then)
+
+
+def _begun_again(drive: Drive, document: Document) -> None:
+    try:
+        document.begin_again(drive)
+    except BaseException:
+        document.is_broken = True
+        raise
 
 
 def fstat(engine: Engine, request: int, fields: Fields) -> None:
