@@ -287,3 +287,27 @@ def test_noise_that_another_has_locked_since_is_let_go(world: World, connect: Co
     world.drive("bo").unlock(parse(f"{PLACE}/._a"), lock.token)
     client.path_request(Type.REMOVE, f"{PLACE}/._a")
     assert rows(world)["entry"] == before["entry"] and world.drive("anna").drafts(parse(PLACE)) == []
+
+
+def test_noise_is_read_no_longer_than_it_is_seen(world: World, connect: Connect) -> None:
+    connect("bo").put(f"{PLACE}/.DS_Store", DS_STORE)
+    clock = [0.0]
+    client = connect("viewer", clock=lambda: clock[0])
+    handle = client.open(f"{PLACE}/.DS_Store")
+    assert client.read(handle, 0, 10) == DS_STORE[:10]
+    keeper = world.drive("bo")
+    (grant,) = (g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["viewer"].id)
+    keeper.revoke(parse("/Rum"), grant.id)
+    clock[0] = 1.5
+    with pytest.raises(Refused, match="nothing here by that name"):
+        client.read(handle, 0, 10)
+
+
+def test_noise_that_was_written_meanwhile_is_read_by_who_opens_it_again(connect: Connect) -> None:
+    client, other = connect(), connect("bo")
+    client.put(f"{PLACE}/.DS_Store", DS_STORE)
+    before = client.open(f"{PLACE}/.DS_Store")
+    assert client.read(before, 0, 1000) == DS_STORE
+    other.put(f"{PLACE}/.DS_Store", DS_STORE + b"more")
+    assert client.get(f"{PLACE}/.DS_Store") == DS_STORE + b"more"
+    assert client.read(before, 0, 1000) == DS_STORE

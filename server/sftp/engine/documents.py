@@ -433,7 +433,7 @@ def _still_stands(drive: Drive, document: Document) -> bool:
         elif document.blocks is not None and document.blocks.reader.allowed is not None:
             drive.still_valid(document.blocks.reader)
         else:
-            document.place(drive)
+            drive.stat(document.place(drive))
     except DriveError:
         return False
     return True
