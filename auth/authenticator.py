@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 import time
@@ -37,6 +38,9 @@ from config.settings.schema import ThrottleSettings
 from config.stamps import Answers
 
 CACHED_MAX = 10_000
+#: A step that is further ahead was taken by a clock that has been put right since, and keeps nobody out for years. That
+#: much, since a clock may be wrong by a time zone: none that goes back as far lets a code be used again.
+STEPS_AHEAD_MAX = 86_400 // credentials.STEP_SECONDS
 LOGIN_CHARACTERS_MAX = 256
 #: Passwords that are being hashed are waited for by others who show the same; by so many locks.
 FLIGHTS = 64
@@ -46,7 +50,10 @@ KeyAndCode = Literal["never", "second_factor", "always"]
 
 _TAKE_STEP = (
     update(tables.person)
-    .where(tables.person.c.id == bindparam("chosen"), tables.person.c.totp_last_step < bindparam("step"))
+    .where(
+        tables.person.c.id == bindparam("chosen"),
+        (tables.person.c.totp_last_step < bindparam("step")) | (tables.person.c.totp_last_step > bindparam("latest")),
+    )
     .values(totp_last_step=bindparam("step"))
 )
 _TAKE_RECOVERY_CODE = (
@@ -62,8 +69,13 @@ _TAKE_RECOVERY_CODE = (
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
+    """`until` is when what was shown runs out (µs); `hashed_until` when it must be hashed again, in seconds of a clock
+    that only goes on.
+    """
+
     principal: Principal
     until: int
+    hashed_until: float = math.inf
 
 
 class Authenticator:
@@ -318,7 +330,7 @@ class Authenticator:
             self._fail(attempt, row, via, address)
         made = self._proven(row, via, address, Standing.FULL)
         self.throttle.succeeded(attempt)
-        self._remember(key, _Cached(made, now_us() + self._settings.password_cache_seconds * SECOND_US))
+        self._remember(key, _Cached(made, _FOREVER, time.monotonic() + self._settings.password_cache_seconds))
         return made
 
     def _proven_password(self, attempt: Attempt, login: str, password: str, via: Via, address: str) -> Any:
@@ -353,8 +365,9 @@ class Authenticator:
         """Take a code of the second factor, or a recovery code: each once, whoever else shows it at the same time."""
         if row.totp_secret is not None:
             secret = self._loader.opened(row, b"totp", row.totp_secret).decode("ascii")
-            step = credentials.totp_step(secret, code, int(time.time()))
-            if step is not None and self._took(_TAKE_STEP, {"chosen": row.id, "step": step}):
+            step = credentials.totp_step(secret, code, now_us() // SECOND_US)
+            taken = {"chosen": row.id, "step": step, "latest": (step or 0) + STEPS_AHEAD_MAX}
+            if step is not None and self._took(_TAKE_STEP, taken):
                 return True
         shown = {"chosen": row.id, "shown": credentials.recovery_digest(code), "now": now_us()}
         if not self._took(_TAKE_RECOVERY_CODE, shown):
@@ -417,7 +430,7 @@ class Authenticator:
 
     def _remembered(self, key: bytes) -> Principal | None:
         cached = self._signed_in.get(key)
-        if cached is None or cached.until <= now_us():
+        if cached is None or cached.until <= now_us() or cached.hashed_until <= time.monotonic():
             return None
         return cached.principal if cached.principal.epoch == self.current_epoch() else None
 

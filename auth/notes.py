@@ -15,7 +15,7 @@ from auth.loading import Loader
 from auth.rights import Principal
 from auth.roles import Via
 from auth.throttle import Throttle
-from config.clock import SECOND_US, now_us
+from config.clock import APART_US_MAX, SECOND_US, now_us
 from config.database import Database
 from config.errors import DatabaseBusy, StorageFailed
 from config.ids import NOBODY
@@ -31,7 +31,10 @@ KEPT_MAX = 20_000
 _LAST_USED = select(tables.last_used).where(tables.last_used.c.device == bindparam("device"))
 _USED_AGAIN = (
     update(tables.last_used)
-    .where(tables.last_used.c.device == bindparam("used"), tables.last_used.c.at <= bindparam("before"))
+    .where(
+        tables.last_used.c.device == bindparam("used"),
+        (tables.last_used.c.at <= bindparam("before")) | (tables.last_used.c.at > bindparam("latest")),
+    )
     .values(at=bindparam("now"), sealed_address=bindparam("sealed"))
 )
 log = get_log("auth")
@@ -65,10 +68,10 @@ class Notes:
         """Note that somebody signed in: for the log once in ten minutes, for the device once a minute."""
         now = now_us()
         subject = principal.device or principal.id + principal.address.encode("utf-8", "replace")
-        if self._told.get(subject, 0) + SIGN_IN_US <= now:
+        if _is_due(self._told.get(subject, 0), SIGN_IN_US, now):
             self._mark(self._told, subject, now)
             self._tell(principal, subject, now)
-        if principal.device and self._used.get(principal.device, 0) + LAST_USED_US <= now:
+        if principal.device and _is_due(self._used.get(principal.device, 0), LAST_USED_US, now):
             self._mark(self._used, principal.device, now)
             self._use(principal.device, principal.address, now)
 
@@ -121,7 +124,8 @@ class Notes:
         general = self._keyring.installation().general
         sealed = general.seal(b"address" + device, address.encode("utf-8", "replace"))
         row = {"device": device, "at": now, "sealed_address": sealed}
-        again = {"used": device, "before": now - LAST_USED_US, "now": now, "sealed": sealed}
+        bounds = {"before": now - LAST_USED_US, "latest": now + APART_US_MAX}
+        again = {"used": device, "now": now, "sealed": sealed, **bounds}
         try:
             with self._database.transient_write() as connection:
                 fresh = self._database.insert_ignore(tables.last_used).returning(tables.last_used.c.device)
@@ -141,3 +145,8 @@ class Notes:
             if len(kept) >= KEPT_MAX:
                 kept.clear()
             kept[subject] = now
+
+
+def _is_due(noted: int, period_us: int, now: int) -> bool:
+    """Return whether a period is over that began when something was noted (µs), or that was ahead of us."""
+    return not 0 <= now - noted < period_us

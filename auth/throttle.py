@@ -24,7 +24,7 @@ from auth import tables
 from auth.errors import AccountLocked, SignInUncounted, Throttled
 from auth.keyring import Keyring
 from config.addresses import parsed
-from config.clock import SECOND_US, now_us
+from config.clock import APART_US_MAX, SECOND_US, now_us
 from config.database import Database
 from config.errors import StorageFailed
 from config.logging import get_log
@@ -55,8 +55,16 @@ _BLOCK = (
 )
 _AGAIN = (
     update(_TABLE)
-    .where(_TABLE.c.subject == bindparam("told"), _TABLE.c.last_at <= bindparam("before"))
+    .where(
+        _TABLE.c.subject == bindparam("told"),
+        (_TABLE.c.last_at <= bindparam("before")) | (_TABLE.c.last_at > bindparam("latest")),
+    )
     .values(last_at=bindparam("now"))
+)
+#: What a clock noted that was ahead: the failures count, but nobody waits for a moment that is years away.
+_AHEAD = tuple(
+    update(_TABLE).where(column > bindparam("latest")).values({column.name: bindparam("now")})
+    for column in (_TABLE.c.last_at, _TABLE.c.blocked_until)
 )
 
 
@@ -194,9 +202,16 @@ class Throttle:
         return found
 
     def sweep(self) -> int:
-        """Forget what nobody has been about for a month; return how much. For who keeps the installation in order."""
+        """Forget what nobody has been about for a month; return how much. For who keeps the installation in order.
+
+        After a clock that was ahead was put right, no wait is longer than the longest there is.
+        """
+        now = now_us()
+        longest = (0, self._settings.wait_seconds_max * SECOND_US)
         with self._database.transient_write() as connection:
-            return int(connection.execute(_STALE, {"before": now_us() - KNOWN_US}).rowcount)
+            for statement, ahead in zip(_AHEAD, longest, strict=True):
+                connection.execute(statement, {"latest": now + ahead + APART_US_MAX, "now": now})
+            return int(connection.execute(_STALE, {"before": now - KNOWN_US}).rowcount)
 
     def once(self, about: bytes, period_us: int) -> bool:
         """Return whether something happens for the first time in a period, for all processes together."""
@@ -206,7 +221,8 @@ class Throttle:
             fresh = self._database.insert_ignore(_TABLE).returning(_TABLE.c.subject)
             if connection.execute(fresh, row).first() is not None:
                 return True
-            found = connection.execute(_AGAIN, {"told": subject, "before": now - period_us, "now": now})
+            again = {"told": subject, "before": now - period_us, "latest": now + APART_US_MAX, "now": now}
+            found = connection.execute(_AGAIN, again)
             return found.rowcount == 1
 
     def _subjects(self, account: bytes) -> dict[bytes, bool]:

@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime
 
 SECOND_US = 1_000_000
+#: So much the clocks of several machines may be apart. What is noted of a later moment was noted by a clock that was
+#: ahead, and has been put right.
+APART_US_MAX = 60 * SECOND_US
 
 
 def now_us() -> int:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from auth.keyring import Keyring, Sealer
-from config.clock import SECOND_US, now_us
+from config.clock import APART_US_MAX, SECOND_US, now_us
 from config.database import Database
 from config.queries import Query
 from config.statements import Statement
@@ -25,9 +25,8 @@ from providers.catalogue.nodes import Node
 from providers.errors import LockNotFound
 
 SECONDS_MAX = 3600
-#: A lock that runs longer than from now on any may was taken by a clock that was ahead, and stands no more. As much as
-#: this the clocks of several machines may be apart.
-AHEAD_US_MAX = (SECONDS_MAX + 60) * SECOND_US
+#: A lock that runs longer than from now on any may was taken by a clock that was ahead, and stands no more.
+AHEAD_US_MAX = SECONDS_MAX * SECOND_US + APART_US_MAX
 #: How long a lock that ran out is remembered, so that who held it may go on where nobody came between (a laptop slept).
 LAPSED_US = 7 * 24 * 3600 * SECOND_US
 #: Of how many locks in all a process remembers which they are.
