@@ -21,6 +21,7 @@ from config.ids import NOBODY, new_id
 from providers.brake import Harm
 from providers.catalogue import rows, writes
 from providers.catalogue.nodes import Names, Node
+from providers.catalogue.pace import Paces
 
 
 class ChangeKind(IntEnum):
@@ -105,7 +106,7 @@ class Change:
     """A change under way. `number` and `at` are settled; nothing is visible before the transaction commits."""
 
     def __init__(
-        self, database: Database, connection: Connection, names: Names, keyring: Keyring, space: bytes
+        self, database: Database, connection: Connection, names: Names, keyring: Keyring, paces: Paces, space: bytes
     ) -> None:
         self._connection = connection
         self._names = names
@@ -116,7 +117,7 @@ class Change:
         #: That of rights when the change was begun, if it was read along.
         self.epoch: int | None = epoch
         self.number: int = number + 1
-        self.at: int = max(database.now_us(connection), at + 1)
+        self.at: int = max(paces.now(space, database.now_us(connection), at), at + 1)
         self.sealed_bytes: int = sealed_bytes
         self._rows: list[bytes] = []
         self._touched: set[bytes] = set()

@@ -62,7 +62,9 @@ def sides(look: Look, place: Place, before_us: int, after_us: int | None) -> tup
 
 
 def _side(look: Look, place: Place, moment_us: int) -> Side:
-    number = None if moment_us > look.at else number_at(look.connection, place.space.id, moment_us)
+    space = place.space.id
+    is_to_come = look.by_our_clock(space, moment_us) > look.at
+    number = None if is_to_come else number_at(look.connection, space, moment_us)
     if number is None:
         raise NotFound
     tree = PastTree(look.storage.names, number)

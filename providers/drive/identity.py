@@ -74,8 +74,8 @@ def continuing(look: Look, found: Target, started: int) -> Target:
         # What came back by itself, still empty, is no other document's placeholder.
         if held.node == placeholder.id or not _is_being_filled(look, found, placeholder, started):
             return found
-        started = placeholder.created
-    if left_at < started - window:
+        started = look.by_our_clock(placeholder.space, placeholder.created)
+    if look.by_our_clock(found.space.id, left_at) < started - window:
         return found
     vacated = _as_left(look, held, found.path.name)
     if vacated is None or not look.may(Action.REPLACE, (*found.parent.chain, vacated.node)):
@@ -87,7 +87,7 @@ def _is_being_filled(look: Look, found: Target, placeholder: Node, started: int)
     """Return whether the empty document is but a step of this principal's, on the way to its content."""
     if look.maker(placeholder.space, placeholder.from_change) != look.principal.id:
         return False
-    if placeholder.created >= started - look.storage.identity_window_us:
+    if look.by_our_clock(placeholder.space, placeholder.created) >= started - look.storage.identity_window_us:
         return True
     slots = chain_slots((*found.parent.chain, placeholder))
     return any(lock.principal == look.principal.id for lock in covering(look, slots[-1:]))
@@ -137,7 +137,7 @@ def is_fresh(look: Look, node: Node, started: int) -> bool:
     if not window or node.is_folder:
         return False
     first = look.first_content_at(node.id)
-    return (node.created if first is None else first) >= started - window
+    return look.by_our_clock(node.space, node.created if first is None else first) >= started - window
 
 
 def fills(look: Look, node: Node, started: int) -> bool:
@@ -146,7 +146,7 @@ def fills(look: Look, node: Node, started: int) -> bool:
     if not window or node.size or not node.version:
         return False
     row = contents.version(look.connection, look.storage.keyring, node.space, node.id, node.version)
-    return bool(row["principal"] == look.principal.id and row["at"] >= started - window)
+    return bool(row["principal"] == look.principal.id and look.by_our_clock(node.space, row["at"]) >= started - window)
 
 
 # --- the bytes that stay under the name it went to

@@ -18,6 +18,7 @@ from providers.audit.journal import ReadJournal
 from providers.audit.log import AuditLog
 from providers.brake import Brake
 from providers.catalogue.nodes import Names, Tree
+from providers.catalogue.pace import Paces
 from providers.drive.known import Known
 from providers.drive.listings import Listings
 from providers.drive.sight import Audiences, Sights
@@ -55,6 +56,7 @@ class Storage:
     brake: Brake
     limits: LimitSettings
     known: Known = field(default_factory=Known)
+    paces: Paces = field(default_factory=Paces)
 
     @cached_property
     def path_limits(self) -> Limits:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, union_all
 from auth.events import Actor
 from auth.rights import Kind, Principal
 from auth.roles import Action
+from config.clock import APART_US_MAX
 from config.ids import NOBODY, id_text
 from config.queries import Query
 from config.snapshots import writes
@@ -50,6 +51,7 @@ _MAKER = Query(
 _FIRST_CONTENT = Query(
     select(tables.version.c.at).where(tables.version.c.node == bindparam("node"), tables.version.c.number == 1)
 )
+_NEWEST = Query(select(tables.head.c.at).where(tables.head.c.space == bindparam("space")))
 
 #: As of which changes a writer that holds no space looks at them.
 NOTHING_HELD: Mapping[bytes, int | None] = MappingProxyType({})
@@ -160,6 +162,8 @@ class Look:
         number = self.connection.execute(_FIRST, {"node": node.id}).scalar_one()
         maker = self.maker(node.space, number)
         first = None if within_grace else self.first_content_at(node.id)
+        if first is not None:
+            first = self.by_our_clock(node.space, first)
         return self.sight.decide(action, chain, self.at, creator=maker, first_content_at=first).allowed
 
     def maker(self, space: bytes, number: int) -> bytes | None:
@@ -171,6 +175,15 @@ class Look:
         """Return when (µs) a document got its first content, if it has any."""
         row = _FIRST_CONTENT.first(self.connection, node=node)
         return None if row is None else row[0]
+
+    def by_our_clock(self, space: bytes, at: int) -> int:
+        """Return when, as our clock tells it, something happened in a space that says it was `at` (µs): where the time
+        of the space is ahead, so is that.
+        """
+        if at <= self.at + APART_US_MAX:
+            return at
+        newest = _NEWEST.first(self.connection, space=space)
+        return at if newest is None else at - (self.storage.paces.now(space, self.at, newest[0]) - self.at)
 
     def allow(self, action: Action, place: Place) -> None:
         """Raise unless the action is permitted at `place`: NotFound if it is not seen, else what forbids it."""
@@ -302,7 +315,7 @@ class Transaction(Look):
         self, storage: Storage, connection: Connection, principal: Principal, spaces: Iterable[bytes] = ()
     ) -> None:
         self._changes = {
-            space: Change(storage.database, connection, storage.names, storage.keyring, space)
+            space: Change(storage.database, connection, storage.names, storage.keyring, storage.paces, space)
             for space in sorted(spaces)
         }
         held = {space: change.number - 1 for space, change in self._changes.items()}
@@ -325,8 +338,9 @@ class Transaction(Look):
         self.resolver.ask_anew()
         found = self._changes.get(space)
         if found is None:
+            storage = self.storage
             found = self._changes[space] = Change(
-                self.storage.database, self.connection, self.storage.names, self.storage.keyring, space
+                storage.database, self.connection, storage.names, storage.keyring, storage.paces, space
             )
         return found
 

@@ -10,32 +10,17 @@ import pytest
 
 from auth.errors import SignInRefused, Throttled
 from auth.rights import Standing
-from config import clock
 from config.clock import SECOND_US, now_us
 from tests.auth.people import ADDRESS, PASSWORD, House, code_of
-
-YEAR_SECONDS = 365 * 86_400
-HOUR_SECONDS = 3600
-
-
-class Clock:
-    """The machine's clock, as all of the program that asks for the time sees it."""
-
-    def __init__(self) -> None:
-        self.ahead_seconds = 0
-
-    def time_ns(self) -> int:
-        return time.time_ns() + self.ahead_seconds * 1_000_000_000
+from tests.clocks import HOUR_SECONDS, YEAR_SECONDS, MachineClock
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(time_ns=found.time_ns))
-    return found
+def machine(monkeypatch: pytest.MonkeyPatch) -> MachineClock:
+    return MachineClock(monkeypatch)
 
 
-def code_at(secret: str, machine: Clock, seconds: int = 0) -> str:
+def code_at(secret: str, machine: MachineClock, seconds: int = 0) -> str:
     return pyotp.TOTP(secret).at(machine.time_ns() // 1_000_000_000 + seconds)
 
 
@@ -46,7 +31,7 @@ def secret(house: House) -> str:
 
 
 def test_who_signed_in_by_a_code_while_the_clock_was_ahead_was_locked_out(
-    house: House, secret: str, machine: Clock
+    house: House, secret: str, machine: MachineClock
 ) -> None:
     machine.ahead_seconds = 10 * YEAR_SECONDS
     assert house.steps("anna", PASSWORD, code_at(secret, machine)).standing is Standing.FULL
@@ -58,7 +43,7 @@ def test_who_signed_in_by_a_code_while_the_clock_was_ahead_was_locked_out(
 
 @pytest.mark.parametrize("hours", [1, 14])
 def test_a_clock_that_goes_back_lets_no_code_be_used_again(
-    house: House, secret: str, machine: Clock, hours: int
+    house: House, secret: str, machine: MachineClock, hours: int
 ) -> None:
     earlier = code_at(secret, machine, -hours * HOUR_SECONDS)
     house.steps("anna", PASSWORD, code_at(secret, machine))
@@ -77,7 +62,7 @@ def fail(house: House, address: str, times: int) -> int:
     return 0
 
 
-def test_nobody_waits_for_a_moment_that_a_wrong_clock_said(house: House, machine: Clock) -> None:
+def test_nobody_waits_for_a_moment_that_a_wrong_clock_said(house: House, machine: MachineClock) -> None:
     throttle = house.authenticator.throttle
     machine.ahead_seconds = 10 * YEAR_SECONDS
     assert fail(house, ADDRESS, 10)
@@ -90,7 +75,7 @@ def test_nobody_waits_for_a_moment_that_a_wrong_clock_said(house: House, machine
 
 
 def test_a_wait_that_is_no_longer_than_any_stands_when_the_clock_goes_back_a_little(
-    house: House, machine: Clock
+    house: House, machine: MachineClock
 ) -> None:
     throttle = house.authenticator.throttle
     fail(house, ADDRESS, 10)
@@ -100,7 +85,7 @@ def test_a_wait_that_is_no_longer_than_any_stands_when_the_clock_goes_back_a_lit
         throttle.begin(b"a" * 32, ADDRESS)
 
 
-def test_sign_ins_after_the_clock_was_put_right_were_not_told(house: House, machine: Clock) -> None:
+def test_sign_ins_after_the_clock_was_put_right_were_not_told(house: House, machine: MachineClock) -> None:
     machine.ahead_seconds = 10 * YEAR_SECONDS
     house.basic("anna", house.secret)
     for seconds in (0, HOUR_SECONDS):
@@ -113,7 +98,7 @@ def test_sign_ins_after_the_clock_was_put_right_were_not_told(house: House, mach
 
 
 def test_a_password_is_hashed_again_in_time_though_the_clock_goes_back(
-    house: House, machine: Clock, monkeypatch: pytest.MonkeyPatch
+    house: House, machine: MachineClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.directory.set_password(house.anna.id, PASSWORD)
     house.basic("anna", PASSWORD)
