@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from config.clock import SECOND_US, now_us
+from config.clock import APART_US_MAX, SECOND_US, now_us
 from config.database import Database
 from config.errors import MellanrumError
 from providers import tables
@@ -94,8 +94,11 @@ class Alerts:
 
     def to_mail(self) -> list[Alert]:
         """Return the alerts that nobody has been told of by mail, and that are due."""
-        due = (_A.mailed_at.is_(None), _A.mail_tries < MAIL_TRIES_MAX, _A.mail_due_at <= now_us())
-        return self._found(select(tables.alert).where(*due).order_by(_A.at))
+        now = now_us()
+        # What is to be mailed later than it can be was put off by a clock that was ahead.
+        is_due = (_A.mail_due_at <= now) | (_A.mail_due_at > now + MAIL_WAIT_US_MAX + APART_US_MAX)
+        chosen = (_A.mailed_at.is_(None), _A.mail_tries < MAIL_TRIES_MAX, is_due)
+        return self._found(select(tables.alert).where(*chosen).order_by(_A.at))
 
     def mailed(self, alert: Alert, *, taken: bool) -> None:
         """Note that a mail server took it, or when to try again."""

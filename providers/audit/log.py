@@ -224,7 +224,7 @@ class AuditLog:
         """Record the counts of minutes that are over (or `everything`) in the installation's log; return how many."""
         current = now_us() // _MINUTE_US
         with self._guard:
-            due = {key: found for key, found in self._unseen.items() if everything or key[1] < current}
+            due = {key: found for key, found in self._unseen.items() if everything or key[1] != current}
             for key in due:
                 del self._unseen[key]
         if not due:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -109,9 +110,9 @@ class SshWorker:
             await asyncio.sleep(REVOCATION_SECONDS)
             await self._cut_the_revoked(loop)
         loop.remove_reader(self._line)
-        started = now_us()
+        started = time.monotonic()
         await self._drain()
-        _log.info("drained", milliseconds=(now_us() - started) // 1000)
+        _log.info("drained", milliseconds=int((time.monotonic() - started) * 1000))
 
     async def _options(self) -> SSHServerConnectionOptions:
         settings, legacy = self.settings, self.settings.legacy_algorithms
@@ -216,15 +217,15 @@ class SshWorker:
 
     async def _drain(self) -> None:
         """Let go of whoever has nothing under way, wait for the others, then cut them."""
-        until = now_us() + self._all_settings.process.drain_seconds * 1_000_000
+        until = time.monotonic() + self._all_settings.process.drain_seconds
         while True:
             waiting = False
             for visitor in [each for each in self._visitors.values() if each is not None]:
-                if visitor.is_idle or now_us() >= until:
+                if visitor.is_idle or time.monotonic() >= until:
                     visitor.cut("The server is restarting.")
                 else:
                     waiting = True
-            if not waiting and now_us() >= until:
+            if not waiting and time.monotonic() >= until:
                 break
             if not self._visitors and self.jobs.are_done:
                 break

@@ -20,6 +20,7 @@ from providers.audit.journal import ReadJournal
 from providers.audit.leaf import canonical, commitment
 from providers.audit.log import of_person
 from tests.audit.helpers import AT, CUSTOMER, RIVAL, SUPPLIER, World, actor
+from tests.clocks import YEAR_SECONDS, MachineClock
 
 
 def test_each_log_has_its_own_numbers(world: World) -> None:
@@ -111,6 +112,17 @@ def test_probes_are_counted_by_the_minute(world: World) -> None:
     assert sum(facts["count"] for facts in counts.values()) == 8
     assert counts["Rut"] == {"count": 1}
     assert world.audit.flush_unseen(everything=True) == 0
+
+
+def test_probes_counted_by_a_clock_that_was_ahead_are_told_once_it_is_right(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = MachineClock(monkeypatch)
+    machine.ahead_seconds = 10 * YEAR_SECONDS
+    world.audit.note_unseen(actor())
+    assert world.audit.flush_unseen() == 0
+    machine.ahead_seconds = 0
+    assert world.audit.flush_unseen() == 1
 
 
 def test_bodies_are_sealed_and_in_the_suppliers_log_alone(world: World) -> None:

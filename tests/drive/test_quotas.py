@@ -14,6 +14,7 @@ from providers import tables
 from providers.drive import checkpoints
 from providers.errors import QuotaExceeded
 from providers.paths import parse
+from tests.clocks import YEAR_SECONDS, MachineClock
 from tests.worlds import World, fetch, store
 
 POSTGRESQL_IN_PROOF = True
@@ -117,3 +118,19 @@ def test_an_upload_without_a_length_is_not_written_to_the_disk_beyond_the_quota(
     assert sum(path.stat().st_size for path in packs.rglob("*.pack")) < 1_100_000
     for _ in range(2):
         store(eva, NEW, b"x" * 1_000_000, declared=None)  # as much as stands there finds room again
+
+
+def test_room_set_aside_by_a_clock_that_was_ahead_is_free_once_it_is_right(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an upload leaves it whose process was killed."""
+    machine = MachineClock(monkeypatch)
+    reservations, space = world.installation.storage.reservations, world.spaces["Rum"].id
+    machine.ahead_seconds = 10 * YEAR_SECONDS
+    reservations.take(space, 1000)
+    assert reservations.total(space) == 1000
+    machine.ahead_seconds = 0
+    assert reservations.total(space) == 0
+    reservations.take(space, 10)
+    machine.ahead_seconds = 10 * YEAR_SECONDS
+    assert reservations.total(space) == 0

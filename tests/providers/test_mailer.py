@@ -18,6 +18,7 @@ from config.settings import Settings
 from providers import alerts, mailer, tables
 from providers.installation import Installation
 from tests.certificates import Issued, issue
+from tests.clocks import YEAR_SECONDS, MachineClock
 from tests.smtp import Post, post_office
 from tests.worlds import World, settings_for
 
@@ -136,6 +137,18 @@ def test_it_is_tried_again_later_and_not_for_ever(world: World, monkeypatch: pyt
 
 def test_it_waits_between_tries(world: World) -> None:
     paused(world)
+    (alert,) = world.installation.alerts.to_mail()
+    world.installation.alerts.mailed(alert, taken=False)
+    assert world.installation.alerts.to_mail() == []
+
+
+def test_what_was_to_be_mailed_by_a_clock_that_was_ahead_is_due_once_it_is_right(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = MachineClock(monkeypatch)
+    machine.ahead_seconds = 10 * YEAR_SECONDS
+    paused(world)
+    machine.ahead_seconds = 0
     (alert,) = world.installation.alerts.to_mail()
     world.installation.alerts.mailed(alert, taken=False)
     assert world.installation.alerts.to_mail() == []
