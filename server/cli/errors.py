@@ -193,6 +193,12 @@ class Unexpected(MellanrumError):
     exit_code = 70
 
 
+class Unprinted(MellanrumError):
+    """The answer could not be printed: {why}. What was done stands; make anew what is shown only once."""
+
+    exit_code = 74
+
+
 class ApplyStopped(MellanrumError):
     """It stopped half way: {error} What was done stands. Mend the cause and run it again: it goes on from there."""
 

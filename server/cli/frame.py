@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from config.errors import MellanrumError
 from config.settings import Settings, load
 from providers.drive.transaction import actor_of
 from providers.installation import Installation
-from server.cli.errors import Interrupted, Misused, NoSuchFileName, NotAllowed, NotConfirmed, Unexpected
+from server.cli.errors import Interrupted, Misused, NoSuchFileName, NotAllowed, NotConfirmed, Unexpected, Unprinted
 from server.cli.holding import Hold
 from server.cli.ownership import name_of, require_own
 from server.cli.progress import Progress
@@ -183,12 +183,15 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         with _desk(options) as desk:
             answer = options.run(desk, options)
             tell(answer, as_json=options.json)
+    except Unprinted as error:
+        _print_no_more()
+        return _fail(error, wants_json)
     except MellanrumError as error:
         return _fail(error, wants_json)
     except KeyboardInterrupt:
         return _fail(Interrupted(), wants_json)
     except BrokenPipeError:  # whoever read has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 0
     except PermissionError as error:
         return _fail(NotAllowed(user=name_of(os.geteuid()), file=error.filename or "something it needs"), wants_json)
@@ -199,7 +202,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
             traceback.print_exc()
         return _fail(Unexpected(error=_said(error), place=_place(error)), wants_json)
     if answer.error is not None:
-        print(f"{PROGRAM}: {answer.error}", file=sys.stderr)
+        _complain(answer.error)
         return int(answer.error.exit_code)
     return int(answer.code)
 
@@ -217,29 +220,57 @@ def tell(answer: Answer, *, as_json: bool) -> None:
     """Print an answer."""
     if as_json:
         if answer.document is not None:
-            _print_json(answer.document, indent=2)
-        return
-    for line in answer.lines:
-        print(line)
-    sys.stdout.flush()
+            _say(_json(answer.document, indent=2))
+    else:
+        for line in answer.lines:
+            _say(line)
+    with _printing():
+        sys.stdout.flush()
 
 
-def _print_json(document: Any, indent: int | None = None) -> None:
-    """Print a document. If it holds what stdout cannot write, such as half a character, all of it is in ASCII."""
+def _say(text: str) -> None:
+    with _printing():
+        print(text)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Raise Unprinted where standard output takes no more, as on a full disk."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unprinted(why=(error.strerror or type(error).__name__).lower()) from error
+
+
+def _print_no_more() -> None:
+    """Let what is left to print go nowhere: else the interpreter complains of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _json(document: Any, indent: int | None = None) -> str:
+    """Return a document to print. If it holds what stdout cannot write, such as half a character, all is in ASCII."""
     text = json.dumps(document, ensure_ascii=False, indent=indent)
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
         text = json.dumps(document, indent=indent)
-    print(text, flush=True)
+    return text
 
 
 def _fail(error: MellanrumError, wants_json: bool) -> int:
     if wants_json:
         said = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
-        _print_json({"error": said})
-    print(f"{PROGRAM}: {error}", file=sys.stderr)
+        with suppress(OSError):
+            print(_json({"error": said}), flush=True)
+    _complain(error)
     return error.exit_code
+
+
+def _complain(error: MellanrumError) -> None:
+    with suppress(OSError):  # the exit code still says which kind it was
+        print(f"{PROGRAM}: {error}", file=sys.stderr, flush=True)
 
 
 def _said(error: Exception) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from server.cli.main import main, parser
 from server.cli.progress import Progress, line
-from tests.cli.shop import SUPPLIER, Shop, process
+from tests.cli.shop import PROGRAM, SUPPLIER, Shop, process
 from tests.tools import ROOT
 
 
@@ -160,3 +162,38 @@ def test_the_documentation_is_that_of_the_commands() -> None:
     assert module.TARGET.read_text(encoding="utf-8") == module.text(), "run: make commands"
     codes = {kind.exit_code for kind in module.errors()}
     assert {1, 2, 3, 64, 66, 70} <= codes
+
+
+# --- standard streams
+
+
+def through_shell(shop: Shop, streams: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with streams set up by the shell; what it may say on its own comes back."""
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", str(PROGRAM), "--data", str(shop.data), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_made_a_command_fail(shop: Shop, streams: str) -> None:
+    assert through_shell(shop, streams, "org", "list").returncode == 0
+
+
+def test_a_child_has_all_streams_though_one_was_closed(tmp_path: Path) -> None:
+    """A worker's standard error would else be the first file that it opens."""
+    child = "import os; [os.fstat(number) for number in range(3)]"
+    ours = (
+        "import subprocess, sys; from server.cli.main import open_streams; open_streams()\n"
+        f"sys.exit(subprocess.run([sys.executable, '-c', {child!r}]).returncode)"
+    )
+    command = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-c", ours]
+    assert subprocess.run(command, timeout=100, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_answer_that_a_full_disk_does_not_take_is_told_of(shop: Shop, options: list[str]) -> None:
+    shop.run("person", "add", "li", "Li", "--org", SUPPLIER)
+    ran = through_shell(shop, ">/dev/full", *options, "device", "add", "li", "laptop")
+    assert (ran.returncode, ran.stdout) == (74, "")
+    assert ran.stderr.startswith("mellanrum: The answer could not be printed: no space left on device.")
+    assert ran.stderr.count("\n") == 1
+    assert through_shell(shop, "2>/dev/full", "org", "list", "no", "such").returncode == 64

@@ -342,7 +342,8 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
     if not handle.writable:
         raise WrongHandle
     document = handle.document
-    if not length and not document.is_lost:  # as on a disk: no bytes lengthen nothing, wherever they are put, and change nothing
+    # As on a disk: no bytes lengthen nothing, wherever they are put, and change nothing.
+    if not length and not document.is_lost:
         engine.send(wire.ok(request))
         return
     step = Step(request, None if handle.appends else offset, length, tail[:length])
