@@ -17,6 +17,7 @@ from config.database import Database
 from tests import postgres
 from tests.costs import Costs
 from tests.ports import free_port as _free_port
+from tests.seeds import VARIABLES, Again
 from tests.tools import is_ci
 from tests.worlds import give_tables
 
@@ -26,8 +27,9 @@ hypothesis.settings.load_profile("ci" if is_ci() else "house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let every run say at its end what it cost."""
+    """Let every run say at its end what it cost, and how what failed is repeated."""
     config.pluginmanager.register(Costs())
+    config.pluginmanager.register(Again())
 
 
 @pytest.fixture
@@ -110,5 +112,5 @@ def engine(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable set on the developer's machine must not reach an installation under test."""
-    for name in [name for name in os.environ if name.startswith("MELLANRUM_") and name != "MELLANRUM_PROOF"]:
+    for name in [name for name in os.environ if name.startswith("MELLANRUM_") and name not in VARIABLES]:
         monkeypatch.delenv(name)

@@ -20,6 +20,7 @@ from tests.deploy.conftest import SHIPPED, Behind
 from tests.handshakes import GROUPS, agreed, all_agreed_until_1_2, groups_agreed
 from tests.http.fronts import Echo, Wire, front, settings_with
 from tests.proxies import Proxy
+from tests.seeds import is_short
 from tests.serving import Dav, space_path
 
 HOME = space_path("anna")
@@ -162,7 +163,7 @@ def test_two_hundred_megabytes_pass_unbuffered(behind: Behind) -> None:
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 def test_five_gibibytes_pass_unbuffered(behind: Behind) -> None:
-    upload_and_download(behind, 1024 if os.environ.get("MELLANRUM_PROOF") == "short" else 5 * 1024)
+    upload_and_download(behind, 1024 if is_short() else 5 * 1024)
 
 
 @pytest.fixture(params=SHIPPED)

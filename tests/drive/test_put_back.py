@@ -13,6 +13,7 @@ from providers.drive import Drive
 from providers.errors import DriveError, Forbidden, Locked, LockNotFound, LockStands, NotFound, QuotaExceeded
 from providers.model import Differs
 from providers.paths import Path, parse
+from tests.seeds import seeded
 from tests.worlds import World, fetch, managed_room, store
 
 POSTGRESQL_IN_PROOF = True
@@ -101,7 +102,7 @@ def _act(rng: random.Random, drive: Drive, step: int) -> None:
         drive.change_properties(chosen, [("{urn:x}a", rng.choice(["1", "2", None]))], modified=step * 10**9)  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeded(range(2), more=4))
 def test_whatever_was_done_a_space_goes_back_to_any_moment(world: World, seed: int) -> None:
     rng, mia = random.Random(seed), world.drive("mia")
     then: list[tuple[int, dict[str, object]]] = []
@@ -122,7 +123,7 @@ def test_whatever_was_done_a_space_goes_back_to_any_moment(world: World, seed: i
     whole(world)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeded(range(2), more=4))
 def test_a_folder_goes_back_and_nothing_else_is_lost(world: World, seed: int) -> None:
     """Whatever stood outside still stands somewhere, or lies in the trash: every id that stood is accounted for."""
     rng, mia = random.Random(100 + seed), world.drive("mia")

@@ -23,6 +23,7 @@ from providers.installation import Installation
 from providers.paths import parse
 from tests.hold.test_letting_go import KILLED, counted, reopened, rows, swept, taken, waiting
 from tests.hold.worlds import OURS, SPACE, erased, findings, make, versions
+from tests.seeds import seeded
 from tests.worlds import World, fetch, store
 
 DOCUMENT = f"{OURS}/Avtal/Köp.bin"
@@ -386,7 +387,7 @@ def killed_at(folder: FilePath, settings: Settings, password: str, content: byte
         os._exit(1)
 
 
-@pytest.mark.parametrize("seed", [15, 104])
+@pytest.mark.parametrize("seed", seeded([15, 104], more=3))
 @pytest.mark.parametrize("erases", [False, True])
 def test_many_uploads_in_any_order_with_a_model(world: World, erases: bool, seed: int) -> None:
     """Streams, drafts, drops, resumptions, the same contents again, erasures and sweeps, in a random order."""

@@ -206,11 +206,6 @@ def quick_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def is_short() -> bool:
-    """Tell whether this is the short form that CI runs, with seeds fixed alike in both."""
-    return os.environ.get("MELLANRUM_PROOF", "short") != "full"
-
-
 def need_root() -> None:
     """Skip by name where we may not mount or have nothing to mount from, and fail in CI."""
     if os.geteuid() != 0:

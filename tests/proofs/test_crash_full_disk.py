@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from config.errors import StorageFull
 from providers.drive import Drive
-from tests.proofs.crash_site import ROOM, Operation, Site, digest, is_short, tree_of
+from tests.proofs.crash_site import ROOM, Operation, Site, digest, tree_of
 from tests.proofs.power_disk import make_file_system, mounted
+from tests.seeds import is_short
 from tests.serving import serving, space_path
 from tests.worlds import fetch, store
 

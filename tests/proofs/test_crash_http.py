@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.proofs.crash_site import is_short, quick_folder
+from tests.proofs.crash_site import quick_folder
 from tests.proofs.crash_strace import Call, attached, calls, need_tracing
+from tests.seeds import is_short, seed
 from tests.serving import Dav, Served, populate, space_path, start
 from tests.worlds import World
 
@@ -149,7 +150,7 @@ def chosen_points(name: str, world: World) -> list[Call]:
             server.stop()
     found = points(struck.seen)
     assert len(found) >= SAMPLED
-    return sorted(random.Random(5).sample(found, SAMPLED)) if is_short() else found
+    return sorted(random.Random(seed(5)).sample(found, SAMPLED)) if is_short() else found
 
 
 def kill_in_turn(name: str, world: World, kills: Sequence[tuple[int, Call]]) -> dict[str, list[str]]:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.crash_site import ROOM, Operation, Site, is_short, quick_folder, states
+from tests.proofs.crash_site import ROOM, Operation, Site, quick_folder, states
 from tests.proofs.crash_strace import Call, attached, calls, need_tracing, tear
+from tests.seeds import is_short, seed
 from tests.tools import ROOT
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
@@ -43,7 +44,7 @@ CASES = {
 }
 #: The log of the database is folded into it at once: SQLite's checkpoint is what gets killed.
 FOLDING_CASES = {"a move folded in"}
-#: In the short form these are sampled, with a fixed seed.
+#: In the short form these are sampled.
 SAMPLED_CASES = {"a move folded in", "a new large document", "a large document replaced"}
 
 
@@ -119,7 +120,7 @@ def kill_everywhere(template: Site, case: str, folder: Path) -> dict[str, list[s
     assert whole.faults([CASES[case].after(template.tree)]) == []
     chosen = points(outcome.calls)
     if case in SAMPLED_CASES and is_short():
-        chosen = sorted(random.Random(2).sample(chosen, min(SAMPLED, len(chosen))))
+        chosen = sorted(random.Random(seed(2)).sample(chosen, min(SAMPLED, len(chosen))))
     found: dict[str, list[str]] = {}
     with ThreadPoolExecutor(2) as pool:
         tried = pool.map(

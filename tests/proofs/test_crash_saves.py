@@ -30,8 +30,9 @@ from tests.proofs.crash_saves import (
     faults_of_document,
     work,
 )
-from tests.proofs.crash_site import Tree, is_short, quick_folder
+from tests.proofs.crash_site import Tree, quick_folder
 from tests.proofs.crash_strace import Call, attached, calls, need_tracing
+from tests.seeds import is_short, seed
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(7200)]
 
@@ -110,7 +111,7 @@ class Case:
         shutil.rmtree(folder)
         return {died: found}
 
-    def kill_everywhere(self, folder: Path, seed: int) -> dict[str, list[str]]:
+    def kill_everywhere(self, folder: Path, fixed: int) -> dict[str, list[str]]:
         """Kill at each call, or at a sample of them; return the faults by point."""
         whole = self.site.copied(folder / "whole")
         outcome = run(whole, self.protocol, self.steps, None)
@@ -120,7 +121,7 @@ class Case:
         chosen = points(outcome.calls)
         assert len(chosen) >= SAMPLED
         if is_short():
-            chosen = sorted(random.Random(seed).sample(chosen, SAMPLED))
+            chosen = sorted(random.Random(seed(fixed)).sample(chosen, SAMPLED))
         found: dict[str, list[str]] = {}
         with ThreadPoolExecutor(2) as pool:
             tried = pool.map(lambda at: self.faults_at(at[1], folder / str(at[0])), enumerate(chosen))
@@ -129,10 +130,10 @@ class Case:
         return found
 
 
-def must_be_whole(case: Case, name: str, seed: int) -> None:
+def must_be_whole(case: Case, name: str, fixed: int) -> None:
     """Kill, tell, and fail where anything is wrong."""
     with quick_folder() as folder:
-        found = case.kill_everywhere(folder, seed)
+        found = case.kill_everywhere(folder, fixed)
     print(f"\n{name} over {case.protocol}: killed at {len(found)} points")
     for point, faults in found.items():
         print(f"  {point}: {'; '.join(faults) or 'whole'}")
@@ -157,8 +158,8 @@ def test_killed_in_a_save(site: SavesSite, program: str, protocol: str) -> None:
     steps, states = SAVES[program], [site.old]
     for step in steps:
         states.append(after(step, states[-1]))
-    seed = list(SAVES).index(program) * 2 + (protocol == "SFTP")
-    must_be_whole(Case(site, protocol, steps, states, [OLD, NEW]), program, seed)
+    fixed = list(SAVES).index(program) * 2 + (protocol == "SFTP")
+    must_be_whole(Case(site, protocol, steps, states, [OLD, NEW]), program, fixed)
 
 
 @pytest.mark.parametrize("act", GOING_BACK)

@@ -20,11 +20,12 @@ from auth.roles import GranteeKind, Role, Via
 from config.errors import DatabaseBusy, MellanrumError
 from providers.installation import Installation
 from providers.paths import parse
+from tests.seeds import seeded
 from tests.worlds import ADDRESS, World, settings_for, store
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
-SEED = 20
+SEEDS = seeded([20], more=3)
 SECONDS = 15
 WRITERS = 3
 SPACES = ("Ett", "Två", "Tre", "Fyra")
@@ -58,9 +59,9 @@ def world(data_folder: Path, url: str) -> Iterator[World]:
 class Hand:
     """Somebody at work in one process, at random."""
 
-    def __init__(self, world: World, installation: Installation, group: bytes, number: int) -> None:
+    def __init__(self, world: World, installation: Installation, group: bytes, number: int, seed: int) -> None:
         self.world, self.at, self.group, self.number = world, installation, group, number
-        self.random = random.Random(SEED + number)
+        self.random = random.Random(seed + number)
         signed_in = installation.authenticator.basic("mia", world.passwords["mia"], via=Via.WEBDAV, address=ADDRESS)
         self.drive, self.operator = installation.drive(signed_in), installation.operator()
 
@@ -99,7 +100,8 @@ class Hand:
         self.at.checkpoints.advance_now()
 
 
-def test_nobody_waits_in_a_circle(world: World, data_folder: Path, url: str) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nobody_waits_in_a_circle(world: World, data_folder: Path, url: str, seed: int) -> None:
     group = world.installation.directory.add_group("Alla").id
     processes = [Installation.open(data_folder, settings_for(data_folder, **settings(url))) for _ in range(2)]
     until, failed = time.monotonic() + SECONDS, list[BaseException]()
@@ -118,7 +120,7 @@ def test_nobody_waits_in_a_circle(world: World, data_folder: Path, url: str) -> 
 
     threads = []
     for number, installation in enumerate(processes):
-        hands = [Hand(world, installation, group, 10 * number + index) for index in range(WRITERS + 1)]
+        hands = [Hand(world, installation, group, 10 * number + index, seed) for index in range(WRITERS + 1)]
         acts = [*(hand.write for hand in hands[1:]), *(getattr(hands[0], name) for name in ("share", "gather"))]
         acts += [hands[0].erase, hands[0].sign]
         threads += [threading.Thread(target=work, args=(act,)) for act in acts]

@@ -20,8 +20,8 @@ from urllib.parse import quote
 import pytest
 
 from config.clock import now_us
-from tests.proofs.crash_site import is_short
 from tests.proofs.fuzz_requests import Made, request
+from tests.seeds import is_short, seeded
 from tests.serving import SPACE, Served, serving, space_path
 from tests.strict_wire import NoAnswer, Reply, StrictWire
 from tests.worlds import World
@@ -29,7 +29,7 @@ from tests.worlds import World
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
 
 REQUESTS = 1_500 if is_short() else 10_000
-SEED = 20261122
+SEEDS = seeded([20261122])
 CLIENTS = 4
 SECONDS_MAX = 40
 PARTS = 6
@@ -215,10 +215,10 @@ def resident_bytes(server: Served) -> dict[int, int]:
     return {pid: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page_bytes for pid in server.workers()}
 
 
-def show(tally: Tally, held: list[dict[int, int]], seconds: float) -> None:
+def show(tally: Tally, held: list[dict[int, int]], seconds: float, seed: int) -> None:
     """Print statuses by method, and by role."""
     total = sum(tally.answers.values())
-    print(f"\n{total} requests, seed {SEED}, {seconds:.0f} s, slowest answer {tally.slowest_seconds:.2f} s")
+    print(f"\n{total} requests, seed {seed}, {seconds:.0f} s, slowest answer {tally.slowest_seconds:.2f} s")
     for pid in held[0]:
         print("worker, MB after each part:", " ".join(f"{each.get(pid, 0) / 1e6:.1f}" for each in held))
     for title, column in (("method", 1), ("role", 0)):
@@ -236,9 +236,10 @@ _KNOWN = {"COPY", "DELETE", "GET", "HEAD", "LOCK", "MKCOL", "MOVE", "OPTIONS", "
           "PUT", "REPORT", "TRACE", "UNLOCK"}  # fmt: skip
 
 
-def test_ten_thousand_fuzzed_requests(server: Served) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ten_thousand_fuzzed_requests(server: Served, seed: int) -> None:
     tally, began = Tally(), time.monotonic()
-    clients = [Client(server, tally, SEED + number) for number in range(CLIENTS)]
+    clients = [Client(server, tally, seed + number) for number in range(CLIENTS)]
 
     def run() -> None:
         threads = [threading.Thread(target=client.run, args=(EACH,)) for client in clients]
@@ -251,7 +252,7 @@ def test_ten_thousand_fuzzed_requests(server: Served) -> None:
     for _ in range(PARTS):
         run()
         held.append(resident_bytes(server))
-    show(tally, held, time.monotonic() - began)
+    show(tally, held, time.monotonic() - began, seed)
     assert not tally.faults, "\n".join([f"{len(tally.faults)} faults", *tally.faults[:20]])
     assert sum(tally.answers.values()) >= REQUESTS
     assert server.workers() == workers, "a worker died"

@@ -19,10 +19,10 @@ import hypothesis
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.proofs.crash_site import is_short
 from tests.proofs.history_hands import DAV, DRIVE, SFTP
 from tests.proofs.history_machine import Histories
 from tests.proofs.history_stage import Stage, staged
+from tests.seeds import APART, is_short, seed
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(4 * 3600)]
 
@@ -71,12 +71,17 @@ def play(stage: Stage, sequences: int, seed: int, *, shrinks: bool = True) -> No
     run_state_machine_as_test(machine, settings=settings, _min_steps=STEPS)
 
 
-def play_part(sequences: int, seed: int) -> Played:
+def play_part(sequences: int, first_seed: int) -> Played:
     """Play a part of the sequences, in a process of its own."""
     with staged() as stage:
         spent = time.process_time()
-        for first in range(0, sequences, RUN):
-            play(stage, min(RUN, sequences - first), seed + first)
+        for number, first in enumerate(range(0, sequences, RUN)):
+            count, at = min(RUN, sequences - first), first_seed + number * PARTS * APART
+            try:
+                play(stage, count, at)
+            except Exception as error:
+                error.add_note(f"alone: MELLANRUM_SEED={at} MELLANRUM_SEQUENCES={count * PARTS}")
+                raise
         spent = time.process_time() - spent
     return Played(stage.counted, stage.sizes, stage.principals, stage.read_back, spent)
 
@@ -106,11 +111,11 @@ def told(parts: list[Played], elapsed_seconds: float) -> str:
 
 
 def test_all_is_as_a_plain_model_says() -> None:
-    seed = SEED if is_short() else int.from_bytes(os.urandom(4), "big")
-    print(f"\nseed {seed}")
+    first_seed = seed(SEED)
+    print(f"\nseed {first_seed}")
     began = time.monotonic()
     with ProcessPoolExecutor(PARTS, mp_context=multiprocessing.get_context("spawn")) as pool:
-        begun = [pool.submit(play_part, SEQUENCES // PARTS, seed + part * 1_000_000) for part in range(PARTS)]
+        begun = [pool.submit(play_part, SEQUENCES // PARTS, first_seed + part * APART) for part in range(PARTS)]
         for each in as_completed(begun):
             if (error := each.exception()) is not None:
                 traceback.print_exception(error)  # at once: the other part may take an hour yet

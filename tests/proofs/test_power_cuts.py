@@ -17,16 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.crash_site import ROOM, Operation, Site, Tree, is_short, quick_folder, states
+from tests.proofs.crash_site import ROOM, Operation, Site, Tree, quick_folder, states
 from tests.proofs.power_disk import logged_device, make_file_system, mounted, sync
 from tests.proofs.power_log import place_now
 from tests.proofs.power_replay import Recording
+from tests.seeds import is_short, seeded
 from tests.tools import ROOT
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
 
 DISK_BYTES = 64 << 20
 OPERATIONS = 60
+SEED = 7
 CUTS, CUTS_SHORT, CUTS_RED = 120, 20, 12
 SESSION_SECONDS_MAX = 120
 
@@ -76,9 +78,9 @@ class Day:
         return self.trees[told : told + 2]
 
 
-def record(folder: Path, fault: str = "") -> Day:
+def record(folder: Path, seed: int, fault: str = "") -> Day:
     """Work for a day on a logged disk: three processes, the second just ends, the third folds each commit."""
-    operations = workload(OPERATIONS, random.Random(7))
+    operations = workload(OPERATIONS, random.Random(seed))
     third = OPERATIONS // 3
     with logged_device(folder, DISK_BYTES) as (device, log):
         make_file_system(device)
@@ -114,9 +116,9 @@ def _session(task: dict[str, object]) -> list[int]:
     return [int(place) for _, _, place in told]
 
 
-def cut(day: Day, folder: Path, count: int) -> list[tuple[int, list[str]]]:
+def cut(day: Day, folder: Path, count: int, seed: int) -> list[tuple[int, list[str]]]:
     """Cut the power `count` times; return the cuts after which something was wrong, and what."""
-    chance = random.Random(11)
+    chance = random.Random(seed + 4)
     image_file, found = folder / "crash.img", []
     cuts = day.recording.cuts(day.began, day.told, count, chance)
     for moment, image in day.recording.images(cuts, chance):
@@ -146,16 +148,17 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-def test_no_power_cut_loses_what_was_acknowledged(folder: Path) -> None:
-    day = record(folder)
+@pytest.mark.parametrize("seed", seeded([SEED], more=2))
+def test_no_power_cut_loses_what_was_acknowledged(folder: Path, seed: int) -> None:
+    day = record(folder, seed)
     assert len(day.told) == OPERATIONS
-    assert cut(day, folder, CUTS_SHORT if is_short() else CUTS) == []
+    assert cut(day, folder, CUTS_SHORT if is_short() else CUTS, seed) == []
 
 
 @pytest.mark.parametrize("fault", ["no-pack-sync", "no-database-sync"])
 def test_with_one_sync_left_out_it_turns_red(folder: Path, fault: str) -> None:
-    assert cut(record(folder, fault), folder, CUTS_RED) != []
+    assert cut(record(folder, SEED, fault), folder, CUTS_RED, SEED) != []
 
 
 def test_with_the_acknowledgement_before_the_commit_it_turns_red(folder: Path) -> None:
-    assert cut(record(folder, "acknowledged-early"), folder, CUTS_RED) != []
+    assert cut(record(folder, SEED, "acknowledged-early"), folder, CUTS_RED, SEED) != []

@@ -18,7 +18,7 @@ import pytest
 from config.clock import now_us
 from providers.paths import parse
 from tests.bench import bulk, scale
-from tests.proofs.crash_site import is_short
+from tests.seeds import is_short
 from tests.worlds import World, fetch
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(7200)]

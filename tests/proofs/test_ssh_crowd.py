@@ -8,7 +8,6 @@ that is open all the time.
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import statistics
 import subprocess
@@ -22,14 +21,14 @@ from typing import Any
 import asyncssh
 import pytest
 
+from tests.seeds import is_short
 from tests.ssh import strangers
 from tests.ssh.doors import SPACE, Door, serving_sftp
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
-SHORT = os.environ.get("MELLANRUM_PROOF") == "short"
-STRANGERS, SESSIONS = (1500, 300) if SHORT else (4000, 1000)
-LISTINGS, LISTINGS_WITHIN = (40, 200) if SHORT else (200, 1000)
+STRANGERS, SESSIONS = (1500, 300) if is_short() else (4000, 1000)
+LISTINGS, LISTINGS_WITHIN = (40, 200) if is_short() else (200, 1000)
 #: The honest user's slowest of a hundred: a second, or on a machine that is slow with nobody at the door, thrice that.
 LISTING_SECONDS_MAX, LISTING_TIMES_MAX = 1.0, 3
 SESSION_BYTES_MAX = 320 << 10
@@ -127,8 +126,8 @@ async def revoked_within(door: Door) -> float:
         return time.monotonic() - started
 
 
-@pytest.mark.parametrize("door", ["as delivered"] if SHORT else ["as delivered", "all are held"], indirect=True)
-@pytest.mark.parametrize("addresses", [500] if SHORT else [1, 500])
+@pytest.mark.parametrize("door", ["as delivered"] if is_short() else ["as delivered", "all are held"], indirect=True)
+@pytest.mark.parametrize("addresses", [500] if is_short() else [1, 500])
 def test_a_crowd_keeps_nobody_out_and_costs_little(door: Door, addresses: int) -> None:
     """Strangers of one address, and of so many that the caps of one address do not bite."""
     key = door.key("vera")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import paramiko
 import pytest
 
 from providers.paths import parse
+from tests.seeds import is_short
 from tests.serving import Dav
 from tests.ssh.cutting import Break, How, Proxy, cutting, until
 from tests.ssh.doors import Door, serving_sftp
@@ -27,16 +27,15 @@ from tests.tools import need
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500)]
 
-SHORT = os.environ.get("MELLANRUM_PROOF") == "short"
 PIECE = 64 * 1024
 PIECES = 20
 FEW = (1, 13, 20)
-POINTS: dict[str, Sequence[int]] = {"auto": FEW if SHORT else range(PIECES + 1), "stock": FEW}
+POINTS: dict[str, Sequence[int]] = {"auto": FEW if is_short() else range(PIECES + 1), "stock": FEW}
 HOWS: tuple[How, ...] = ("ended", "reset", "client killed", "worker killed")
-CLIENTS = ("sftp",) if SHORT else ("sftp", "scp", "scp -O")
+CLIENTS = ("sftp",) if is_short() else ("sftp", "scp", "scp -O")
 #: How rclone is broken where it is not killed; and where: not before it has begun, nor once it compares checksums.
-RCLONE_HOWS: tuple[How, ...] = ("reset",) if SHORT else ("ended", "reset", "worker killed")
-RCLONE_POINTS: dict[str, Sequence[int]] = {"auto": (13,) if SHORT else range(1, PIECES), "stock": (13,)}
+RCLONE_HOWS: tuple[How, ...] = ("reset",) if is_short() else ("ended", "reset", "worker killed")
+RCLONE_POINTS: dict[str, Sequence[int]] = {"auto": (13,) if is_short() else range(1, PIECES), "stock": (13,)}
 #: What a client has to say once all is written: the time, the close, the end. No point lies in it.
 LAST_WORDS_BYTES = 900
 #: What a client writes at once, as `limits@openssh.com` lets it; of a piece that broke off nothing is kept.

@@ -26,14 +26,14 @@ from tests.proofs import day_work
 from tests.proofs.test_ssh_crowd import memory
 from tests.proofs.twin_folders import HIDDEN, Difference, Files, Hand, Raw, Step, Twins, Wired, smallest, steps
 from tests.saves.stage import Stage, staged
+from tests.seeds import is_short, seeds
 from tests.ssh.doors import mounted
 from tests.worlds import fetch
 
 pytestmark = pytest.mark.proof
 
-SHORT = os.environ.get("MELLANRUM_PROOF", "short") != "full"
 OPERATIONS = 1000
-SEEDS = range(2) if SHORT else range(100)
+SEEDS = seeds(range(2), more=98)
 #: Whatever was set by a client; the rest was now.
 LONG_AGO = 1_600_000_000
 SETTLING_SECONDS_MAX = 60.0
@@ -168,7 +168,9 @@ def day(stage: Stage, mount: Path, brought: Path, tmp_path_factory: pytest.TempP
     home = stage.home()
     places = (tmp_path_factory.mktemp("here"), mount / Path(home).name)
     before = memory(stage.door)[0]
-    workers = [day_work.Worker(each, brought, tmp_path_factory.mktemp("home"), 1 if SHORT else 10) for each in places]
+    workers = [
+        day_work.Worker(each, brought, tmp_path_factory.mktemp("home"), 1 if is_short() else 10) for each in places
+    ]
     yield Day(stage, home, workers)
     after = memory(stage.door)[0]
     print(f"private memory of the workers: {before >> 20} MiB before, {after >> 20} MiB after")

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from auth.roles import Role
-from tests.proofs.crash_site import is_short
+from tests.seeds import is_short
 from tests.serving import SPACE, Served, serving, space_path
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]

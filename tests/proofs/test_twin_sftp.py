@@ -18,17 +18,26 @@ from tests.proofs.twin_sftp_leaks import LEAKS, Plant
 from tests.proofs.twin_sftp_trace import day, glimpse
 from tests.proofs.twin_trace import PAIRS
 from tests.proofs.twin_worlds import Heard, live, unequal_neighbours
+from tests.seeds import seeded
 
 #: Two days are lived through before the first test has what it needs.
 pytestmark = pytest.mark.timeout(400)
 
 
+@pytest.fixture(scope="module", params=seeded([0]))
+def seed(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture(scope="module", params=[SftpTwin, SshTwin], ids=["engine", "socket"])
-def worlds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Heard, Heard]]:
+def worlds(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> Iterator[tuple[Heard, Heard]]:
     """What a buyer heard of one day in the busy world, and in the quiet one."""
     with pytest.MonkeyPatch.context() as patch:
-        busy, foreign = live(tmp_path_factory.mktemp("busy") / "data", patch, day, None, make=request.param)
-        quiet, _ = live(tmp_path_factory.mktemp("quiet") / "data", patch, day, foreign, make=request.param)
+        make, busy_at, quiet_at = request.param, tmp_path_factory.mktemp("busy"), tmp_path_factory.mktemp("quiet")
+        busy, foreign = live(busy_at / "data", patch, day, None, make=make, seed=seed)
+        quiet, _ = live(quiet_at / "data", patch, day, foreign, make=make, seed=seed)
         yield busy, quiet
 
 

@@ -13,14 +13,15 @@ import pytest
 from tests.proofs.twin_leaks import LEAKS, Plant
 from tests.proofs.twin_trace import PAIRS, day, glimpse
 from tests.proofs.twin_worlds import Heard, live, unequal_neighbours
+from tests.seeds import seeded
 
 
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Heard, Heard]]:
+@pytest.fixture(scope="module", params=seeded([0]))
+def worlds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Heard, Heard]]:
     """What a buyer heard of one day in the busy world, and in the quiet one."""
     with pytest.MonkeyPatch.context() as patch:
-        busy, foreign = live(tmp_path_factory.mktemp("busy") / "data", patch, day, None)
-        quiet, _ = live(tmp_path_factory.mktemp("quiet") / "data", patch, day, foreign)
+        busy, foreign = live(tmp_path_factory.mktemp("busy") / "data", patch, day, None, seed=request.param)
+        quiet, _ = live(tmp_path_factory.mktemp("quiet") / "data", patch, day, foreign, seed=request.param)
         yield busy, quiet
 
 

@@ -24,7 +24,6 @@ from tests.http.fronts import Wire, front, settings_with
 from tests.proofs.twin_streams import Fate, govern
 from tests.worlds import World, store
 
-SEED = "mellanrum twin worlds"
 BUYER, RIVAL = "Köpare Ett AB", "Köpare Två AB"
 #: Between two requests of the buyer's; the rival acts half way.
 STEP_US = 2_000_000
@@ -256,12 +255,13 @@ def live(
     foreign: Foreign | None,
     plant: Callable[[pytest.MonkeyPatch], None] | None = None,
     make: Callable[..., Any] = Twin,
+    seed: int = 0,
 ) -> tuple[Heard, Foreign]:
     """Live through one world; the busy one if nothing foreign is given. Returns what was heard, and what is foreign.
 
     `make` is the kind of twin: which door the buyer comes by.
     """
-    fate = Fate(SEED)
+    fate = Fate(f"mellanrum twin worlds {seed}")
     with patch.context() as governed:
         govern(fate, governed)
         if plant is not None:

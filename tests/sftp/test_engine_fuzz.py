@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from server.sftp.engine import Limits
 from server.sftp.engine.extensions import HANDLERS
 from server.sftp.engine.wire import Type, string
+from tests.seeds import seeded
 from tests.sftp.client import U32, Client
 from tests.worlds import World
 
@@ -98,7 +99,7 @@ class Fuzzer:
         return bytes((kind,)) + U32.pack(request) + body
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeded(range(6)))
 @pytest.mark.parametrize("login", ["anna", "uploader", "viewer"])
 def test_spoiled_requests_are_each_answered_once(
     world: World, connect: Connect, login: str, seed: int, caplog: pytest.LogCaptureFixture
@@ -121,7 +122,7 @@ def test_spoiled_requests_are_each_answered_once(
     assert list(world.installation.verify()) == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeded(range(4)))
 def test_a_connection_lost_at_any_moment_leaves_nothing_under_way(connect: Connect, seed: int) -> None:
     fuzzer = Fuzzer(1000 + seed)
     for _ in range(12):

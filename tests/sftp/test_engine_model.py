@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
+from tests.seeds import seeded, seeds
 from tests.sftp.client import Client, Refused, sized
 from tests.worlds import World
 
@@ -240,7 +241,7 @@ def emptied(world: World, connect: Callable[..., Client], tmp_path: FilePath) ->
     return client, folder
 
 
-@pytest.mark.parametrize("seed", [5, 6, 7, 8])
+@pytest.mark.parametrize("seed", seeded([5, 6, 7, 8]))
 def test_500_random_operations_equal_a_local_folder(emptied: tuple[Client, FilePath], world: World, seed: int) -> None:
     compared(*emptied, 500, seed)
     assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []
@@ -249,6 +250,6 @@ def test_500_random_operations_equal_a_local_folder(emptied: tuple[Client, FileP
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 def test_100_000_random_operations_equal_a_local_folder(emptied: tuple[Client, FilePath], world: World) -> None:
-    for seed in range(50 if os.environ.get("MELLANRUM_PROOF") == "full" else 2):
-        compared(*emptied, 2000, 100 + seed)
+    for seed in seeds(range(100, 102), more=48):
+        compared(*emptied, 2000, seed)
     assert list(world.installation.verify()) == []

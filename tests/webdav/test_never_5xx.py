@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from server.webdav.app import METHODS
+from tests.seeds import seeded
 from tests.serving import SPACE, Dav, Reply, Served, serving, space_path
 from tests.webdav.conftest import Home
 
@@ -69,8 +70,9 @@ def is_fine(method: str, path: str, reply: Reply) -> bool:
     return reply.status < 300 or reply.status == 304 or 400 <= reply.status < 500
 
 
-def test_random_requests(home: Home) -> None:
-    chance = random.Random(4711)
+@pytest.mark.parametrize("seed", seeded([4711], more=5))
+def test_random_requests(home: Home, seed: int) -> None:
+    chance = random.Random(seed)
     home.dav.put(home / "doc", b"hello")
     home.dav.request("MKCOL", home / "dir")
     home.dav.put(home / "dir/inner", b"hello")

@@ -5,11 +5,11 @@ and from twenty. Its suite `protected` is not replayed.
 from __future__ import annotations
 
 import http.client
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.seeds import is_short
 from tests.serving import Dav
 from tests.webdav.clients.traces import LOCK, Step, asks, replay, sets
 from tests.webdav.conftest import Home
@@ -109,4 +109,4 @@ def test_a_few_hundred_locks(home: Home, clients: int, pairs: int) -> None:
 @pytest.mark.proof
 @pytest.mark.timeout(1200)
 def test_twenty_thousand_locks_on_one_document(home: Home) -> None:
-    storms(home, 1, 20_000 if os.environ.get("MELLANRUM_PROOF") == "full" else 3_000)
+    storms(home, 1, 3_000 if is_short() else 20_000)
