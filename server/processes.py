@@ -1,13 +1,16 @@
 """The supervisor: as many worker processes as asked for, for HTTP and for SFTP.
 
-Each HTTP worker has a listening socket of its own (SO_REUSEPORT). The supervisor owns the sockets, so a worker that
-dies leaves its waiting connections to the one that takes its place. SFTP workers get theirs from the gate, one by one.
+Each HTTP worker has a listening socket of its own (SO_REUSEPORT). The supervisor owns the sockets, and the kernel gives
+each its share of those who come, whether anybody accepts there or not. So while a worker is away the others accept at
+its socket too: only where there is no other does who comes wait for the one that takes its place. SFTP workers get
+their connections from the gate, one by one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -69,12 +72,17 @@ class ReadyInfo:
 
 @dataclass
 class _Worker:
-    """One process. `hand` gives what it serves on, and whether that is its own to close here once it has started."""
+    """One process. `hand` gives what it serves on, and whether that is its own to close here once it has started.
+    `listener` is where it alone accepts, unless it is away.
+    """
 
     module: str
     hand: Callable[[], tuple[socket.socket, bool]]
+    listener: socket.socket | None = None
     process: subprocess.Popen[bytes] | None = None
     is_ready: bool = False
+    #: Whose sockets are left alone, as it was told last.
+    left: list[int] = field(default_factory=list)
     started_at: float = 0.0
     failures: int = 0
     due_at: float | None = field(default=0.0)
@@ -94,7 +102,7 @@ def serve(
     sockets = list(_listen(settings.http.host, settings.http.port, settings.workers))
     url = f"http{'s' if pair else ''}://{_shown_address(sockets[0])}/"
     info = ReadyInfo(url, f"{url}dav/", tls.fingerprint(pair) if pair else None)
-    workers = [_Worker("server.http.worker", partial(_lent, each)) for each in sockets]
+    workers = [_Worker("server.http.worker", partial(_lent, each), each) for each in sockets]
     gate = None
     if settings.sftp.enabled:
         (door,) = _listen(settings.sftp.host, settings.sftp.port, 1)
@@ -206,11 +214,24 @@ class _Supervisor:
                 code = self._look_after(worker)
                 if code not in (None, LATER) and not announced:
                     return code or 1
+            self._tell_of_the_left()
             self._wait()
             if not announced and all(worker.is_ready for worker in self._workers):
                 announced = True
                 on_ready()
         return 0
+
+    def _tell_of_the_left(self) -> None:
+        """Tell those who listen whose sockets are left alone, in time to accept there; a worker that hears nothing of
+        it, as when it is stopped, holds up nobody.
+        """
+        left = [each.listener.fileno() for each in self._workers if each.listener is not None and not each.is_ready]
+        for worker in self._workers:
+            if worker.listener is None or worker.process is None or worker.left == left:
+                continue
+            if _has_room(worker.process):
+                _tell(worker.process, {"left": left})
+                worker.left = left
 
     def _look_after(self, worker: _Worker) -> int | None:
         """Start the worker if it is due; return its exit code if it has just died, or could not be started."""
@@ -250,21 +271,23 @@ class _Supervisor:
     def _start(self, worker: _Worker) -> None:
         handed, is_its_own = worker.hand()
         descriptor = handed.fileno()
+        neighbours = [each for each in self._workers if each is not worker] if worker.listener is not None else []
+        others = [each.listener.fileno() for each in neighbours if each.listener is not None]
         try:
             # Fixed arguments, our own interpreter; nothing of it comes from outside.
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-m", worker.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=(descriptor,),
+                pass_fds=(descriptor, *others),
                 env=os.environ | tls.environment() if self._task["tls"] else None,
             )
         finally:
             if is_its_own:
                 handed.close()
-        _tell(process, {**self._task, "descriptor": descriptor})
+        _tell(process, {**self._task, "descriptor": descriptor, "others": others})
         assert process.stdout is not None
-        worker.process, worker.started_at, worker.is_ready = process, time.monotonic(), False
+        worker.process, worker.started_at, worker.is_ready, worker.left = process, time.monotonic(), False, []
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
 
     def _wait(self) -> None:
@@ -328,6 +351,14 @@ def _tell(process: subprocess.Popen[bytes], what: dict[str, Any]) -> None:
         process.stdin.flush()
     except BrokenPipeError:
         pass  # it died already; the next look sees it
+
+
+def _has_room(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether a short line can be told now: one within PIPE_BUF fits whole, or not at all."""
+    assert process.stdin is not None
+    asked = select.poll()
+    asked.register(process.stdin, select.POLLOUT)
+    return bool(asked.poll(0))
 
 
 def _certificate(folder: Path, settings: Settings) -> tls.Pair | None:

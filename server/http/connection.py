@@ -192,6 +192,8 @@ class Connections(ConnectionManager):
     _selector: Any
     _stop_requested: bool
     _num_connections: int
+    #: At which of the other sockets it accepts, by descriptor.
+    _standing_in: frozenset[int] = frozenset()
 
     def put(self, conn: Connection) -> None:
         """Take back a connection that has nothing whole to say, or end it if its time is up.
@@ -212,14 +214,16 @@ class Connections(ConnectionManager):
         next_round = time.monotonic() + expiration_interval
         ready: list[tuple[int, Any]] = []
         while not self._stop_requested:
+            if self._standing_in != self.server.left:
+                self._stand_in(self.server.left)
             may_lead = bool(ready) or self.server.lead.is_taken
             ready = list(self._selector.select(timeout=LOOK_SECONDS if may_lead else expiration_interval))
             for descriptor, conn in ready:
-                if conn is self.server:
-                    self._accept()
-                else:
+                if isinstance(conn, Connection):
                     self._selector.unregister(descriptor)
                     self.server.process_conn(conn)
+                else:
+                    self._accept(conn.socket if conn is self.server else conn)
             self.server.lead.look()
             now = time.monotonic()
             if now >= next_round:
@@ -234,16 +238,27 @@ class Connections(ConnectionManager):
 
     def _hand_out_the_last(self) -> None:
         """Before the end, serve whoever had connected and asked already."""
-        self._accept()
+        for each in (self.server.socket, *(self.server.others[descriptor] for descriptor in self._standing_in)):
+            self._accept(each)
         for descriptor, conn in list(self._selector.select(timeout=0)):
-            if conn is not self.server:
+            if isinstance(conn, Connection):
                 self._selector.unregister(descriptor)
                 self.server.process_conn(conn)
 
-    def _accept(self) -> None:
+    def _stand_in(self, descriptors: frozenset[int]) -> None:
+        """Accept at these of the others' sockets too, and at no more than these."""
+        for descriptor in self._standing_in - descriptors:
+            self._selector.unregister(descriptor)
+        for descriptor in descriptors - self._standing_in:
+            other = self.server.others[descriptor]
+            other.setblocking(False)  # who is away may never have come to say so
+            self._selector.register(descriptor, selectors.EVENT_READ, data=other)
+        self._standing_in = descriptors
+
+    def _accept(self, listening: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
             try:
-                sock, address = self.server.socket.accept()
+                sock, address = listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -268,7 +283,7 @@ class Connections(ConnectionManager):
         _log.warning("connections_shed", count=len(waiting) // 16 + 1)
 
     def _waiting(self) -> list[tuple[int, Connection]]:
-        return [(descriptor, conn) for descriptor, conn in self._selector.connections if conn is not self.server]
+        return [(number, conn) for number, conn in self._selector.connections if isinstance(conn, Connection)]
 
     def _end_overdue(self, now: float) -> None:
         for descriptor, conn in self._waiting():

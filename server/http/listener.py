@@ -6,7 +6,7 @@ import ipaddress
 import resource
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from cheroot.server import HTTPServer
@@ -29,16 +29,27 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
 
 
 class Listener(HTTPServer):
-    """Serves a WSGI application on a socket that listens already. `start` blocks until `stop`."""
+    """Serves a WSGI application on a socket that listens already. `start` blocks until `stop`.
+
+    `others` are the sockets of other processes on the same port, for when one of these is away.
+    """
 
     expiration_interval = EXPIRATION_SECONDS
 
     def __init__(
-        self, sock: socket.socket, application: Application, settings: Settings, tls: ssl.SSLContext | None
+        self,
+        sock: socket.socket,
+        application: Application,
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+        others: Sequence[socket.socket] = (),
     ) -> None:
         super().__init__(sock.getsockname()[:2], gateway=None, server_name="Mellanrum")
         http, limits = settings.http, settings.limits
         self.socket = sock
+        self.others = {each.fileno(): each for each in others}
+        #: Which of the others are left alone.
+        self.left: frozenset[int] = frozenset()
         self.application = application
         self.tls = tls
         self.lead = Lead(self)
@@ -79,9 +90,14 @@ class Listener(HTTPServer):
         self.ready = False
         self._connections.stop()
         self._connections.close()
-        self.socket.close()  # who comes now is refused at once, and may find another server
+        for each in (self.socket, *self.others.values()):
+            each.close()  # who comes now is refused at once, and may find another server
         self.requests.stop(self.shutdown_timeout)
         access.flush()
+
+    def stand_in(self, descriptors: Collection[int]) -> None:
+        """Accept at those of the others' sockets too, from now on, and at no more than those."""
+        self.left = frozenset(descriptors) & self.others.keys()
 
     def put_conn(self, conn: Connection) -> None:
         """Take back a connection from a worker."""

@@ -20,16 +20,22 @@ _log = get_log("worker")
 
 
 def serve(task: dict[str, Any], installation: Installation, settings: Settings, stop: threading.Event) -> None:
-    """Answer requests until told to stop, then let those under way end. News are certificates."""
+    """Answer requests until told to stop, then let those under way end. News are certificates, and which of the others'
+    sockets are left alone.
+    """
     context = tls.context(tls.Pair(*task["tls"])) if task["tls"] else None
     application = Dispatcher(WebDav(installation, settings))
-    listener = Listener(socket.socket(fileno=task["descriptor"]), application, settings, context)
+    others = [socket.socket(fileno=each) for each in task["others"]]
+    listener = Listener(socket.socket(fileno=task["descriptor"]), application, settings, context, others)
     listener.prepare()
     accepting = threading.Thread(target=listener.serve, name="accept")
     accepting.start()
 
     def take(news: dict[str, Any]) -> None:
-        listener.tls = tls.context(tls.Pair(*news["tls"]))
+        if "tls" in news:
+            listener.tls = tls.context(tls.Pair(*news["tls"]))
+        if "left" in news:
+            listener.stand_in(news["left"])
 
     serving.heed_supervisor(stop, take)
     serving.say_ready()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 import resource
 import signal
 import socket
@@ -255,6 +256,48 @@ def test_a_worker_that_cannot_be_started_for_a_while_ends_nobody_else(tmp_path: 
             assert until(lambda: len(server.workers()) == len(before))
         assert server.dav("anna").propfind("/").status == 207
         assert until(lambda: _greets(server.sftp_url))
+
+
+def test_while_one_worker_is_away_the_others_take_who_comes(tmp_path: Path) -> None:
+    """The kernel gives each worker's socket its share, whether anybody accepts there or not."""
+    with serving(tmp_path / "data") as server:
+        supervisor = server.process.pid
+        own = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        held = len(os.listdir(f"/proc/{supervisor}/fd"))
+        for number in (0, 1):  # the second time it is the successor of the first who is left
+            victim = min(server.workers()) if number else server.workers()[0]
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (held, own[1]))
+            os.kill(victim, signal.SIGKILL)
+            assert until(lambda: len(server.workers()) == 1)
+            (left,) = server.workers()
+            assert [_answers(server.http_url) for _ in range(16)] == [True] * 16
+            assert server.workers() == [left]
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, own)
+            assert until(lambda: len(server.workers()) == 2)
+            assert until(lambda: all(_listens_to(pid) == 1 for pid in server.workers())), "who came back has its own"
+            assert [_answers(server.http_url) for _ in range(16)] == [True] * 16
+
+
+def _answers(http_url: str) -> bool:
+    """Tell whether a connection of its own is served, soon."""
+    host, _, port = http_url.split("/")[2].partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        try:
+            return sock.recv(8) == b"HTTP/1.1"
+        except TimeoutError:
+            return False
+
+
+def _listens_to(pid: int) -> int:
+    """Return at how many listening sockets a process waits for connections."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    listening = {f"socket:[{words[9]}]" for words in map(str.split, lines) if words[3] == "0A"}
+    count = 0
+    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+        watched = re.findall(r"^tfd: *(\d+)", info.read_text(), re.MULTILINE)
+        count += sum(os.readlink(f"/proc/{pid}/fd/{number}") in listening for number in watched)
+    return count
 
 
 def _greets(sftp_url: str) -> bool:
