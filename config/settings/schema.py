@@ -185,8 +185,9 @@ class SftpSettings:
         minimum=10,
         maximum=100_000,
     )
+    # An office comes by one address, and after an outage all at once: a line with 200 ms takes two seconds to sign in.
     strangers_per_address_max: int = setting(
-        10, "The same, of one address; the eldest is cut.", minimum=1, maximum=10_000
+        100, "The same, of one address; the eldest is cut.", minimum=1, maximum=10_000
     )
     connections_max: int = setting(4000, "All connections together; beyond, no more.", minimum=20, maximum=1_000_000)
     connections_per_person_max: int = setting(100, "Connections of one person.", minimum=1, maximum=100_000)

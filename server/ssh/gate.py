@@ -173,11 +173,14 @@ class Gate:
 
     def _make_room(self, network: bytes) -> None:
         """Cut the eldest stranger, of the same address or of the one that has most, if there are too many."""
-        while len(self._strangers.get(network, ())) >= self._settings.strangers_per_address_max:
-            self._cut(next(iter(self._strangers[network])))
+        while len(here := self._strangers.get(network, {})) >= self._settings.strangers_per_address_max:
+            self._cut_stranger(here)
         while self._strangers_count >= self._settings.strangers_max:
-            most = max(self._strangers.values(), key=len)
-            self._cut(next(iter(most)))
+            self._cut_stranger(max(self._strangers.values(), key=len))
+
+    def _cut_stranger(self, of_address: dict[int, None]) -> None:
+        _log.warning("stranger_cut", of_its_address=len(of_address), of_all=self._strangers_count)
+        self._cut(next(iter(of_address)))
 
     def _cut(self, number: int) -> None:
         known = self._known[number]

@@ -83,9 +83,9 @@ class Door:
         """Return a connection to enter: `async with door.connect("vera", password=…)`."""
         standard: dict[str, Any] = {
             "known_hosts": None, "config": None, "agent_path": None, "client_keys": None, "username": login,
-            "gss_host": None, "preferred_auth": "publickey,keyboard-interactive,password",
+            "gss_host": None, "preferred_auth": "publickey,keyboard-interactive,password", "port": self.port,
         }  # fmt: skip
-        return asyncssh.connect(self.host, self.port, **(standard | options))
+        return asyncssh.connect(self.host, **(standard | options))
 
     def may(self, login: str, **options: Any) -> bool:
         """Return whether signing in works."""

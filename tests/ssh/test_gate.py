@@ -134,7 +134,9 @@ def test_a_worker_that_is_only_beginning_gets_nobody_while_another_serves(house:
     assert [len(serves.got), len(begins.got)] == [4, 4]
 
 
-def test_the_eldest_stranger_of_an_address_makes_room(house: Callable[..., House]) -> None:
+def test_the_eldest_stranger_of_an_address_makes_room_and_the_log_says_so(
+    house: Callable[..., House], caplog: pytest.LogCaptureFixture
+) -> None:
     here = house(strangers_per_address_max=3)
     worker = here.worker()
     clients = [here.knock() for _ in range(5)]
@@ -142,6 +144,7 @@ def test_the_eldest_stranger_of_an_address_makes_room(house: Callable[..., House
     worker.listen()
     assert len(worker.cut) == 2 and len(worker.got) == 4
     assert [is_open(each) for each in (*clients, elsewhere)] == [False, False, True, True, True, True]
+    assert caplog.text.count("event=stranger_cut of_its_address=3 ") == 2
 
 
 def test_the_address_that_has_most_makes_room_for_others(house: Callable[..., House]) -> None:
