@@ -139,8 +139,9 @@ class HttpSettings:
     header_read_seconds_max: int = setting(
         20, "How long a client may take to send the headers of a request.", minimum=1, maximum=600
     )
+    # After a minute without a line TCP may take another to try again. Nothing that is cut off can be resumed here.
     body_idle_seconds_max: int = setting(
-        60, "How long a client may send or take nothing in the middle of a request.", minimum=1, maximum=3600
+        300, "How long a client may send or take nothing in the middle of a request.", minimum=1, maximum=3600
     )
     keep_alive_seconds_max: int = setting(75, "How long an idle connection stays open.", minimum=1, maximum=3600)
 
@@ -169,7 +170,8 @@ class SftpSettings:
     legacy_algorithms: bool = setting(
         False, "Take what old clients need and guidance advises against: group 14 with SHA-1, CBC, SHA-1 MACs."
     )
-    sign_in_seconds_max: int = setting(20, "How long signing in may take.", minimum=5, maximum=600)
+    # A person compares a fingerprint, types a password and looks for a code in it all. OpenSSH gives as much.
+    sign_in_seconds_max: int = setting(120, "How long signing in may take.", minimum=5, maximum=600)
     sign_in_tries_max: int = setting(
         10, "Failures after which a connection is cut; each key a client offers in vain is one.", minimum=1, maximum=100
     )

@@ -33,7 +33,7 @@ LISTINGS, LISTINGS_WITHIN = (40, 200) if is_short() else (200, 1000)
 LISTING_SECONDS_MAX, LISTING_TIMES_MAX = 1.0, 3
 SESSION_BYTES_MAX = 320 << 10
 REVOKED_SECONDS_MAX = 3.0  # one, on a machine with nothing else to do
-#: What it takes to keep up the full crowd, of whom each may stay for 20 s.
+#: What it takes to keep up the full crowd, of whom many are cut as others come.
 STRANGERS_PER_SECOND = 200
 
 
