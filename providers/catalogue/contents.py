@@ -94,13 +94,20 @@ class ForgedVersion(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChunkIndex:
-    """Tells which chunks of a space the catalogue has, and where they lie."""
+    """Tells which chunks of a space the catalogue has, and where they lie.
+
+    `is_apart`: who writes shall not learn, by how long it takes, what others have stored there. So all is stored again,
+    and of what proves to be there as it is committed the second copy is let go.
+    """
 
     database: Database
     space: bytes
+    is_apart: bool = False
 
     def known(self, cids: Sequence[bytes]) -> set[bytes]:
         """Return those of `cids` that may be relied on instead of being stored again."""
+        if self.is_apart:
+            return set()
         with self.database.ask() as connection:
             return _known(connection, self.space, cids)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from auth.roles import Action
 from providers.drive.identity import continuing
 from providers.drive.kept import Kept, Slot, kept_at
-from providers.drive.targets import Target, room_for, target
+from providers.drive.targets import Target, is_apart, room_for, target
 from providers.drive.transaction import Look
 from providers.drive.uploads import check_replaceable, standing_content
 from providers.model import Conditions, Item
@@ -19,7 +19,8 @@ class Beginning:
     """What an edit was begun with: what stood there, the room there was, an upload of the same name cut off before.
 
     `room` is how many bytes the document may come to have; None: any number. `standing` is the content that stands
-    there, `previous` that which the new one follows: they differ where a document comes back to its name.
+    there, `previous` that which the new one follows: they differ where a document comes back to its name. `is_apart` as
+    in `ChunkIndex`.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Beginning:
     kept: Kept | None
     room: int | None
     at: int
+    is_apart: bool
 
     @property
     def space(self) -> bytes:
@@ -65,4 +67,5 @@ def beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
         kept_at(look, slot) if item is None else None,
         room,
         look.at,
+        is_apart(look, found.space),
     )

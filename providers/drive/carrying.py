@@ -21,7 +21,7 @@ from providers.drive.identity import Backup, backup_of, continuing, is_fresh, le
 from providers.drive.places import Container, Place
 from providers.drive.resealing import Resealing
 from providers.drive.session import Session
-from providers.drive.targets import Target, target
+from providers.drive.targets import Target, is_apart, target
 from providers.drive.transaction import Look
 from providers.drive.uploads import writer_for
 from providers.errors import Forbidden, TooManyAtOnce
@@ -114,7 +114,7 @@ def prepare(session: Session, source: Path, goal: Path, *, deep: bool, moves: bo
         held = None if landing is None else contents.sum_of(look.connection, session.storage.keyring, landing)
         if place.space.id != found.space.id:
             used = look.sealed_bytes(found.space.id)
-            ready.resealing = Resealing(session, place.space.id, found.space, used)
+            ready.resealing = Resealing(session, place.space.id, found.space, used, is_apart(look, found.space))
     ready.lands_on = landing.id if landing else None
     ready.backup = backup_of(session.storage, found.vacated)
     length, needs = left_record(session.storage, ready.backup)

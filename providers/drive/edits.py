@@ -306,7 +306,8 @@ class Edit:
 
     def _stream(self, data: bytes | bytearray | memoryview) -> None:
         if self._writer is None:
-            self._writer = writer_for(self._session, self._begun.space, None, self._begun.previous)
+            begun = self._begun
+            self._writer = writer_for(self._session, begun.space, None, begun.previous, begun.is_apart)
         try:
             self._writer.write(data)
             self._streamed += len(data)
@@ -420,7 +421,7 @@ class Edit:
 
     @property
     def _index(self) -> ChunkIndex:
-        return ChunkIndex(self._session.storage.database, self._begun.space)
+        return ChunkIndex(self._session.storage.database, self._begun.space, self._begun.is_apart)
 
     def _sealed(self) -> Sealed:
         """Return all that was written as one content, with all it brings to the vault."""

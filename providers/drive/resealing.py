@@ -20,15 +20,16 @@ from providers.vault.vault import Appended, ChunkRecord, VersionRecord, chunker_
 class Resealing:
     """What goes over from one space to another. Each content, and each piece that several have, is sealed once.
 
-    Of contents no more than a few MiB are held in memory at a time; of each new piece, where it lies.
+    Of contents no more than a few MiB are held in memory at a time; of each new piece, where it lies. `apart` as in
+    `ChunkIndex`.
     """
 
-    def __init__(self, session: Session, source: bytes, goal: SpaceInfo, used: int) -> None:
+    def __init__(self, session: Session, source: bytes, goal: SpaceInfo, used: int, apart: bool) -> None:
         self._session = session
         self._source = source
         self._goal = goal
         self._used = used
-        self._index = contents.ChunkIndex(session.storage.database, goal.id)
+        self._index = contents.ChunkIndex(session.storage.database, goal.id, apart)
         self._made: dict[bytes, bytes] = {}
         self._own: set[bytes] = set()
         self._relied: set[bytes] = set()

@@ -218,6 +218,16 @@ def room_for(info: SpaceInfo, used: int, replaced: Node | None) -> int | None:
     return max(info.quota_bytes - used, 0) + (0 if replaced is None else replaced.size)
 
 
+def is_apart(look: Look, info: SpaceInfo) -> bool:
+    """Return whether the principal is a customer in a closed space that is another's, or has others in it."""
+    me = look.principal
+    if info.is_open or me.is_supplier:
+        return False
+    by_node, _ = look.storage.audiences.readers(look.connection, me.epoch, info.id)
+    own = {me.party, look.storage.directory.supplier_id}
+    return me.party != info.customer or any(reach.parties - own for reaches in by_node.values() for reach in reaches)
+
+
 def has_inner_rights(look: Look, space: bytes) -> bool:
     """Return whether rights stand anywhere but on the root of the space, so that moves change who sees what."""
     by_node, breaks = look.storage.audiences.readers(look.connection, look.principal.epoch, space)

@@ -19,7 +19,7 @@ from providers.drive.guards import require_conditions, require_unlocked
 from providers.drive.identity import Backup, backup_of, carry_on, continuing, fills, left_record
 from providers.drive.reserving import Room
 from providers.drive.session import REPLANS_MAX, Replan, Session
-from providers.drive.targets import Target, give_way, require_room, target, target_again, target_held
+from providers.drive.targets import Target, give_way, is_apart, require_room, target, target_again, target_held
 from providers.drive.transaction import Look, Transaction, node_facts
 from providers.errors import IsAFolder, PreconditionFailed, UploadIncomplete
 from providers.model import Checksums, Conditions, Item
@@ -169,9 +169,10 @@ def upload(session: Session, path: Path, declared: int | None, conditions: Condi
         if declared != 0:
             found = continuing(look, found, look.at)
         space, reserved, previous, started = found.space, None, standing_content(look, found.lands_on), look.at
+        apart = is_apart(look, space)
         if space.quota_bytes is not None:
             reserved = Room(session, look, found, declared)
-    writer = writer_for(session, space.id, declared, previous)
+    writer = writer_for(session, space.id, declared, previous, apart)
     return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started)
 
 
@@ -438,9 +439,14 @@ def check_replaceable(tx: Look, found: Target, conditions: Conditions) -> None:
     require_unlocked(tx, found.slots(tx), conditions, found.path, membership=found.node is None)
 
 
-def writer_for(session: Session, space: bytes, declared: int | None, previous: bytes | None = None) -> ContentWriter:
-    """Return a writer of sealed content into a space; `previous` is the content it will follow in its document."""
-    index = ChunkIndex(session.storage.database, space)
+def writer_for(
+    session: Session, space: bytes, declared: int | None, previous: bytes | None = None, apart: bool = False
+) -> ContentWriter:
+    """Return a writer of sealed content into a space; `previous` is the content it will follow in its document.
+
+    `apart` as in `ChunkIndex`.
+    """
+    index = ChunkIndex(session.storage.database, space, apart)
     chunker = None if previous is None else chunker_of(previous)
     return session.storage.vault.writer(space, declared=declared, chunker=chunker, known=index.known)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import pytest
+from sqlalchemy import func, select
 
 from auth.roles import GranteeKind, Role
+from providers import tables
 from providers.errors import Forbidden, NotFound, RivalsWouldMeet
+from providers.installation import Installation
 from providers.paths import ROOT, parse
 from tests.worlds import World, fetch, store
 
@@ -65,6 +69,83 @@ def test_a_bid_renamed_by_the_supplier_stays_its_partys(world: World) -> None:
     assert names(world, "mia", seen) == ["Slutbud 2 (Köpare A).pdf"]
     assert names(world, "alba", "/Affären/Bud") == ["Slutbud 2.pdf"]
     assert names(world, "kenji", "/Affären/Bud") == []
+
+
+def put(world: World, login: str, place: str, content: bytes) -> None:
+    store(world.drive(login), place, content)
+
+
+def edited(world: World, login: str, place: str, content: bytes) -> None:
+    edit = world.drive(login).edit(parse(place), create=True, truncate=True)
+    try:
+        edit.write(100_000, content[100_000:])
+        edit.write(0, content[:100_000])
+        edit.commit()
+    finally:
+        edit.discard()
+
+
+def streamed(world: World, login: str, place: str, content: bytes) -> None:
+    edit = world.drive(login).edit(parse(place), create=True, truncate=True)
+    try:
+        edit.write(0, content)
+        edit.commit()
+    finally:
+        edit.discard()
+
+
+def copied(world: World, login: str, place: str, content: bytes) -> None:
+    """From a space of their own."""
+    customer = "Köpare A" if login == "alba" else "Köpare B"
+    if f"Eget {login}" not in world.spaces:
+        world.space(f"Eget {login}", customer)
+        world.grant(login, f"Eget {login}", Role.EDITOR)
+    mine = f"/Eget {login}/{len(content)}.bin"
+    store(world.drive(login), mine, content)
+    world.drive(login).copy(parse(mine), parse(place), overwrite=True)
+
+
+@pytest.mark.parametrize("upload", [put, edited, streamed, copied])
+def test_a_rival_learnt_by_the_time_it_took_that_the_other_had_a_document(
+    world: World, upload: Callable[[World, str, str, bytes], None]
+) -> None:
+    """What the space had already was neither sealed nor written: a third of the time."""
+    installation, space, content = world.installation, world.spaces["Affären"].id, os.urandom(1_000_000)
+    upload(world, "alba", "/Affären/Bud/Ritning.bin", content)
+
+    def packed() -> int:
+        folder = installation.folder / "vault" / space.hex() / "packs"
+        return sum(path.stat().st_size for path in folder.glob("*.pack"))
+
+    def stored() -> tuple[int, int]:
+        with installation.database.read() as connection:
+            chunk, head = tables.chunk.c, tables.head.c
+            pieces = connection.execute(select(func.count()).where(chunk.space == space)).scalar_one()
+            return pieces, connection.execute(select(head.sealed_bytes).where(head.space == space)).scalar_one()
+
+    was, (pieces, counted) = packed(), stored()
+    upload(world, "kenji", "/Affären/Bud/Gissning.bin", content)
+    assert packed() - was > len(content)
+    assert stored()[0] == pieces
+    assert stored()[1] - counted < 1_000, "it counts once all the same"
+    assert fetch(world.drive("kenji"), "/Affären/Bud/Gissning.bin") == content
+    installation.close()  # it writes to that pack no more
+    installation = world.installation = Installation.open(installation.folder, installation.settings)
+    assert installation.erasures.letting_go.sweep()[space].freed_bytes > len(content)
+    assert fetch(world.drive("alba"), "/Affären/Bud/Ritning.bin") == content
+    assert fetch(world.drive("kenji"), "/Affären/Bud/Gissning.bin") == content
+    installation.tick()
+    assert list(installation.verify()) == []
+
+
+def test_who_has_no_rival_stores_nothing_twice(world: World) -> None:
+    content = os.urandom(1_000_000)
+    world.space("Hyllan", "Köpare A")
+    world.grant("alba", "Hyllan", Role.EDITOR)
+    folder = world.installation.folder / "vault" / world.spaces["Hyllan"].id.hex() / "packs"
+    for name in ("Ett", "Två"):
+        store(world.drive("alba"), f"/Hyllan/{name}.bin", content)
+    assert sum(path.stat().st_size for path in folder.glob("*.pack")) < 1_100_000
 
 
 def test_each_stream_tells_its_own_party_alone(world: World) -> None:
