@@ -49,7 +49,7 @@ _VERSION = select(_V.id).where(_V.node == bindparam("node"), _V.number == bindpa
 
 
 #: All others may be of a kind that is newer than this, and stay.
-_BY_CID = frozenset({Kind.CHUNK, Kind.LEAF, Kind.ROOT})
+BY_CID = frozenset({Kind.CHUNK, Kind.LEAF, Kind.ROOT})
 
 
 #: A server heeds within half a second that a pack is asked for.
@@ -223,7 +223,7 @@ class LettingGo:
         standing: set[int] = set()
         by_cid: dict[bytes, list[int]] = {}
         for entry in entries:
-            if entry.kind in _BY_CID:
+            if entry.kind in BY_CID:
                 by_cid.setdefault(entry.cid, []).append(entry.offset)
             elif entry.kind != Kind.VERSION or self._is_version(connection, space, pack, entry):
                 standing.add(entry.offset)

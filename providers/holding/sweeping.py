@@ -24,10 +24,10 @@ from config.statements import Statement
 from providers import tables
 from providers.audit.log import hold
 from providers.catalogue import held
-from providers.catalogue.contents import ChunkIndex, Locate, located
+from providers.catalogue.contents import ChunkIndex, Locate, located, places
 from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
-from providers.holding.letting_go import LettingGo
+from providers.holding.letting_go import BY_CID, LettingGo
 from providers.holding.model import State
 from providers.vault.errors import GapsHeldOff
 from providers.vault.records import Kind
@@ -250,6 +250,7 @@ class Sweeper:
             if found is not None and found.is_damaged:
                 swept.damaged.append(pack)
             elif found is not None:
+                found = self._with_old_copies(space, found)
                 swept.freed_bytes += self._repack(space, found, doomed, number)
                 swept.packs += 1
                 return self._retire(space, pack)
@@ -258,6 +259,27 @@ class Sweeper:
         finally:
             claim.release()
         return True
+
+    def _with_old_copies(self, space: bytes, found: Leftover) -> Leftover:
+        """Let go, too, of what lies elsewhere by now: of what was condemned, and stored again before it was swept.
+
+        Nobody can come to refer to a record of a claimed pack but by the catalogue, which does not lead here. An older
+        one that was put back may lead to packs that are gone: then this may be the only copy.
+        """
+        packs = set(self._storage.vault.packs(space))
+        cids = sorted({each.cid for each in found.kept if each.kind in BY_CID})
+        with self._storage.database.read() as connection:
+            known = places(connection, space, cids)
+            standing = {cid: (pack, offset) for cid, pack, offset, _ in known if pack in packs}
+            in_use = {(pack, offset) for _, pack, offset, _ in held.places(connection, space, cids)}
+        in_use.update(standing.values())
+        old = {
+            each.offset
+            for each in found.kept
+            if each.kind in BY_CID and each.cid in standing and (found.pack, each.offset) not in in_use
+        }
+        gone = sorted((*found.gone, *(each for each in found.kept if each.offset in old)), key=lambda each: each.offset)
+        return replace(found, gone=tuple(gone), kept=tuple(each for each in found.kept if each.offset not in old))
 
     def _repack(self, space: bytes, found: Leftover, doomed: Doomed, number: int) -> int:
         storage = self._storage

@@ -353,6 +353,22 @@ def test_what_was_erased_and_stored_again_counted_twice_for_good(world: World) -
     assert findings(world) == []
 
 
+def test_the_old_copy_of_what_was_erased_and_stored_again_stayed_for_good(world: World) -> None:
+    """Nothing referred to it, and it counted nowhere."""
+    mia, content = world.drive("mia"), os.urandom(1_000_000)
+    node = versions(mia, DOCUMENT, content, b"annat")
+    for number in range(2):
+        store(mia, f"{OURS}/Bredvid {number}.txt", b"%d" % number)
+        erased(world, node, 1)
+        node = versions(mia, f"{OURS}/Igen {number}.txt", content, b"annat")  # within the grace
+        assert sweep(world).is_whole
+        assert len(packed(world)) < 1_100_000
+    with mia.read_version(parse(f"{OURS}/Igen 1.txt"), 1) as reader:
+        assert reader.read(0, len(content)) == content
+    assert fetch(mia, f"{OURS}/Bredvid 0.txt") == b"0"
+    assert findings(world) == []
+
+
 def test_a_catalogue_that_refers_to_nothing_is_not_swept(world: World) -> None:
     node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
     record = record_of(world, node, 1)
