@@ -28,7 +28,8 @@ _SEALED_BYTES = 1 + _SALT_BYTES + _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
 _LINE_CHARACTERS = 20
 _CHECK_CHARACTERS = 4
 _ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
-_LINE = re.compile(r"^\s*(\d+)[.:]?((?:\s+[A-Za-z2-7]{1,4})+)\s+=\s*([A-Za-z2-7]{4})\s*$", re.MULTILINE)
+#: Neither blank lines before it nor more groups than it has characters: else another file might take hours to refuse.
+_LINE = re.compile(r"^[ \t]*(\d+)[.:]?((?:\s+[A-Za-z2-7]{1,4}){1,20})\s+=\s*([A-Za-z2-7]{4})\s*$", re.MULTILINE)
 
 
 def new_passphrase() -> str:

@@ -22,6 +22,7 @@ from server.cli import kit
 from server.cli.errors import InputWrong, InUse, WrongPassphrase
 from server.cli.holding import Hold
 from tests.cli.shop import Shop, process, serving
+from tests.growth import growth
 
 
 def answer(url: str, login: str, password: str, method: str = "PROPFIND", body: bytes | None = None) -> int:
@@ -171,6 +172,15 @@ def test_a_mistyped_line_of_a_kit_is_named(init: dict[str, Any]) -> None:
         kit.root_of(text, "entirely another phrase", "kit")
     with pytest.raises(InputWrong, match="no recovery kit"):
         kit.root_of("nothing of the kind", init["passphrase"], "kit")
+
+
+@pytest.mark.parametrize("repeated", ["\n", "2\n", "1. AAAA\n", " A", "2 ", "1. A = AAAA\n"])
+def test_a_file_that_is_no_kit_was_refused_in_a_time_by_the_square_of_its_length(repeated: str) -> None:
+    def work(count: int) -> None:
+        with pytest.raises(InputWrong):
+            kit.root_of("1. " + repeated * count, "x" * 20, "kit")
+
+    assert growth(work, 1000, 500_000 // len(repeated)) < 3.2
 
 
 def test_rewrapping_puts_a_new_root_key_in_place(shop: Shop) -> None:
