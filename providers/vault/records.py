@@ -209,6 +209,10 @@ def _gap_bytes(space: bytes, pack: int, data: bytes) -> int | None:
 
 Read = Callable[[int, int], bytes]
 
+#: What is read behind damage to find the next record: little first, for a pack may be damaged in a million places.
+_WINDOW_BYTES = 4 << 10
+_WINDOW_BYTES_MAX = 1 << 20
+
 
 def read_footer(space: bytes, pack: int, size: int, read: Read) -> tuple[list[Entry], int] | None:
     """Return the records a pack's footer lists and where the footer begins; None without a whole footer."""
@@ -276,7 +280,7 @@ def _is_torn(space: bytes, pack: int, data: bytes, at: int, end: int, read: Read
     if len(data) < HEAD_BYTES:
         return data[:4] != FOOTER_MAGIC
     while at < end:
-        piece = read(at, min(1 << 20, end - at))
+        piece = read(at, min(_WINDOW_BYTES_MAX, end - at))
         if piece.strip(b"\0"):
             return False
         at += len(piece)
@@ -285,8 +289,9 @@ def _is_torn(space: bytes, pack: int, data: bytes, at: int, end: int, read: Read
 
 def _next_record(at: int, end: int, read: Read) -> int | None:
     """Return where the next whole record begins at or after `at`."""
+    window_bytes = _WINDOW_BYTES
     while end - at >= HEAD_BYTES:
-        window = read(at, min(1 << 20, end - at))
+        window = read(at, min(window_bytes, end - at))
         found = window.find(RECORD_MAGIC)
         while 0 <= found <= len(window) - HEAD_BYTES:
             head = record_head(window, found)
@@ -294,4 +299,5 @@ def _next_record(at: int, end: int, read: Read) -> int | None:
                 return at + found
             found = window.find(RECORD_MAGIC, found + 1)
         at += len(window) - HEAD_BYTES + 1
+        window_bytes = min(2 * window_bytes, _WINDOW_BYTES_MAX)
     return None

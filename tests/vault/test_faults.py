@@ -19,7 +19,7 @@ from providers.vault.errors import DamagedContent
 from providers.vault.local import LocalStore
 from providers.vault.manifests import Shape, content
 from providers.vault.reader import Location
-from providers.vault.records import HEAD_BYTES, PACK_HEAD_BYTES
+from providers.vault.records import HEAD_BYTES, PACK_HEAD_BYTES, Head, pack_head, pack_record_head, walk
 from tests.tools import ROOT
 from tests.vault.conformance.suite import record
 from tests.vault.world import OTHER_SPACE, SPACE, World, local, packs_of
@@ -108,6 +108,25 @@ def test_scrub_passes_a_broken_header_and_goes_on(world: World, tmp_path: Path) 
     assert damage.offset == broken.offset
     every = {found.cid for each in sealed for found in each.records}
     assert {each.cid for each in world.vault.rebuild(SPACE)} == every - {broken.cid}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("between", [1, 100, 4096, 70_000])
+def test_a_pack_damaged_everywhere_took_a_megabyte_for_each_place(between: int) -> None:
+    """Whatever lies between records: each is found, and little more is read than there is."""
+    head = pack_record_head(Head(1, 0, bytes(12), 16, 0, bytes(32))) + bytes(16)
+    count = 2_000_000 // (len(head) + between)
+    data = pack_head(SPACE, 1) + (head + b"x" * between) * count
+    taken = 0
+
+    def read(at: int, length: int) -> bytes:
+        nonlocal taken
+        taken += length
+        return data[at : at + length]
+
+    found = walk(SPACE, 1, len(data), read)
+    assert [each.offset for each in found.records] == [32 + n * (len(head) + between) for n in range(count)]
+    assert len(found.damage) + (found.torn_at is not None) == count
+    assert taken < 60 * len(data)
 
 
 def test_torn_tail_after_crash(world: World, tmp_path: Path) -> None:
