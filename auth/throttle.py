@@ -238,7 +238,8 @@ class Throttle:
         if row is not None and row.blocked_until > now:
             if failures_max is not None and row.failures >= failures_max:
                 raise AccountLocked(retry_after=self._settings.wait_seconds_max)
-            raise Throttled(retry_after=1 + (row.blocked_until - now) // SECOND_US)
+            waits = (row.blocked_until - now) // SECOND_US
+            raise Throttled(retry_after=1 + min(waits, self._settings.wait_seconds_max))
 
     def _counting(self, subject: bytes, now: int, memory_us: int | None = None) -> Any:
         """Return a statement that counts one more failure and returns how many there are."""

@@ -281,6 +281,7 @@ class Installation:
             throttles=self.authenticator.throttle.sweep,
             drafts=partial(drop_stale, self.storage),
             lapsed_locks=self.locks.forget_lapsed,
+            paces=lambda: self.storage.paces.look(self.database),
             brake_sweep=lambda: self.storage.brake.sweep(now_us()),
         )
 

@@ -3,7 +3,7 @@
 The times of a space's changes only rise. Where they are ahead of the clock they go on all the same, at half its pace,
 so that it catches up: if each were but a microsecond after the last, nothing would be older than anything else until
 then, perhaps for years, and whatever depends on how long something stood would go wrong. A process remembers since when
-it counts; one that begins goes on from the newest change.
+it counts; one that begins goes on from the newest change, within a minute of its beginning at the latest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from config.clock import APART_US_MAX, SECOND_US
+from config.database import Database
+from providers import tables
 
 #: Of how many spaces a process counts the time.
 COUNTED_MAX = 10_000
@@ -48,3 +52,12 @@ class Paces:
                     self._counted.clear()
                 self._counted[space] = _Counted(newest, since)
             return max(newest, reached)
+
+    def look(self, database: Database) -> None:
+        """Begin to count for every space that is ahead, whether or not anybody works there in this process."""
+        head = tables.head.c
+        with database.read() as connection:
+            ours = database.now_us(connection)
+            ahead = connection.execute(select(head.space, head.at).where(head.at > ours + APART_US_MAX)).all()
+        for space, newest in ahead:
+            self.now(space, ours, newest)

@@ -87,6 +87,18 @@ def test_what_stood_for_weeks_was_hidden_in_the_trash(world: World, clocks: Cloc
     assert list(world.installation.verify()) == []
 
 
+def test_time_goes_on_in_a_process_that_nobody_asks_for_the_space(
+    world: World, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mia = world.drive("mia")
+    store(mia, FILE, b"the work of weeks")
+    monkeypatch.setattr(world.installation.storage, "paces", Paces(lambda: clocks.gone_on_seconds))
+    world.installation.tick()
+    clocks.go_on(40 * 86_400)
+    mia.delete(FILE)
+    assert [found.name for found in mia.trash(ROOM)[0]] == ["a.txt"]
+
+
 def test_what_took_a_name_weeks_later_was_joined_to_what_left_it(world: World, clocks: Clocks) -> None:
     mia = world.drive("mia")
     before = store(mia, FILE, b"one")
