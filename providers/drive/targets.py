@@ -133,11 +133,12 @@ def target_held(look: Look, before: Target, action: Action) -> Target:
 
     As with a file on a disk, the names may have come to be somebody else's meanwhile.
     """
-    path = before.path
-    if before.node is not None:
+    path, node = before.path, before.node
+    if node is not None and node.version:  # what was empty may be another's who stays when it takes back a name
         with suppress(NotFound):
-            found = target(look, followed(look, path, before.node.id).path, action)
-            if found.node is not None and found.node.id == before.node.id:
+            place = followed(look, path, node.id)
+            found = target(look, place.path, action)
+            if found.node is not None and found.node.id == place.node.id:
                 return found
     try:
         parent = followed(look, path.parent, before.parent.node.id)

@@ -57,11 +57,11 @@ class PipeClient(Client):
 
 
 class Play:
-    """One story: two clients, and what they are told, in a folder of which one name is enough."""
+    """One story: two people, a client each, and what they are told, in a folder."""
 
-    def __init__(self, folder: str, connect: Callable[[], Client]) -> None:
+    def __init__(self, folder: str, connect: Callable[..., Client]) -> None:
         self._folder, self._connect = folder, connect
-        self.one, self.other = connect(), connect()
+        self.one, self.other = connect(), connect("bo")
         self.told: list[object] = []
 
     def at(self, name: str) -> str:
@@ -201,6 +201,32 @@ def read_while_an_editor_saves(play: Play) -> None:
     play.one.close(handle)
 
 
+def written_while_an_editor_saves(play: Play) -> None:
+    """What was moved away stays what it is, though the name that it left takes the document back."""
+    play.one.put(play.at("d"), b"old1")
+    first, second = (play.one.open(play.at("d"), READ | WRITE) for _ in range(2))
+    play.one.path_request(Type.RENAME, play.at("d"), play.at("d~"))
+    play.one.write(first, 0, b"O")
+    play.one.put(play.at("d"), b"new")
+    play.tell(lambda: play.one.read(first, 0, 10))
+    play.one.close(first)
+    play.one.write(second, 1, b"P")
+    play.one.close(second)
+
+
+def written_after_it_was_moved_over_another(play: Play) -> None:
+    play.one.put(play.at("d"), b"old")
+    play.one.put(play.at("t"), b"tmp")
+    first, second = (play.one.open(play.at("t"), READ | WRITE) for _ in range(2))
+    play.one.write(first, 0, b"T")
+    paths = string(play.at("t").encode()) + string(play.at("d").encode())
+    play.one.extended("posix-rename@openssh.com", paths)
+    play.one.write(second, 1, b"U")
+    play.tell(lambda: play.one.read(first, 0, 10))
+    play.one.close(second)
+    play.one.close(first)
+
+
 def read_to_its_end_after_it_was_deleted(play: Play) -> None:
     play.one.put(play.at("d"), BIG)
     handle = play.one.open(play.at("d"), READ)
@@ -237,6 +263,15 @@ def appended_to_while_it_is_renamed(play: Play) -> None:
     play.other.close(theirs)
 
 
+def appended_to_after_it_was_rotated(play: Play) -> None:
+    play.one.put(play.at("log"), b"0\n")
+    handle = play.one.open(play.at("log"), WRITE | APPEND)
+    play.one.write(handle, 0, b"one\n")
+    play.rename("log", "log.1")
+    play.other.put(play.at("log"), b"")
+    play.one.close(handle)
+
+
 def filled_by_another_after_it_was_made(play: Play) -> None:
     handle = play.one.open(play.at("d"), NEW)
     play.other.put(play.at("d"), b"filled")
@@ -253,21 +288,24 @@ STORIES = [
     opened_anew_after_it_was_written,
     opened_anew_after_it_was_replaced,
     read_while_an_editor_saves,
+    written_while_an_editor_saves,
+    written_after_it_was_moved_over_another,
     read_to_its_end_after_it_was_deleted,
     filled_by_another_after_it_was_made,
     appended_to_by_two,
     appended_to_where_nothing_stood,
     appended_to_while_it_is_renamed,
+    appended_to_after_it_was_rotated,
 ]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Callable[[], PipeClient]]:
+def folder(tmp_path: Path) -> Iterator[Callable[..., PipeClient]]:
     """Connect to Debian's sftp-server, in an empty folder."""
     made: list[PipeClient] = []
     (tmp_path / "plain").mkdir()
 
-    def connected() -> PipeClient:
+    def connected(_: str = "") -> PipeClient:
         made.append(PipeClient(tmp_path / "plain"))
         return made[-1]
 
@@ -280,7 +318,7 @@ def folder(tmp_path: Path) -> Iterator[Callable[[], PipeClient]]:
 def test_what_others_change_meanwhile_is_told_as_by_openssh(
     world: World,
     connect: Callable[..., Client],
-    folder: Callable[[], PipeClient],
+    folder: Callable[..., PipeClient],
     tmp_path: Path,
     story: Callable[[Play], None],
 ) -> None:

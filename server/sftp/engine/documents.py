@@ -120,9 +120,16 @@ class Document:
     def place(self, drive: Drive) -> Path:
         """Return where it stands by now: who has it open does not notice that others move it. Raises NotFound."""
         item = self.item
-        if item is None or item.is_past or not item.id:
+        if item is None or item.is_past or not item.id or not item.version:
             return self.path
-        return drive.stat(self.path, node=item.id).path
+        found = drive.stat(self.path, node=item.id)
+        self.item = item._replace(id=found.id)
+        return found.path
+
+    def moved(self, item: Item) -> None:
+        """This client has moved it, and it may be another document now that has its bytes."""
+        if self.item is not None and not item.is_folder:
+            self.item = self.item._replace(id=item.id)
 
     def may_show(self, item: Item | None) -> bool:
         """Whether who opens it now, and finds this, may share it: readers alone go on with the version they opened."""
@@ -204,7 +211,7 @@ class Document:
             if self.is_unlinked:
                 raise NotFound
             edit = drive.edit(self.place(drive), create=False, truncate=False)
-            if not self.may_show(edit.item):
+            if self.item is not None and self.item.version and not self.may_show(edit.item):
                 edit.discard()
                 raise NotFound
             self.edit, self.item = edit, edit.item

@@ -267,10 +267,13 @@ def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: boo
         for document in replaced:
             document.lose_name(engine.drive)
         try:
-            engine.drive.move(source, goal, overwrite=replaces, plainly=True)
+            made, _ = engine.drive.move(source, goal, overwrite=replaces, plainly=True)
         except SameResource:
             if not replaces or source != goal:
                 raise
+            return
+        for document in documents:
+            document.moved(made)
 
     def then(_: None) -> bytes:
         if source != goal:
