@@ -229,7 +229,7 @@ class Connections(ConnectionManager):
             if now >= next_round:
                 next_round = now + expiration_interval
                 self._end_overdue(now)
-                self.server.lead.dismiss_silent()
+                self.server.lead.dismiss_silent(self.put)
                 self.server.requests.settle()
                 access.flush()
             else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import select
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from config.logging import get_log
@@ -119,8 +120,10 @@ class Lead:
         if steps == seen and len(self._talking) > len(self._in_hand) > 0:
             self._relieve(steps)
 
-    def dismiss_silent(self) -> None:
-        """Lay down who has said nothing since the last call: its deadlines are kept elsewhere."""
+    def dismiss_silent(self, lay_down: Callable[[Connection], None]) -> None:
+        """Lay down who has said nothing since the last call: its deadlines are kept elsewhere. It may have asked since,
+        so it is laid down where it is heard, also when the server ends.
+        """
         with self._guard:
             silent = [each for each in self._talking.items() if each[0] not in self._heard]
             silent = [each for each in silent if each[0] not in self._in_hand]
@@ -128,7 +131,7 @@ class Lead:
                 self._leave(descriptor)
             self._heard.clear()
         for _, conn in silent:
-            self._server.lay_down(conn)
+            lay_down(conn)
 
     def cut(self) -> None:
         """Nothing: whoever leads and serves nobody ends by itself once all are quiet."""

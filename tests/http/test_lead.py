@@ -13,6 +13,7 @@ import pytest
 
 from config.turns import stand_aside
 from server.http import lead
+from server.http.listener import EXPIRATION_SECONDS
 from tests.http.fronts import Wire, front, settings_with
 
 #: What no answer to a small request may take; a request that holds up the others takes some times as long.
@@ -225,16 +226,17 @@ def test_who_falls_silent_among_talkers_ends_in_time(rooms: Rooms) -> None:
             assert 0.5 < time.monotonic() - began < 5
 
 
-def test_who_asked_when_the_server_is_about_to_end_is_answered(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = lead.Lead.look
-    # As if it had asked just before: nobody has looked since.
-    monkeypatch.setattr(lead.Lead, "look", lambda self: None if self._server.ready else look(self))
+def ends_while_one_asks(rooms: Rooms, asked: threading.Event | None = None) -> dict[str, int]:
+    """Let a server end while its leader serves one who is slow, and another has just asked; return the answers."""
     answers: dict[str, int] = {}
     with ExitStack() as stack, front(rooms, settings_with(worker_threads=8)) as address:
         asking, slow = opened(stack, address, 2)
         slow.send(b"GET /long HTTP/1.1\r\nHost: h\r\n\r\n")
         assert rooms.in_long.acquire(timeout=5)
         asking.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        if asked is not None:
+            asked.set()
+            time.sleep(2 * EXPIRATION_SECONDS)
 
         def listen() -> None:
             answers["asking"] = asking.answer()[0]
@@ -244,4 +246,29 @@ def test_who_asked_when_the_server_is_about_to_end_is_answered(rooms: Rooms, mon
         thread = threading.Thread(target=listen)
         thread.start()
         stack.callback(thread.join)
-    assert answers == {"asking": 200, "slow": 200}
+    return answers
+
+
+def test_who_asked_when_the_server_is_about_to_end_is_answered(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = lead.Lead.look
+    # As if it had asked just before: nobody has looked since.
+    monkeypatch.setattr(lead.Lead, "look", lambda self: None if self._server.ready else look(self))
+    assert ends_while_one_asks(rooms) == {"asking": 200, "slow": 200}
+
+
+def test_who_asked_and_is_just_laid_down_when_the_server_ends_is_answered(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, look, dismiss = threading.Event(), lead.Lead.look, lead.Lead.dismiss_silent
+
+    def dismiss_late(self: lead.Lead, *given: Any) -> None:
+        if asked.is_set():
+            limit = time.monotonic() + 10
+            while self._server.ready and time.monotonic() < limit:
+                time.sleep(0.001)
+            self._heard.clear()  # it has been silent for long, until now
+        dismiss(self, *given)
+
+    monkeypatch.setattr(lead.Lead, "look", lambda self: None if self._server.ready else look(self))
+    monkeypatch.setattr(lead.Lead, "dismiss_silent", dismiss_late)
+    assert ends_while_one_asks(rooms, asked) == {"asking": 200, "slow": 200}
