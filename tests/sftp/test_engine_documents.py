@@ -17,7 +17,7 @@ from config.clock import now_us
 from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
-from providers.errors import Locked, PreconditionFailed, TargetExists
+from providers.errors import Locked, PreconditionFailed, QuotaExceeded, TargetExists
 from providers.model import Conditions
 from providers.paths import parse
 from server.sftp.engine import Limits
@@ -965,7 +965,8 @@ def test_a_full_disk_leaves_the_old_version_and_tells(
         patched.setattr("providers.vault.writer.ContentWriter.write", full)
         with pytest.raises(Refused, match="no room left"):
             client.write(handle, 5, b"second")
-    assert code_of(lambda: client.close(handle)) == Code.FAILURE
+    with pytest.raises(Refused, match="no room left"):
+        client.close(handle)
     assert client.get("/Rum/a.bin") == b"old"
     assert versions(world, "/Rum/a.bin") == 1
     client.put("/Rum/a.bin", b"new")
@@ -981,6 +982,59 @@ def test_a_quota_holds_while_it_is_written(world: World, connect: Connect) -> No
     assert code_of(lambda: client.fsetstat(handle, sized(1 << 40))) == Code.FAILURE
     assert code_of(lambda: client.close(handle)) == Code.FAILURE
     assert code_of(lambda: client.open("/Rum/a.bin")) in (Code.NO_SUCH_FILE, Code.OK)
+
+
+def test_a_close_tells_why_a_write_before_it_was_refused(world: World, connect: Connect) -> None:
+    """asyncssh and ssh2-sftp-client show what the close was told, and nothing of the writes before it."""
+    world.installation.spaces.set_quota(world.installation.operator(), world.spaces["Rum"].id, 100_000)
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW)
+    settle(client, writes(client, handle, pieces_of(BIG[:200_000])))
+    with pytest.raises(Refused, match="The space has no room left") as refused:
+        client.close(handle)
+    assert refused.value.code == Code.FAILURE
+
+
+def refusing(error: Exception) -> Callable[..., None]:
+    """Return what stands in for something that is refused."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_close_tells_the_first_refusal_and_what_is_written_after_it_stands(
+    world: World, connect: Connect, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    client = connect()
+    client.put("/Rum/a.bin", b"old")
+    first, second = client.open("/Rum/a.bin", NEW), client.open("/Rum/a.bin", READ | WRITE)
+    refusals = iter([Locked(), QuotaExceeded()])
+    with monkeypatch.context() as patched:
+        patched.setattr(Edit, "is_light", lambda *_: not together)
+        patched.setattr(Edit, "write", lambda *_: refusing(next(refusals))())
+        asked = writes(client, first, [(0, b"lost"), (4, b"too")])
+        assert settle(client, asked) == [Code.FAILURE] * 2
+    with pytest.raises(Refused, match="Somebody else"):
+        client.close(first)
+    client.write(second, 0, b"new")
+    client.close(second)
+    assert versions(world, "/Rum/a.bin") == 2 and client.get("/Rum/a.bin") == b"new"
+
+
+def test_a_close_tells_nothing_of_an_error_that_is_not_ours(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = connect()
+    handle = client.open("/Rum/a.bin", NEW)
+    with monkeypatch.context() as patched:
+        patched.setattr(Edit, "write", refusing(RuntimeError("/srv/secret/path")))
+        assert code_of(lambda: client.write(handle, 0, b"lost")) == Code.FAILURE
+    with pytest.raises(Refused, match="A part of this could not be stored") as refused:
+        client.close(handle)
+    assert "secret" not in refused.value.message
 
 
 def test_what_is_no_error_of_ours_is_not_told(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auth.errors import Paused, Revoked
 from config.clock import now_us
+from config.errors import MellanrumError
 from providers.drive import Drive
 from providers.errors import DriveError, NotFound, ParentMissing
 from providers.model import Item
@@ -48,7 +49,7 @@ class Step(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What became of some steps: an answer to each, and whether a write among them failed."""
+    """What became of some steps: an answer to each, and why the first write among them failed that did."""
 
     answers: list[list[Buffer]]
     error: BaseException | None
@@ -75,7 +76,8 @@ class Document:
         self.steps: list[Step] = []
         self.is_running = False
         self.is_unlinked = False
-        self.is_broken = False
+        #: Why a part of what was written could not be stored, if so.
+        self.broken_by: MellanrumError | None = None
         self.is_lost = False
 
     @property
@@ -103,6 +105,14 @@ class Document:
         self._written_at = now_us()
         if not self.is_time_given:
             self.modified = None
+
+    def breaks(self, error: BaseException) -> None:
+        """Take note that a part could not be stored: nothing of it becomes a version, and the close tells the first
+        reason. Many libraries show what the close is told alone.
+        """
+        if self.broken_by is None:
+            # Without its traceback: that would hold on to what was being written.
+            self.broken_by = error.with_traceback(None) if isinstance(error, MellanrumError) else BrokenUpload()
 
     # --- run elsewhere
 
@@ -157,7 +167,7 @@ class Document:
                     answer = [wire.ok(step.request)]
             except Exception as error:
                 answer = [told(step.request, error)]
-                failed = error if step.data is not None else failed
+                failed = failed or (error if step.data is not None else None)
             answers.append(answer)
         return Carried(answers, failed)
 
@@ -172,8 +182,8 @@ class Document:
             edit.discard()
             return
         try:
-            if self.is_broken:
-                raise BrokenUpload
+            if self.broken_by is not None:
+                raise self.broken_by
             made = edit.commit(modified=self.modified, written=written)
         except Revoked as error:
             if isinstance(error, Paused):
@@ -388,7 +398,7 @@ class Documents:
         if not document.steps:
             self._busy.discard(document)
         if error is not None:
-            document.is_broken = True
+            document.breaks(error)
             for step in batch:
                 engine.fail(step.request, error)
             return
@@ -400,7 +410,7 @@ def _told(engine: Engine, document: Document, carried: Carried) -> None:
     for answer in carried.answers:
         engine.send(answer)
     if carried.error is not None:
-        document.is_broken = True
+        document.breaks(carried.error)
         engine.note(carried.error)
 
 

@@ -156,8 +156,8 @@ def _copied(drive: Drive, copying: Copying) -> int:
     goal.written()
     try:
         return _copied_into(goal.edit, drive, source, start, length, at)
-    except BaseException:
-        goal.is_broken = True
+    except BaseException as error:
+        goal.breaks(error)
         raise
 
 

@@ -240,7 +240,7 @@ def _is_due(document: Document, handle: FileHandle) -> bool:
 
 def _let_go(engine: Engine, document: Document) -> None:
     if document.edit is None:
-        document.is_broken = False
+        document.broken_by = None
     if not document.handles:
         engine.documents.forget(document)
 
