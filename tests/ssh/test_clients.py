@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 
 from providers.paths import parse
 from tests.ssh.doors import Door, serving_sftp
-from tests.tools import need
+from tests.tools import ROOT, need
 
 CONTENT = os.urandom(10_000_000)
 
@@ -173,6 +175,38 @@ def test_paramiko_falls_back_from_a_key_to_a_password(door: Door, tmp_path: Path
         assert client.open_sftp().listdir("/") == ["Sandbox"]
     finally:
         client.close()
+
+
+def as_in_the_page(door: Door, folder: Path, home: str, content: str) -> subprocess.CompletedProcess[str]:
+    """Upload a report with the program that the page for scripts shows."""
+    page = (ROOT / "docs" / "clients" / "sftp-scripts.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for piece, other in (
+        ('"files.example.com", 2022, "helena"', f'"{door.host}", {door.port}, "anna"'),
+        ("DEVICE-PASSWORD", door.password("anna")),
+        ('"known_hosts"', f'"{door.known_hosts()}"'),
+        ("/Accounts", home),
+    ):
+        assert piece in program, piece
+        program = program.replace(piece, other)
+    (folder / "report.txt").write_text(content)
+    return door.run(sys.executable, "-c", program, cwd=folder)
+
+
+def test_a_script_uploads_as_the_page_shows(door: Door, tmp_path: Path, home: str) -> None:
+    """The history goes on; and what paramiko would not tell of a close, the rename tells."""
+    for content in ("first", "the second"):
+        sent = as_in_the_page(door, tmp_path, home, content)
+        assert sent.returncode == 0, sent.stderr
+    report = f"{home}/report.txt"
+    assert versions(door, report) == [5, 10]
+    as_olle = parse(report.replace("/Kund AB – ", "/"))
+    olle = door.world.drive("olle")
+    held, _ = olle.lock(as_olle, is_deep=False, is_shared=False, owner="", seconds=600)
+    refused = as_in_the_page(door, tmp_path, home, "of no use")
+    olle.unlock(as_olle, held.token)
+    assert refused.returncode == 1 and "Somebody else is working on this" in refused.stderr
+    assert versions(door, report) == [5, 10]
 
 
 def test_winscp_saves_by_filepart(door: Door, home: str) -> None:
