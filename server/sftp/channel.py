@@ -328,9 +328,9 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         if self._chan is not None:
             self._chan.resume_reading()
 
-    def end(self) -> None:
+    def end(self, says: str = "") -> None:
         """Send what is queued, then end. `scp` and `sftp` take a missing exit status for a failure."""
-        self._exit(0, "")
+        self._exit(1 if says else 0, says)
 
     def _exit(self, status: int, says: str) -> None:
         chan = self._chan

@@ -41,6 +41,7 @@ class Door:
         self.held = 0
         self.is_paused = False
         self.has_ended = False
+        self.says = ""
         self.is_quick = True
         self.hops = 0
         self.long_hops = 0
@@ -94,9 +95,10 @@ class Door:
         assert self.is_paused
         self.is_paused = False
 
-    def end(self) -> None:
+    def end(self, says: str = "") -> None:
         assert not self.has_ended
         self.has_ended = True
+        self.says = says
 
     def run(self) -> None:
         """Run jobs until none is left, nor anything that goes on later."""

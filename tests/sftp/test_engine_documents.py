@@ -1456,7 +1456,7 @@ def test_no_more_is_open_at_once_than_may_be(connect: Connect) -> None:
 def test_a_packet_too_long_ends_the_channel(connect: Connect) -> None:
     client = connect()
     client.engine.receive(U32.pack(300_000))
-    assert client.door.has_ended
+    assert client.door.has_ended and f"longer than {257 << 10} bytes" in client.door.says
     client.engine.receive(b"more")
 
 

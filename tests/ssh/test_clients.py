@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -143,6 +144,35 @@ def test_paramiko(door: Door, local: Path, home: str) -> None:
     finally:
         client.close()
     assert versions(door, f"{home}/in.bin") == [len(CONTENT)] * 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "says"),
+    [
+        (struct.pack(">IBII", 5, 1, 3, 300_000), 1, "a packet was longer than"),
+        (b"\0\0\0\5hello", 1, "not SFTP"),
+        (struct.pack(">IBI", 5, 1, 3), 0, ""),
+    ],
+    ids=["a packet too long", "something else", "a good end"],
+)
+def test_a_session_that_is_no_sftp_ends_with_a_word(door: Door, sent: bytes, status: int, says: str) -> None:
+    """MINA's streams send packets of any length: they were cut off without a word, as if all were well."""
+    client = paramiko.SSHClient()
+    client.load_host_keys(str(door.known_hosts()))
+    try:
+        client.connect(door.host, door.port, "anna", door.password("anna"), allow_agent=False, look_for_keys=False)
+        transport = client.get_transport()
+        assert transport is not None
+        channel = transport.open_session(timeout=30)
+        channel.settimeout(30)
+        channel.invoke_subsystem("sftp")
+        channel.sendall(sent)
+        channel.shutdown_write()
+        assert channel.recv_exit_status() == status
+        told = channel.makefile_stderr().read().decode()
+        assert (says in told) if says else not told
+    finally:
+        client.close()
 
 
 @pytest.mark.parametrize("cipher", ["aes128-ctr", "aes128-gcm@openssh.com"])

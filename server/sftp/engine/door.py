@@ -57,5 +57,8 @@ class Door(Protocol):
     def resume_reading(self) -> None:
         """Go on reading."""
 
-    def end(self) -> None:
-        """Send what is queued, then end the channel. The engine has nothing more to say; `lost` follows."""
+    def end(self, says: str = "") -> None:
+        """Send what is queued, then end the channel. The engine has nothing more to say; `lost` follows.
+
+        `says`: what the client did wrong, where that is why; then it is no good end.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from auth.errors import Paused, Revoked
 from config.errors import MellanrumError
@@ -26,6 +26,10 @@ from server.sftp.engine.wire import HANDLE_BYTES, PASSING_HEAD, BadPacket, Code,
 log = get_log("sftp")
 
 Then = Callable[[Any], Sequence[Buffer] | bytes | None]
+
+#: What is told beside the protocol, to who has left it.
+TOO_LONG: Final = "Mellanrum: a packet was longer than {} bytes, the most there is. Write less at a time."
+NO_SFTP: Final = "Mellanrum: what came is not SFTP as it begins with version 3."
 
 
 class Engine:
@@ -232,7 +236,7 @@ class Engine:
             try:
                 self._head = self._framing.packet()
             except PacketTooLong:
-                self._give_up()
+                self._give_up(TOO_LONG.format(self.limits.packet_bytes_max))
         if self._is_lost and self._head is not None and not _is_write(self._head):
             self._forget_packets()
         return self._head
@@ -259,10 +263,10 @@ class Engine:
         try:
             request = fields.u32()
         except BadPacket:
-            self._give_up()
+            self._give_up(NO_SFTP)
             return
         if not self._is_begun:
-            self._give_up()
+            self._give_up(NO_SFTP)
             return
         handler = REQUESTS.get(kind)
         if handler is None:
@@ -365,10 +369,10 @@ class Engine:
         if has_ended and self._jobs == 0 and not self.documents.are_busy and self._next() is None:
             self._give_up()
 
-    def _give_up(self) -> None:
-        """End the channel from this side."""
+    def _give_up(self, says: str = "") -> None:
+        """End the channel from this side; `says` as in `Door.end`."""
         if not self._is_over:
-            self._door.end()
+            self._door.end(says)
             self._is_over = True
             self._forget_packets()
             self._put_aside()
