@@ -352,8 +352,8 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
             raise NotFound
         if document.edit is None:
             engine.require_draft(document)
-    except MellanrumError:
-        document.is_broken = True
+    except MellanrumError as error:
+        document.breaks(error)
         raise
     if document.edit is not None:
         engine.documents.write(engine, document, step)
@@ -368,8 +368,8 @@ def write(engine: Engine, request: int, handle: FileHandle, offset: int, length:
 def _begun_again(drive: Drive, document: Document) -> None:
     try:
         document.begin_again(drive)
-    except BaseException:
-        document.is_broken = True
+    except BaseException as error:
+        document.breaks(error)
         raise
 
 
