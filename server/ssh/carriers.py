@@ -12,10 +12,24 @@ from asyncssh.packet import SSHPacket, UInt32
 WINDOW_ADJUST: Final = 93
 #: A longer packet is not made, whatever a client says that it takes.
 _DATA_BYTES_MAX: Final = 128 << 10
+#: The window is opened again each time so much came; OpenSSH does so every 96 KiB. By halves, as asyncssh does, half of
+#: it is of no use to a client that is far away: it waits for us.
+_RENEWED_BYTES: Final = 256 << 10
 
 
 class Carrier(SSHServerChannel[bytes]):
-    """A channel that keeps nothing of what a client says about itself."""
+    """A channel that keeps nothing of what a client says about itself, and lets it send on in time."""
+
+    def _deliver_data(self, data: bytes, datatype: int | None) -> None:
+        """Give to the session what came."""
+        self._open_window()
+        super()._deliver_data(data, datatype)
+
+    def _open_window(self) -> None:
+        used = self._init_recv_window - self._recv_window
+        if used >= _RENEWED_BYTES:
+            self._recv_window = self._init_recv_window
+            self.send_packet(WINDOW_ADJUST, UInt32(used))
 
     def _process_env_request(self, packet: SSHPacket) -> bool:
         """Forget a variable of the client's environment: nothing here has one. Each may be as long as a packet."""
@@ -44,11 +58,9 @@ class FastChannel(Carrier):
         return len(self._arrived) == 1
 
     def deliver(self) -> None:
-        """Give to the session what came, and open the window again once half of it is used."""
+        """Give to the session what came."""
         arrived, self._arrived = self._arrived, []
-        if self._recv_window < self._init_recv_window // 2:
-            self.send_packet(WINDOW_ADJUST, UInt32(self._init_recv_window - self._recv_window))
-            self._recv_window = self._init_recv_window
+        self._open_window()
         session: Any = self._session
         if session is not None:
             session.pieces_received(arrived)
