@@ -85,6 +85,16 @@ def say_ready() -> None:
         os.write(sys.stdout.fileno(), READY.encode("ascii") + b"\n")
 
 
+def wait_for(stop: threading.Event) -> None:
+    """Wait, in the main thread, until told to stop.
+
+    A signal may reach any thread, and what is to be done about it is done by this one alone, once it runs again: one
+    that waits without end is not woken, and would go on serving until it is killed.
+    """
+    while not stop.wait(TICK_SECONDS):
+        pass
+
+
 def heed_supervisor(stop: threading.Event, take: Callable[[dict[str, Any]], None]) -> None:
     """Take the supervisor's news in a thread. Nobody would restart or stop a worker without it, so with it, it goes.
 

@@ -39,7 +39,7 @@ def serve(task: dict[str, Any], installation: Installation, settings: Settings, 
 
     serving.heed_supervisor(stop, take)
     serving.say_ready()
-    stop.wait()
+    serving.wait_for(stop)
     started = now_us()
     listener.stop()
     accepting.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import ipaddress
 import os
@@ -125,31 +126,42 @@ def test_stopping_lets_an_upload_end(server: Served) -> None:
         again.stop()
 
 
-def test_while_it_ends_nobody_new_is_left_waiting(server: Served) -> None:
-    dav = server.dav("anna")
-    host, _, port = server.http_url.split("/")[2].partition(":")
-    refused: list[bool] = []
+def test_while_it_ends_nobody_new_is_left_waiting(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", **{"process.drain_seconds": 60}) as server:
+        host, _, port = server.http_url.split("/")[2].partition(":")
+        refused: list[bool] = []
 
-    def is_refused() -> bool:
-        try:
-            with socket.create_connection((host, int(port)), timeout=0.5) as sock:
-                sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
-                return sock.recv(1) == b""
-        except ConnectionError:
-            return True
-        except TimeoutError:
-            return False
+        def is_refused() -> bool:
+            try:
+                with socket.create_connection((host, int(port)), timeout=0.5) as sock:
+                    sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+                    return sock.recv(1) == b""
+            except ConnectionError:
+                return True
+            except TimeoutError:
+                return False
 
-    def pieces() -> Iterator[bytes]:
-        yield b"first"
-        time.sleep(0.5)  # so that the request is under way
-        server.process.send_signal(signal.SIGTERM)
-        # Several, so that each worker's queue is met; well before the server cuts what does not end.
-        refused.append(until(lambda: all(is_refused() for _ in range(8)), 3))
-        yield b"second"
+        def pieces() -> Iterator[bytes]:
+            yield b"first"
+            time.sleep(0.5)  # so that the request is under way
+            server.process.send_signal(signal.SIGTERM)
+            # Several, so that each worker's queue is met; well before the server cuts what does not end.
+            refused.append(until(lambda: all(is_refused() for _ in range(8)), 30))
+            yield b"second"
 
-    assert dav.put(f"{space_path('anna')}/slow", pieces()).status == 201
-    assert refused == [True]
+        assert server.dav("anna").put(f"{space_path('anna')}/slow", pieces()).status == 201
+        assert refused == [True]
+
+
+@pytest.mark.parametrize("door", [0, -1], ids=["http", "ssh"])
+def test_a_worker_was_not_woken_by_a_signal_that_reached_another_thread_of_it(tmp_path: Path, door: int) -> None:
+    """The kernel may give it to any: of twenty stops one was not heard of, and the worker killed in the end."""
+    with serving(tmp_path / "data", **{"sftp.enabled": True}) as server:
+        worker = server.workers()[door]
+        others = [int(each) for each in os.listdir(f"/proc/{worker}/task") if int(each) != worker]
+        tgkill = ctypes.CDLL(None, use_errno=True).tgkill
+        assert tgkill(worker, others[0], signal.SIGTERM) == 0
+        assert until(lambda: worker not in server.workers(), 20)
 
 
 def test_stopping_cuts_what_does_not_end(tmp_path: Path) -> None:
