@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from auth.roles import Via
 from config.settings.schema import Settings
 from providers import tables
-from providers.drive import edits, kept
+from providers.drive import checkpoints, edits, kept
 from providers.drive.edits import Edit
 from providers.errors import UploadIncomplete
 from providers.installation import Installation
@@ -34,8 +34,8 @@ SLACK = 40_000
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is streamed be made durable once a MiB."""
-    monkeypatch.setattr(edits, "CHECKPOINT_BYTES", 1 << 20)
-    monkeypatch.setattr(edits, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.fixture

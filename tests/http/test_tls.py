@@ -96,6 +96,16 @@ def comes_to_be_shown(server: Served, fingerprint: str) -> bool:
     return False
 
 
+def has_both_workers(server: Served, without: int) -> bool:
+    """Wait until another has taken the place of a worker that is gone."""
+    limit = time.monotonic() + 30
+    while without in (workers := server.workers()) or len(workers) < 2:
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def _is_served(wire: Wire) -> bool:
     """Whether a connection still stands and is answered."""
     try:
@@ -119,6 +129,7 @@ def test_a_certificate_takes_anothers_place_without_a_restart(server: Served, tm
         time.sleep(1)
         assert shown_fingerprints(server) == {first}
         os.kill(workers[0], signal.SIGKILL)  # who takes its place has the old one too, whatever stands in the files
+        assert has_both_workers(server, without=workers[0])
         assert comes_to_be_shown(server, first)
         standing = [wire for wire in wires if _is_served(wire)]
         assert 0 < len(standing) < len(wires)  # the other worker's
