@@ -116,14 +116,14 @@ def exclusive_over_all(patch: pytest.MonkeyPatch) -> None:
     """What is made exclusively fails where another's lane has the name."""
     begin = server.sftp.engine.files._begin_edit
 
-    def leaky(drive: Drive, document: Any, mode: Any, **given: Any) -> None:
-        above = drive.stat(document.path.parent).id
+    def leaky(drive: Drive, path: Any, standing: Any, mode: Any, **given: Any) -> Any:
+        above = drive.stat(path.parent).id
         with drive._storage.database.read() as connection:
             chosen = select(func.count()).where(tables.entry.c.parent == above)
             taken = connection.execute(chosen).scalar_one()
         if mode.is_exclusive and taken:
             raise server.sftp.engine.files.TargetExists
-        begin(drive, document, mode, **given)
+        return begin(drive, path, standing, mode, **given)
 
     patch.setattr(server.sftp.engine.files, "_begin_edit", leaky)
 
