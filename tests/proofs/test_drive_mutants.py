@@ -64,6 +64,9 @@ SPARED: dict[str, str] = {
     "returning.py:_asked:look.allow(Action.READ, place)": (
         "who sees a document may read it, but for the operator, who may add nothing either"
     ),
+    "reading.py:note_reading:look.allow(Action.READ, place)": (
+        "who sees a document may read it, but for the operator, who has nothing open for writing"
+    ),
     "transaction.py:allow:not self.sight.sees(place.chain, self.at)": "a place was found, so it is seen",
 }
 
