@@ -6,12 +6,10 @@ with what the second found: behind what somebody has rewritten since, the rest o
 
 from __future__ import annotations
 
-from providers.catalogue.contents import ChunkIndex
 from providers.drive.beginnings import Beginning, beginning
+from providers.drive.reading import reader_of
 from providers.drive.session import Session
-from providers.drive.storage import Storage
 from providers.paths import Path
-from providers.vault.vault import ContentReader
 
 _PIECE_BYTES = 1 << 20
 
@@ -22,14 +20,14 @@ def grown(session: Session, path: Path, before: Beginning) -> Beginning | None:
         now = beginning(look, path, before.conditions)
     if now.item is None or now.space != before.space or now.standing is None:
         return None
-    if before.standing is None or _begins_with(session.storage, now.space, now.standing, before.standing):
+    if before.standing is None or _begins_with(session, now.space, now.standing, before.standing):
         return now
     return None
 
 
-def _begins_with(storage: Storage, space: bytes, longer: bytes, shorter: bytes) -> bool:
+def _begins_with(session: Session, space: bytes, longer: bytes, shorter: bytes) -> bool:
     """Whether a content begins with another. Of both, only what was cut otherwise is read."""
-    one, other = (_reader(storage, space, content) for content in (longer, shorter))
+    one, other = (reader_of(session, space, content) for content in (longer, shorter))
     if one.size < other.size:
         return False
     at = 0
@@ -43,7 +41,3 @@ def _begins_with(storage: Storage, space: bytes, longer: bytes, shorter: bytes) 
             return False
         at += length
     return True
-
-
-def _reader(storage: Storage, space: bytes, content: bytes) -> ContentReader:
-    return storage.vault.reader(space, content, ChunkIndex(storage.database, space).locate)

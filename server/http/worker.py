@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import Any
 
-from config.clock import now_us
 from config.logging import get_log
 from config.settings import Settings
 from providers.installation import Installation
@@ -40,10 +40,10 @@ def serve(task: dict[str, Any], installation: Installation, settings: Settings, 
     serving.heed_supervisor(stop, take)
     serving.say_ready()
     serving.wait_for(stop)
-    started = now_us()
+    started = time.monotonic()
     listener.stop()
     accepting.join()
-    _log.info("drained", milliseconds=(now_us() - started) // 1000)
+    _log.info("drained", milliseconds=int((time.monotonic() - started) * 1000))
 
 
 if __name__ == "__main__":
