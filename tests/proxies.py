@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.certificates import issue
 from tests.ports import free_port
-from tests.tools import ROOT, need
+from tests.tools import ROOT, end, need
 
 NGINX = ROOT / "deploy" / "nginx" / "mellanrum.conf"
 CADDY = ROOT / "deploy" / "caddy" / "Caddyfile"
@@ -181,12 +181,7 @@ def _running(
         _await(process, port, output)
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
+        end(process)
 
 
 def _await(process: subprocess.Popen[bytes], port: int, output: Path) -> None:

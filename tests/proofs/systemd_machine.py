@@ -19,7 +19,7 @@ import pytest
 
 from tests.certificates import issue
 from tests.proxies import replaced
-from tests.tools import ROOT, need
+from tests.tools import ROOT, end, need
 
 SHIPPED = ROOT / "deploy" / "systemd"
 USER_ID = 971
@@ -102,11 +102,7 @@ def booted(folder: Path) -> Iterator[Machine]:
             _wait_until_up(made)
             yield made
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            end(process)
 
 
 def _laid_out(folder: Path) -> dict[str, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from providers.drive import Drive
@@ -297,3 +298,33 @@ def sized(size: int) -> bytes:
 
 def timed(seconds: int) -> bytes:
     return struct.pack(">III", 8, seconds, seconds)
+
+
+class StreamClient(Client):
+    """A client of a server behind a stream of bytes. The engine within is asked for nothing."""
+
+    def __init__(self) -> None:
+        self.awaited = 0
+        unused: Any = SimpleNamespace(principal=SimpleNamespace(epoch=0))
+        super().__init__(unused)
+
+    def transmit(self, data: bytes) -> None:
+        """Send bytes."""
+        raise NotImplementedError
+
+    def receive(self, length: int) -> bytes:
+        """Receive so many bytes."""
+        raise NotImplementedError
+
+    def send_raw(self, packet: bytes) -> None:
+        """Send one packet."""
+        self.awaited += 1
+        self.transmit(U32.pack(len(packet)) + packet)
+
+    def collect(self) -> None:
+        """Read until all that was asked is answered."""
+        while self.awaited:
+            head = self.receive(4)
+            self.door.out.append(head + self.receive(U32.unpack(head)[0]))
+            self.awaited -= 1
+        self.sort()

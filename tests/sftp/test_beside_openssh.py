@@ -8,14 +8,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from providers.paths import parse
 from server.sftp.engine.wire import APPEND, CREAT, READ, TRUNC, WRITE, Type, string
-from tests.sftp.client import U32, Client, Refused, timed
+from tests.sftp.client import Client, Refused, StreamClient, timed
 from tests.tools import need_file
 from tests.worlds import World
 
@@ -23,31 +22,23 @@ NEW = WRITE | CREAT | TRUNC
 BIG = bytes(range(256)) * 4096
 
 
-class PipeClient(Client):
+class PipeClient(StreamClient):
     """A client of Debian's sftp-server."""
 
     def __init__(self, folder: Path) -> None:
         server = str(need_file("/usr/lib/openssh/sftp-server"))
         self.process: Any = subprocess.Popen([server, "-d", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.awaited = 0
-        unused: Any = SimpleNamespace(principal=SimpleNamespace(epoch=0))  # the engine within is asked for nothing
-        super().__init__(unused, begin=False)
-        self.send_raw(b"\1" + U32.pack(3))
-        self.collect()
+        super().__init__()
 
-    def send_raw(self, packet: bytes) -> None:
-        """Send one packet."""
-        self.awaited += 1
-        self.process.stdin.write(U32.pack(len(packet)) + packet)
+    def transmit(self, data: bytes) -> None:
+        """Send bytes."""
+        self.process.stdin.write(data)
         self.process.stdin.flush()
 
-    def collect(self) -> None:
-        """Read until all that was asked is answered."""
-        while self.awaited:
-            head = self.process.stdout.read(4)
-            self.door.out.append(head + self.process.stdout.read(U32.unpack(head)[0]))
-            self.awaited -= 1
-        self.sort()
+    def receive(self, length: int) -> bytes:
+        """Receive so many bytes."""
+        received: bytes = self.process.stdout.read(length)
+        return received
 
     def stop(self) -> None:
         """End the server."""

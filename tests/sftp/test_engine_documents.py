@@ -1138,9 +1138,7 @@ def test_what_was_refused_in_the_middle_became_a_version_once_it_might(world: Wo
     stood, new = client.open("/Rum/a.bin", NEW), client.open("/Rum/new.bin", NEW)
     for handle in (stood, new):
         client.write(handle, 0, b"first")
-    keeper = world.drive("bo")
-    (grant,) = (g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["editor"].id)
-    keeper.revoke(parse("/Rum"), grant.id)
+    _take_away(world, "editor")
     clock.at = 1.5
     for handle in (stood, new):
         assert code_of(lambda handle=handle: client.write(handle, 5, b" and second")) == Code.NO_SUCH_FILE
@@ -1159,15 +1157,13 @@ def test_who_is_let_into_nothing_any_more_writes_no_more(world: World, connect: 
     both, new = client.open("/Rum/a.bin", READ | WRITE), client.open("/Rum/new.bin", NEW)
     client.write(both, 0, b"x")
     client.write(new, 0, b"x")
-    keeper = world.drive("bo")
-    (grant,) = (g for g in keeper.grants(parse("/Rum")) if g.grantee == world.people["editor"].id)
-    keeper.revoke(parse("/Rum"), grant.id)
+    _take_away(world, "editor")
     clock.at = 1.5
     for handle in (both, new):
         assert code_of(lambda handle=handle: client.write(handle, 1, b"y")) == Code.NO_SUCH_FILE  # type: ignore[misc]
         assert code_of(lambda handle=handle: client.close(handle)) != Code.OK  # type: ignore[misc]
     assert code_of(lambda: client.read(both, 100, 100)) != Code.OK
-    assert fetch(keeper, "/Rum/a.bin") == BIG
+    assert fetch(world.drive("bo"), "/Rum/a.bin") == BIG
     assert "new.bin" not in connect("bo").names("/Rum")
 
 

@@ -10,8 +10,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from types import SimpleNamespace
-from typing import Any
 
 import paramiko
 import pytest
@@ -23,7 +21,7 @@ from tests.proofs.history_doors import Reply
 from tests.same.expected import OTHERWISE, expected_of, kinds_of, lines
 from tests.same.hands import Hands
 from tests.serving import Dav, space_path
-from tests.sftp.client import U32, Client
+from tests.sftp.client import StreamClient
 from tests.ssh.doors import Door, exactly
 from tests.worlds import store
 
@@ -34,31 +32,22 @@ WHO = {"anna": "editor", "vera": "viewer", "ulla": "uploader", "nils": None}
 _numbers = itertools.count()
 
 
-class WireClient(Client):
+class WireClient(StreamClient):
     """A client of SFTP on a channel of a connection."""
 
     def __init__(self, transport: paramiko.Transport) -> None:
         self.channel = transport.open_session()
         self.channel.settimeout(30)
         self.channel.invoke_subsystem("sftp")
-        self.awaited = 0
-        unused: Any = SimpleNamespace(principal=SimpleNamespace(epoch=0))  # the engine within is asked for nothing
-        super().__init__(unused, begin=False)
-        self.send_raw(b"\1" + U32.pack(3))
-        self.collect()
+        super().__init__()
 
-    def send_raw(self, packet: bytes) -> None:
-        """Send one packet."""
-        self.awaited += 1
-        self.channel.sendall(U32.pack(len(packet)) + packet)
+    def transmit(self, data: bytes) -> None:
+        """Send bytes."""
+        self.channel.sendall(data)
 
-    def collect(self) -> None:
-        """Read until all that was asked is answered."""
-        while self.awaited:
-            head = exactly(self.channel, 4)
-            self.door.out.append(head + exactly(self.channel, U32.unpack(head)[0]))
-            self.awaited -= 1
-        self.sort()
+    def receive(self, length: int) -> bytes:
+        """Receive so many bytes."""
+        return exactly(self.channel, length)
 
     def lose(self) -> None:
         """Close the channel without a word, and give the server a moment."""
@@ -89,7 +78,7 @@ class WireHands(Hands):
         super().__init__(WireWebdav(door.server.dav(login)), None, may_add=login in ("anna", "ulla"))  # type: ignore[arg-type]
         self._transport = transport
 
-    def sftp(self) -> Client:
+    def sftp(self) -> WireClient:
         """Begin a session."""
         return WireClient(self._transport)
 
