@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from config.snapshots import POOL_MAX
 
 BUSY_MS_MAX = 20_000
 CACHE_KIB = 8 * 1024
+
+# Of each value that is no number or text the driver asks what it shall be for SQLite: of what is registered it is told
+# at once, of all else by an exception that is raised and dropped, which takes two thousand instructions.
+sqlite3.register_adapter(bytes, bytes.__bytes__)
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(type(None), lambda nothing: nothing)
 
 
 def sqlite_engine(path: Path, synchronous: str) -> Engine:
