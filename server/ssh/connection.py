@@ -6,6 +6,7 @@ This is the stock connection: its ways with packets are asyncssh's own. `server.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -159,10 +160,32 @@ class Connection(SSHServerConnection):
         self.regulate()
 
     def _take_by_handlers(self, until: float) -> None:
-        while self._inpbuf and self._transport and self._recv_handler():
-            if self._loop.time() > until:
-                self._go_on_later()
-                break
+        """Let asyncssh take what came, and show it no more than the packet it is at: with each it copies twice all that
+        it sees behind.
+        """
+        came, at = memoryview(self._inpbuf), 0
+        self._inpbuf = b""
+        try:
+            while self._transport:
+                stop = max(at, at + self._wanted() - len(self._inpbuf))
+                self._inpbuf += came[at:stop]
+                at = min(stop, len(came))
+                if not (self._inpbuf and self._recv_handler()):
+                    break
+                if self._loop.time() > until:
+                    self._go_on_later()
+                    break
+        finally:
+            if self._transport:
+                self._inpbuf += came[at:]
+
+    def _wanted(self) -> int:
+        """Return how many bytes asyncssh can do with now."""
+        if self._recv_handler == self._recv_pkthdr:
+            return self._recv_blocksize
+        if self._recv_handler == self._recv_packet:
+            return 4 + self._pktlen + self._recv_macsize - self._recv_blocksize
+        return sys.maxsize
 
     def _take_for_a_turn(self, take: Callable[[float], None]) -> None:
         """Call `take` with when the turn is over, and end the connection by what it raises."""

@@ -33,7 +33,7 @@ TESTED: Final = frozenset({"2.24.1"})
 CIPHERS: Final = (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com")
 
 _BUFFER_BYTES: Final = 1 << 20
-#: So much is taken at once of what asyncssh has to take apart, which copies all that is left with each packet.
+#: So much is taken at once of what asyncssh has to take apart: what a turn has no time for is copied.
 _STOCK_BYTES: Final = 128 << 10
 _STRANGER_BYTES: Final = 16 << 10
 #: After so many packets it is looked how long the turn has lasted. That many long ones never come at once.

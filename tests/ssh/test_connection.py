@@ -113,6 +113,44 @@ def test_a_client_is_asked_whether_it_is_there_only_once_it_is_silent(monkeypatc
     assert asyncio.run(_talk_then_be_silent(1.0)) == (0, 3)
 
 
+class _Shown(Connection):
+    """Keeps account of the most that asyncssh saw as it began with a packet."""
+
+    most = 0
+
+    def _recv_pkthdr(self) -> bool:
+        if self._auth_complete:
+            self.most = max(self.most, len(self._inpbuf))
+        return super()._recv_pkthdr()
+
+
+async def _shown() -> int:
+    """Return how much asyncssh saw at most of a hundred packets that come at once."""
+    loop, lost, made = asyncio.get_running_loop(), asyncio.Event(), []
+    options: Any = await SSHServerConnectionOptions.construct(
+        server_factory=lambda: _Anybody(lost), server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
+    )
+
+    def make() -> _Shown:
+        made.append(_Shown(loop, options, 1, 3))
+        return made[0]
+
+    server = await loop.create_server(make, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = await asyncssh.connect("127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None)
+    for _ in range(100):
+        client.send_debug("x" * 1000)
+    client.close()
+    await asyncio.wait_for(lost.wait(), 30)
+    server.close()
+    return made[0].most
+
+
+def test_with_each_packet_all_that_came_behind_it_was_copied() -> None:
+    """By asyncssh, as often as there were packets in what the kernel gave at once."""
+    assert 0 < asyncio.run(_shown()) <= 16
+
+
 class _Pipe:
     """A transport that keeps what is written beyond what the kernel took, which is `descriptor`'s doing."""
 
