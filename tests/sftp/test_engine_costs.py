@@ -256,6 +256,24 @@ def test_packets_that_wait_cost_no_more_than_their_bytes(connect: Connect) -> No
     assert grown < 1 << 20
 
 
+def test_each_write_of_a_hop_was_answered_by_itself(connect: Connect) -> None:
+    """Each such answer was a packet of its own on the stock connection, with another that is empty before it."""
+    client, sent = connect(), []
+    handle = client.open("/Rum/a.bin", NEW)
+    packets = []
+    for number in range(20):
+        body = string(handle) + struct.pack(">Q", number * 32768) + string(bytes([number]) * 32768)
+        packet = bytes((Type.WRITE,)) + U32.pack(1000 + number) + body
+        packets.append(U32.pack(len(packet)) + packet)
+    take = client.door.send
+    client.door.send = lambda parts: (sent.append(parts), take(parts))  # type: ignore[method-assign,assignment]
+    client.engine.receive(*packets)
+    client.collect()
+    assert len(client.answers) == 20
+    assert len(sent) == 3, "two that were but copied within memory, then all that one hop wrote"
+    client.close(handle)
+
+
 # --- where it cannot be told whether rights still stand
 
 
