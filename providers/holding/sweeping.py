@@ -9,11 +9,11 @@ interruption removes whichever of the two nothing refers to.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, null, select, update
 
@@ -69,6 +69,17 @@ _DROP = Statement(
         _CHUNK.condemned_at.is_not(None),
     )
 )
+_CONDEMNED = select(_CHUNK.cid, _CHUNK.condemned_at).where(
+    _CHUNK.space == bindparam("space"), _CHUNK.condemned_at.is_not(None)
+)
+_LOST = delete(tables.chunk).where(
+    _CHUNK.space == bindparam("b_space"), _CHUNK.cid == bindparam("b_cid"), _CHUNK.condemned_at == bindparam("b_at")
+)
+_SWEPT = (
+    update(tables.erasure)
+    .where(_E.space == bindparam("b_space"), _E.change == bindparam("b_change"), _E.swept_at.is_(None))
+    .values(swept_at=bindparam("b_at"))
+)
 _AT = select(_CHUNK.condemned_at).where(
     _CHUNK.space == bindparam("space"),
     _CHUNK.cid == bindparam("cid"),
@@ -109,6 +120,22 @@ class Swept:
         return not self.waiting and not self.damaged and not self.relied_on
 
 
+class _Going(NamedTuple):
+    """What a round found doomed: since when each chunk was condemned, and the changes whose erasures it sweeps.
+
+    What came to be so meanwhile is the next sweep's: nobody has asked yet whether anything refers to it.
+    """
+
+    condemned: Mapping[bytes, int]
+    changes: frozenset[int]
+    versions: frozenset[tuple[bytes, int]]
+
+    @property
+    def cids(self) -> frozenset[bytes]:
+        """The chunks that were condemned."""
+        return frozenset(self.condemned)
+
+
 class Sweeper:
     """Sweeps spaces. Any number may be at it: each pack is claimed by one."""
 
@@ -124,7 +151,7 @@ class Sweeper:
 
     def review(self, space: bytes) -> int:
         """Take back the condemned chunks that a version refers to; return how many."""
-        return self._take_back(space, self._referred(space, self._doomed(space, now_us()).cids)[0])
+        return self._take_back(space, self._referred(space, self._going(space, now_us()).cids)[0])
 
     def sweep(self, space: bytes, before: int, *, wait_seconds: float = 0.0) -> Swept:
         """Let what was condemned before a moment (µs) leave the packs; wait so long for packs that are in use.
@@ -134,24 +161,26 @@ class Sweeper:
         self._letting_go.note()  # what is not written down keeps its pack
         self._recover(space)
         for _ in range(ROUNDS_MAX):
+            going = self._going(space, before)
             try:
-                swept = self._round(space, before, time.monotonic() + wait_seconds)
+                swept = self._round(space, going, time.monotonic() + wait_seconds)
             except _Again:
                 continue
             if swept.is_whole:
-                self._mark(space, before)
+                self._mark(space, going)
             return swept
         return Swept(waiting=self._storage.vault.packs(space))
 
     # --- what goes
 
-    def _doomed(self, space: bytes, before: int) -> Doomed:
-        condemned = select(_CHUNK.cid).where(_CHUNK.space == space, _CHUNK.condemned_at <= before)
-        changes = select(_E.change).where(_E.space == space, *_unswept(before))
-        erased = select(_V.node, _V.number).where(_V.space == space, _V.erased_in.in_(changes))
+    def _going(self, space: bytes, before: int) -> _Going:
+        erasures = select(_E.change).where(_E.space == space, *_unswept(before))
         with self._storage.database.read() as connection:
-            cids = frozenset(connection.execute(condemned).scalars())
-            return Doomed(cids, frozenset((row.node, row.number) for row in connection.execute(erased)))
+            condemned = connection.execute(_CONDEMNED.where(_CHUNK.condemned_at <= before), {"space": space})
+            found = {row.cid: row.condemned_at for row in condemned}
+            changes = frozenset(connection.execute(erasures).scalars())
+            erased = select(_V.node, _V.number).where(_V.space == space, _V.erased_in.in_(changes))
+            return _Going(found, changes, frozenset((row.node, row.number) for row in connection.execute(erased)))
 
     def _referred(self, space: bytes, cids: frozenset[bytes]) -> tuple[set[bytes], set[bytes], int]:
         """Return those of `cids` that versions refer to, those that drafts alone do, and as of which change."""
@@ -208,12 +237,11 @@ class Sweeper:
         self._storage.database.apply(work, heads=[space])
         return len(cids)
 
-    def _round(self, space: bytes, before: int, until: float) -> Swept:
-        doomed = self._doomed(space, before)
-        referred, by_drafts, number = self._referred(space, doomed.cids)
+    def _round(self, space: bytes, going: _Going, until: float) -> Swept:
+        referred, by_drafts, number = self._referred(space, going.cids)
         self._take_back(space, referred)
         # What a draft alone relies on is not taken back: it would be so for good, whatever became of the draft.
-        doomed = self._sparing(space, Doomed(doomed.cids - referred - by_drafts, doomed.versions))
+        doomed = self._sparing(space, Doomed(going.cids - referred - by_drafts, going.versions))
         swept = Swept(relied_on=len(by_drafts))
         if not doomed.cids and not doomed.versions:
             return swept
@@ -411,15 +439,21 @@ class Sweeper:
         gone = delete(tables.repack).where(table.space == space, table.old == old)
         self._storage.database.apply(lambda connection: connection.execute(gone), heads=[space])
 
-    def _mark(self, space: bytes, before: int) -> None:
-        """Record that all of what was erased before a moment has left the packs, and forget what lay in none."""
-        lost = delete(tables.chunk).where(_CHUNK.space == space, _CHUNK.condemned_at <= before)
-        swept = update(tables.erasure).where(_E.space == space, *_unswept(before)).values(swept_at=now_us())
+    def _mark(self, space: bytes, going: _Going) -> None:
+        """Record that what a round found doomed has left the packs, and forget what of it lay in none."""
+        erased = [{"b_space": space, "b_change": change, "b_at": now_us()} for change in sorted(going.changes)]
 
         def work(connection: Connection) -> None:
             hold(connection, [space])
-            connection.execute(lost)
-            connection.execute(swept)
+            lost = [
+                {"b_space": space, "b_cid": cid, "b_at": at}
+                for cid, at in connection.execute(_CONDEMNED, {"space": space})
+                if going.condemned.get(cid) == at
+            ]
+            if lost:
+                connection.execute(_LOST, lost)
+            if erased:
+                connection.execute(_SWEPT, erased)
 
         self._storage.database.apply(work, heads=[space])
 

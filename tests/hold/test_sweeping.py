@@ -26,6 +26,7 @@ from providers.installation import Installation
 from providers.paths import parse
 from providers.vault.errors import DamagedContent
 from providers.vault.manifests import Shape
+from tests.clocks import MachineClock
 from tests.hold.worlds import OURS, SPACE, Shared, erased, findings, make, packed, record_of, versions
 from tests.worlds import World, fetch, settings_for, store
 
@@ -366,6 +367,38 @@ def test_the_old_copy_of_what_was_erased_and_stored_again_stayed_for_good(world:
     with mia.read_version(parse(f"{OURS}/Igen 1.txt"), 1) as reader:
         assert reader.read(0, len(content)) == content
     assert fetch(mia, f"{OURS}/Bredvid 0.txt") == b"0"
+    assert findings(world) == []
+
+
+def test_a_sweep_that_ended_forgot_where_what_was_erased_meanwhile_lies(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other versions could not be read any more, and what was erased stayed for good, said to have left the packs."""
+    mia, shared, machine = world.drive("mia"), os.urandom(300_000), MachineClock(monkeypatch)
+    first = versions(mia, DOCUMENT, b"ett", b"tu")
+    second = versions(mia, f"{OURS}/Annat.txt", b"bort" + shared, b"kvar" + shared)
+    third = versions(mia, f"{OURS}/Liten.txt", b"hemligt", b"kvar")
+    record = record_of(world, third, 1)
+    erased(world, first, 1)
+    sweeper = world.installation.erasures.sweeper
+    mark, later = sweeper._mark, list[Any]()
+
+    def first_more_is_erased(*arguments: Any) -> None:
+        if not later:
+            machine.ahead_seconds = -5  # as of a transaction that began before the sweep, or another machine's clock
+            monkeypatch.setattr(sweeper, "review", lambda space: 0)  # which comes once that is committed
+            later.extend((erased(world, second, 1), erased(world, third, 1)))
+            monkeypatch.setattr(sweeper, "review", type(sweeper).review.__get__(sweeper))
+            machine.ahead_seconds = 0
+        mark(*arguments)
+
+    monkeypatch.setattr(sweeper, "_mark", first_more_is_erased)
+    assert sweep(world).is_whole
+    assert fetch(mia, f"{OURS}/Annat.txt") == b"kvar" + shared
+    assert [world.installation.erasures.get(done.id).swept_at for done in later] == [None, None]
+    assert sweep(world).is_whole
+    assert record not in packed(world)
+    assert fetch(mia, f"{OURS}/Annat.txt") == b"kvar" + shared
     assert findings(world) == []
 
 
