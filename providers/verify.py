@@ -69,8 +69,7 @@ def verify(storage: Storage, progress: Progress = lambda stage, done: None) -> I
             yield from _Replay(storage, connection, space).findings()
     for number, space in enumerate(spaces):
         progress("packs", number)
-        for damage in storage.vault.scrub(space):
-            yield Finding(f"space {id_text(space)}", str(damage))
+        yield from _damaged(storage, space)
         yield from _unreadable(storage, space)
     for found in verify_logs(storage.database, storage.keyring):
         yield Finding(found.where, found.what)
@@ -106,6 +105,20 @@ def _spaces(storage: Storage, connection: Connection) -> tuple[list[bytes], list
     return whole, lost
 
 
+def _damaged(storage: Storage, space: bytes) -> Iterator[Finding]:
+    """Yield what is damaged in the packs of a space, unless it was erased meanwhile."""
+    where = f"space {id_text(space)}"
+    try:
+        for damage in storage.vault.scrub(space):
+            yield Finding(where, str(damage))
+    except UnknownKey as error:
+        table = tables.space.c
+        with storage.database.read() as connection:
+            ended_at = connection.execute(select(table.ended_at).where(table.id == space)).scalar_one()
+        if ended_at is None:
+            yield Finding(where, str(error))
+
+
 def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
     """Yield every version of which a chunk is missing or damaged."""
     index = contents.ChunkIndex(storage.database, space)
@@ -118,8 +131,21 @@ def _unreadable(storage: Storage, space: bytes) -> Iterator[Finding]:
         if content not in seen:
             seen[content] = _damage(storage, space, row, index)
         damage = seen[content]
-        if damage is not None:
+        if damage is not None and _stands(storage, row):
             yield Finding(f"space {id_text(space)} document {id_text(row['node'])} version {row['number']}", damage)
+
+
+def _stands(storage: Storage, row: Any) -> bool:
+    """Return whether a version stands still: it may have been erased since, by itself or with its space, and swept."""
+    version, space = tables.version.c, tables.space.c
+    stands = (version.id == row["id"]) & version.erased_in.is_(None) & space.ended_at.is_(None)
+    query = (
+        select(version.id)
+        .join_from(tables.version, tables.space, version.space == space.id)
+        .where(version.node == row["node"], stands)
+    )
+    with storage.database.read() as connection:
+        return connection.execute(query).first() is not None
 
 
 def _damage(storage: Storage, space: bytes, row: Any, index: contents.ChunkIndex) -> str | None:

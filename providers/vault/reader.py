@@ -272,16 +272,17 @@ class ContentReader:
     def _fill(self, window: _Window, offset: int, stop: int) -> None:
         """Open what stands at `offset`; where it does not lie where it lay before, look for it anew."""
         leaf = self._leaf_at(offset)
-        try:
-            self._fill_from(leaf, window, offset, stop)
-        except DamagedContent:
-            if self._leaves_kept is not None:
-                self._leaves_kept.forget(self._sealing.space, self.content)
-            self._leaf, self._leaves_kept = None, None
-            anew = self._leaf_at(offset)
-            if anew.places == leaf.places:
-                raise  # it lies where it lay, and is damaged there
-            self._fill_from(anew, window, offset, stop)
+        while True:
+            try:
+                return self._fill_from(leaf, window, offset, stop)
+            except DamagedContent:
+                if self._leaves_kept is not None:
+                    self._leaves_kept.forget(self._sealing.space, self.content)
+                self._leaf, self._leaves_kept = None, None
+                anew = self._leaf_at(offset)
+                if anew.places == leaf.places:
+                    raise  # it lies where it lay, and is damaged there
+                leaf = anew
 
     def _fill_from(self, leaf: _Leaf, window: _Window, offset: int, stop: int) -> None:
         """Open the chunk at `offset`, and its neighbours up to `stop`."""

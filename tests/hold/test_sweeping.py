@@ -27,7 +27,7 @@ from providers.paths import parse
 from providers.vault.errors import DamagedContent
 from providers.vault.manifests import Shape
 from tests.clocks import MachineClock
-from tests.hold.worlds import OURS, SPACE, Shared, erased, findings, make, packed, record_of, versions
+from tests.hold.worlds import OURS, SPACE, Shared, administrator, erased, findings, make, packed, record_of, versions
 from tests.worlds import World, fetch, settings_for, store
 
 DOCUMENT = f"{OURS}/Avtal/Köp.txt"
@@ -128,6 +128,31 @@ def test_a_reader_under_way_goes_on(world: World) -> None:
         assert sweep(world).packs == 1
         rest = reader.read(100_000, len(content))
     assert first + rest == content
+
+
+def test_a_pack_that_was_written_anew_twice_while_it_was_read_was_called_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mia, content = world.drive("mia"), os.urandom(3_000_000)
+    nodes = [versions(mia, f"{OURS}/Bort {number}.txt", b"%d" % number, b"stannar") for number in range(3)]
+    store(mia, DOCUMENT, content)
+    reopened(world)
+    local = world.installation.vault._store
+    read_into = local.read_into
+
+    def first_written_anew(*arguments: Any) -> None:
+        if nodes and len(arguments[-1]) > 100_000:  # of the content; its manifest was looked for until it was found
+            monkeypatch.undo()
+            erased(world, nodes.pop(), 1)
+            assert sweep(world).packs == 1
+            monkeypatch.setattr(local, "read_into", first_written_anew)
+        read_into(*arguments)
+
+    with world.drive("mia").read(parse(DOCUMENT)) as reader:
+        first = reader.read(0, 100_000)
+        monkeypatch.setattr(local, "read_into", first_written_anew)
+        assert first + reader.read(100_000, len(content)) == content
+    assert not nodes
 
 
 def test_an_upload_under_way_keeps_its_pack(world: World) -> None:
@@ -232,6 +257,40 @@ def test_what_a_sweep_took_while_it_was_verified_was_called_damaged(
         return found
 
     monkeypatch.setattr(vault, "scan", then_swept)
+    assert [f"{found.where}: {found.what}" for found in world.installation.verify()] == []
+    assert not acts
+
+
+def version_erased(world: World) -> None:
+    with world.installation.database.read() as connection:
+        node = connection.execute(select(tables.version.c.node).limit(1)).scalar_one()
+    erased(world, node, 1)
+    all_swept(world)
+
+
+def space_erased(world: World) -> None:
+    erasures, operator = world.installation.erasures, world.installation.operator()
+    asked = erasures.request_space(operator, world.spaces[SPACE].id, "slut")
+    erasures.approve(administrator(world), asked.id)
+
+
+@pytest.mark.parametrize("meanwhile", [version_erased, space_erased])
+@pytest.mark.parametrize("step", ["scrub", "reader"])
+def test_what_was_erased_while_it_was_verified_was_called_unreadable(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, meanwhile: Callable[[World], None]
+) -> None:
+    versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
+    reopened(world)
+    world.installation.tick()
+    vault, acts = world.installation.vault, [meanwhile]
+    real = getattr(vault, step)
+
+    def first_erased(*arguments: Any, **options: Any) -> Any:
+        if acts:
+            acts.pop()(world)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(vault, step, first_erased)
     assert [f"{found.where}: {found.what}" for found in world.installation.verify()] == []
     assert not acts
 
