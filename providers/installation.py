@@ -55,6 +55,7 @@ from providers.mailer import Mailer
 from providers.model import Finding
 from providers.reservations import Reservations
 from providers.spaces import Spaces
+from providers.steady import Steady
 from providers.vault.local import LocalStore
 from providers.vault.vault import Vault
 from providers.verify import Progress, verify
@@ -96,6 +97,7 @@ class Installation:
             vault=self.vault,
             locks=self.locks,
             reservations=Reservations(self.database),
+            steady=Steady(self.database),
             names=names,
             tree=tree,
             sights=Sights(self.database, self.keyring, self.directory, tree),
@@ -169,6 +171,7 @@ class Installation:
             connection.execute(insert(auth_tables.installation), row)
             connection.execute(insert(auth_tables.epoch), {"one": 1, "value": 1})
         made.directory.add_organisation(supplier_name, supplier=True)
+        made.storage.steady.begin()
         return made
 
     @classmethod
@@ -278,6 +281,7 @@ class Installation:
             return
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
         self._attempt(
+            clock=self.storage.steady.look,
             throttles=self.authenticator.throttle.sweep,
             drafts=partial(drop_stale, self.storage),
             lapsed_locks=self.locks.forget_lapsed,

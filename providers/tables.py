@@ -459,6 +459,16 @@ reservation = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
+clock = Table(
+    "clock",
+    transient,
+    Column("one", SmallInteger, primary_key=True, autoincrement=False, comment="always 1: there is one row"),
+    Column("at", BigInteger, nullable=False, comment="what it said last"),
+    Column("since", BigInteger, nullable=False, comment="when it began to go on without a jump"),
+    Column("sure", BigInteger, nullable=False, comment="which moment has surely come"),
+    comment="What the clock said, noted now and then: nothing goes for good by one that has jumped.",
+)
+
 lease = Table(
     "lease",
     transient,

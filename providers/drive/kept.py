@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from config.clock import now_us
 from config.ids import NOBODY
 from config.queries import Query
 from providers import tables
@@ -133,7 +132,6 @@ def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: C
     """
     storage, lead = session.storage, holding.lead
     draft.sync()
-    now = now_us()
     row = {
         "id": draft.id,
         "space": slot.space,
@@ -142,10 +140,8 @@ def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: C
         "name": storage.keyring.space(slot.space).names.seal(b"draft" + draft.id, slot.name.encode("utf-8")),
         "principal": session.principal.id,
         "size": draft.size,
-        "modified": now,
         "upload": holding.upload,
         "sealed_bytes": holding.sealed_bytes,
-        "expires_at": now + storage.kept_us,
     }
 
     def work(connection: Connection) -> list[bytes]:
@@ -166,7 +162,9 @@ def keep(session: Session, slot: Slot, draft: Draft, holding: Holding, copied: C
             if found.upload != holding.upload:
                 used -= _ended(storage, connection, slot.space, found)
         connection.execute(_COUNT, {"b_space": slot.space, "b_used": max(0, used)})
-        connection.execute(storage.database.upsert(tables.draft), row)
+        now = storage.database.now_us(connection)
+        times = {"modified": now, "expires_at": now + storage.kept_us}
+        connection.execute(storage.database.upsert(tables.draft), row | times)
         return [found.id for found in older]
 
     older = storage.database.apply(work, () if lead is None else lead.needs, [slot.space])
@@ -248,8 +246,9 @@ def drop_at(session: Session, path: Path) -> None:
 
 def drop_stale(storage: Storage) -> int:
     """Forget the interrupted uploads that nobody resumed in time; return how many."""
+    sure = storage.steady.seen().sure
     with storage.database.read() as connection:
-        stale = connection.execute(_STALE, {"now": now_us()}).all()
+        stale = connection.execute(_STALE, {"now": sure}).all()
     # Who has one open goes on, whatever the clock says; it runs out once they are gone.
     gone = [row for row in stale if not storage.vault.is_open(row.space, row.id)]
     for row in gone:

@@ -25,6 +25,7 @@ from providers.drive.sight import Audiences, Sights
 from providers.locks import Locks
 from providers.paths import Limits
 from providers.reservations import Reservations
+from providers.steady import Steady
 from providers.vault.vault import Vault
 
 #: How many entity tags a process remembers; about 8 MB.
@@ -44,6 +45,7 @@ class Storage:
     vault: Vault
     locks: Locks
     reservations: Reservations
+    steady: Steady
     names: Names
     tree: Tree
     sights: Sights

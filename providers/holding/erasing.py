@@ -93,8 +93,12 @@ def erase(
     which: Collection[Which],
     documents: Collection[bytes],
     known: Contents,
+    at: int,
 ) -> Gone:
-    """Take the content of versions away, and all of whole documents, within a change. Raises HistoryDamaged."""
+    """Take the content of versions away, and all of whole documents, within a change. Raises HistoryDamaged.
+
+    `at` (µs) is what the clock says, by which the grace will count: the time of the space may be ahead, for years.
+    """
     found = version_rows(connection, which)
     affected = {row["change"] for row in found}
     said: set[int] = set()
@@ -112,7 +116,7 @@ def erase(
     # Versions that came since they were learnt may have come in this very transaction.
     locate = partial(contents.located, connection, change.space)
     cids = {cid for row in found for cid in known.cids(row["content"], locate)}
-    return Gone(found, _condemn(connection, change, cids), len(said))
+    return Gone(found, _condemn(connection, change, cids, at), len(said))
 
 
 def _changes_of(connection: Connection, node: bytes) -> set[int]:
@@ -185,12 +189,12 @@ def _unname(storage: Storage, connection: Connection, change: Change, node: byte
     connection.execute(delete(tables.property).where(tables.property.c.node == node))
 
 
-def _condemn(connection: Connection, change: Change, cids: set[bytes]) -> int:
+def _condemn(connection: Connection, change: Change, cids: set[bytes], at: int) -> int:
     """Condemn chunks; whoever brings one again stores it anew, and the sweep takes back what is still referred to."""
     table, count = tables.chunk.c, 0
     for some in _batches(sorted(cids)):
         chosen = (table.space == change.space) & table.cid.in_(some) & table.condemned_at.is_(None)
-        count += connection.execute(update(tables.chunk).where(chosen).values(condemned_at=change.at)).rowcount
+        count += connection.execute(update(tables.chunk).where(chosen).values(condemned_at=at)).rowcount
     return count
 
 

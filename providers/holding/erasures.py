@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -31,7 +32,7 @@ from providers.holding.erasing import Contents, Gone, Which, erase, forget_comme
 from providers.holding.errors import ErasedBefore, NotADocument, NotPending, SecondPersonNeeded, SupplierStays
 from providers.holding.letting_go import LettingGo
 from providers.holding.model import Elsewhere, Erasure, Kind, State, Words, erasure, subject_of
-from providers.holding.sweeping import Sweeper, Swept, grace_over
+from providers.holding.sweeping import Sweeper, Swept, whenever
 from providers.holding.thinning import thinnable
 from providers.model import SpaceInfo
 from providers.paths import Path
@@ -98,15 +99,16 @@ class Erasures:
 
     def _checked(self, tx: Transaction, kind: Kind, named: Mapping[str, Any]) -> tuple[str, ...]:
         """Raise what keeps this from being erased; return the paths that a document stood at, newest first."""
+        sure = self._storage.steady.seen().sure
         if kind is Kind.CUSTOMER:
             if named["customer"] == self._storage.directory.supplier_id:
                 raise SupplierStays
             for info in self._spaces_of(tx, named["customer"]):
-                rules.require_all_over(tx.connection, info, tx.at)
+                rules.require_all_over(tx.connection, info, tx.at, sure)
             return ()
         info = self._info(tx, named["space"])
         if kind is Kind.SPACE:
-            rules.require_all_over(tx.connection, info, tx.at)
+            rules.require_all_over(tx.connection, info, tx.at, sure)
             return ()
         self._versions(tx, info, named["node"], named["number"])
         return subjects.paths_of(self._storage, tx.connection, info.id, named["node"])
@@ -126,7 +128,7 @@ class Erasures:
             raise ErasedBefore
         if number is not None:
             rules.require_older(tx.connection, node, number)
-        rules.require_over(info, left, tx.at)
+        rules.require_over(info, left, tx.at, self._storage.steady.seen().sure)
         return left
 
     # --- agreeing
@@ -192,7 +194,7 @@ class Erasures:
             rows = self._versions(tx, self._info(tx, space), node, found.number)
             which = [Which(row["node"], row["number"]) for row in rows]
             whole = [node] if found.kind is Kind.DOCUMENT else []
-            gone = erase(storage, connection, tx.change(space), which, whole, known)
+            gone = erase(storage, connection, tx.change(space), which, whole, known, tx.at)
             if gone.said:
                 forget_comments(storage, connection, space, which)
             self._done(tx, found, gone, elsewhere)
@@ -217,7 +219,7 @@ class Erasures:
         )  # fmt: skip
         self._storage.audit.record(tx.connection, event, subjects.told(self._info(tx, found.space)))
         words = replace(found.words, approved_by=tx.principal.name, elsewhere=elsewhere)
-        self._settle(tx, found, words, change.at, change.number)
+        self._settle(tx, found, words, tx.at, change.number)
 
     def _settle(self, tx: Transaction, found: Erasure, words: Words, at: int, change: int | None) -> None:
         values = {
@@ -228,18 +230,21 @@ class Erasures:
 
     # --- thinning
 
-    def thinnable(self, space: bytes, zone: tzinfo) -> list[Mapping[Any, Any]]:
-        """Return the rows of the versions that a space's thinning lets go of now."""
+    def thinnable(self, space: bytes, zone: tzinfo, *, anyway: bool = False) -> list[Mapping[Any, Any]]:
+        """Return the rows of the versions that a space's thinning lets go of now: as of what is surely come, or
+        `anyway` of what the clock says.
+        """
+        sure = self._storage.steady.seen().sure
         with self._storage.database.read() as connection:
             row = connection.execute(select(tables.space).where(tables.space.c.id == space)).mappings().one()
             info = space_info(self._storage.keyring, row)
-            return thinnable(connection, info, self._storage.database.now_us(connection), zone)
+            return thinnable(connection, info, self._storage.database.now_us(connection) if anyway else sure, zone)
 
-    def thin(self, actor: Principal, space: bytes, zone: tzinfo) -> Erasure | None:
-        """Let go of what a space's thinning no longer keeps, as one change; return what was done, None if nothing."""
+    def thin(self, actor: Principal, space: bytes, zone: tzinfo, *, anyway: bool = False) -> Erasure | None:
+        """Let go of what `thinnable` says, as one change; return what was done, None if nothing."""
         rules.require_keeper(actor)
         storage, identity = self._storage, new_id()
-        going = self.thinnable(space, zone)
+        sure, going = storage.steady.seen().sure, self.thinnable(space, zone, anyway=anyway)
         if not going:
             return None
         known = Contents(storage, space)
@@ -248,7 +253,7 @@ class Erasures:
         def work(connection: Connection) -> bool:
             tx = Transaction(storage, connection, actor, [space])
             rules.require_keeper(tx.principal)
-            found = thinnable(connection, self._info(tx, space), tx.at, zone)
+            found = thinnable(connection, self._info(tx, space), tx.at if anyway else sure, zone)
             if not found:
                 return False
             subject = subject_of(Kind.THINNING, space, None, None, None)
@@ -256,7 +261,7 @@ class Erasures:
             row = self._row(identity, Kind.THINNING, tx.at, words, {**_FIELDS, "space": space})
             connection.execute(insert(tables.erasure), row)
             which = [Which(each["node"], each["number"]) for each in found]
-            gone = erase(storage, connection, tx.change(space), which, [], known)
+            gone = erase(storage, connection, tx.change(space), which, [], known, tx.at)
             self._done(tx, erasure(storage.keyring, row), gone, ())
             return True
 
@@ -393,12 +398,11 @@ class Erasures:
 
     def sweep(self, *, now: bool = False, wait_seconds: float = 0.0) -> dict[bytes, Swept]:
         """Let what was erased leave the packs, once its grace is over, or `now`; return what was done, by space."""
-        before = grace_over(0 if now else self._settings.condemned_seconds)
+        seen = self._storage.steady.look()
+        over = whenever if now else partial(seen.over, seconds=self._settings.condemned_seconds)
         for found in self.all():
             self.finish(found)
-        return {
-            space: self.sweeper.sweep(space, before, wait_seconds=wait_seconds) for space in self.sweeper.due(before)
-        }
+        return {space: self.sweeper.sweep(space, over, wait_seconds=wait_seconds) for space in self.sweeper.due(over)}
 
     # --- within
 

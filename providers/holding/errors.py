@@ -19,6 +19,12 @@ class Retained(ErasureRefused):
     """Version {number} must be kept until {until}. Nothing was changed. Wait, or change the space's retention."""
 
 
+class PerhapsRetained(ErasureRefused):
+    """Version {number} must be kept until {until}. The clock says it is later, but it has jumped, or was not seen for
+    long, and is believed once it has gone on for a day. Nothing was changed. Wait, or change the space's retention.
+    """
+
+
 class SecondPersonNeeded(ErasureRefused):
     """Whoever asked for an erasure does not approve it as well. Nothing was changed. Let another person approve it."""
 

@@ -9,15 +9,14 @@ interruption removes whichever of the two nothing refers to.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, null, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, func, insert, null, select, update
 
-from config.clock import SECOND_US, now_us
 from config.errors import MellanrumError
 from config.ids import id_text
 from config.statements import Statement
@@ -37,6 +36,8 @@ _CHUNK = tables.chunk.c
 _V = tables.version.c
 _E = tables.erasure.c
 _D = tables.draft.c
+#: Which moments, those of a column, lie so far back that what was condemned or erased then leaves the packs.
+Over = Callable[[Column[int]], ColumnElement[bool]]
 #: How often a sweep begins again because of what was stored meanwhile.
 ROUNDS_MAX = 8
 #: How often a pack is asked for that somebody writes to.
@@ -143,25 +144,25 @@ class Sweeper:
         self._storage = storage
         self._letting_go = letting_go
 
-    def due(self, before: int) -> list[bytes]:
-        """Return the spaces in which something erased before a moment (µs) has not left the packs yet."""
-        query = select(_E.space).distinct().where(*_unswept(before))
+    def due(self, over: Over) -> list[bytes]:
+        """Return the spaces in which something has not left the packs yet that was erased so far back."""
+        query = select(_E.space).distinct().where(*_unswept(over))
         with self._storage.database.read() as connection:
             return [space for space in connection.execute(query).scalars() if space is not None]
 
     def review(self, space: bytes) -> int:
         """Take back the condemned chunks that a version refers to; return how many."""
-        return self._take_back(space, self._referred(space, self._going(space, now_us()).cids)[0])
+        return self._take_back(space, self._referred(space, self._going(space, whenever).cids)[0])
 
-    def sweep(self, space: bytes, before: int, *, wait_seconds: float = 0.0) -> Swept:
-        """Let what was condemned before a moment (µs) leave the packs; wait so long for packs that are in use.
+    def sweep(self, space: bytes, over: Over, *, wait_seconds: float = 0.0) -> Swept:
+        """Let what was condemned so far back leave the packs; wait so long for packs that are in use.
 
         Raises NothingWouldStay; DamagedContent if it cannot be told what is referred to.
         """
         self._letting_go.note()  # what is not written down keeps its pack
         self._recover(space)
         for _ in range(ROUNDS_MAX):
-            going = self._going(space, before)
+            going = self._going(space, over)
             try:
                 swept = self._round(space, going, time.monotonic() + wait_seconds)
             except _Again:
@@ -173,10 +174,10 @@ class Sweeper:
 
     # --- what goes
 
-    def _going(self, space: bytes, before: int) -> _Going:
-        erasures = select(_E.change).where(_E.space == space, *_unswept(before))
+    def _going(self, space: bytes, over: Over) -> _Going:
+        erasures = select(_E.change).where(_E.space == space, *_unswept(over))
         with self._storage.database.read() as connection:
-            condemned = connection.execute(_CONDEMNED.where(_CHUNK.condemned_at <= before), {"space": space})
+            condemned = connection.execute(_CONDEMNED.where(over(_CHUNK.condemned_at)), {"space": space})
             found = {row.cid: row.condemned_at for row in condemned}
             changes = frozenset(connection.execute(erasures).scalars())
             erased = select(_V.node, _V.number).where(_V.space == space, _V.erased_in.in_(changes))
@@ -441,10 +442,11 @@ class Sweeper:
 
     def _mark(self, space: bytes, going: _Going) -> None:
         """Record that what a round found doomed has left the packs, and forget what of it lay in none."""
-        erased = [{"b_space": space, "b_change": change, "b_at": now_us()} for change in sorted(going.changes)]
 
         def work(connection: Connection) -> None:
             hold(connection, [space])
+            at = self._storage.database.now_us(connection)
+            erased = [{"b_space": space, "b_change": change, "b_at": at} for change in sorted(going.changes)]
             lost = [
                 {"b_space": space, "b_cid": cid, "b_at": at}
                 for cid, at in connection.execute(_CONDEMNED, {"space": space})
@@ -477,13 +479,13 @@ def _carry_let_go(
         connection.execute(insert(tables.let_go), carried)
 
 
-def _unswept(before: int) -> Iterator[Any]:
+def _unswept(over: Over) -> Iterator[Any]:
     yield _E.state == State.DONE
     yield _E.swept_at.is_(None)
     yield _E.change.is_not(None)
-    yield _E.done_at <= before
+    yield over(_E.done_at)
 
 
-def grace_over(seconds: int) -> int:
-    """Return the moment (µs) before which something must have been condemned for its grace to be over now."""
-    return now_us() - seconds * SECOND_US
+def whenever(column: Column[int]) -> ColumnElement[bool]:
+    """Return the condition that something was condemned or erased, be it a moment ago."""
+    return column.is_not(None)

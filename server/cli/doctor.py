@@ -25,7 +25,7 @@ from server.cli.errors import TroubleFound
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.ownership import name_of, strays
 from server.cli.sshkeys import host_keys
-from server.cli.text import size
+from server.cli.text import clock_doubt, size
 from server.http import tls
 
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
@@ -255,6 +255,8 @@ def _clock(desk: Desk, settings: Settings) -> Found:
         yield "bad", f"the newest change is of {iso_utc(newest)}, which is yet to come: set this machine's clock"
     else:
         yield "good", f"it is {iso_second(ours)}, after every change stored"
+    for doubt in clock_doubt(installation.storage.steady.seen()):
+        yield "look", doubt
 
 
 CHECKS: dict[str, Callable[[Desk, Settings], Found]] = {

@@ -23,7 +23,7 @@ from providers.holding.sweeping import Swept
 from server.cli import find
 from server.cli.errors import Misused, NoSuchVersion, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
-from server.cli.text import facts, moment, size, table
+from server.cli.text import clock_doubt, facts, moment, size, table
 
 _REQUEST = "mellanrum erase request"
 #: Who signs in at the command line sits at the machine.
@@ -297,5 +297,6 @@ def sweep(desk: Desk, options: argparse.Namespace) -> Answer:
         (s["space"], s["packs"], size(s["freed_bytes"]), size(s["let_go_bytes"]), len(s["in_use"]), len(s["damaged"]))
         for s in shown
     )
-    lines = table(("space", "packs", "freed", "let go", "in use", "damaged"), rows)
+    doubt = [] if options.now else clock_doubt(desk.installation.storage.steady.seen(), "--now does not ask it.")
+    lines = [*doubt, *table(("space", "packs", "freed", "let go", "in use", "damaged"), rows)]
     return Answer(shown, lines, StillInUse(count=left) if left else None)

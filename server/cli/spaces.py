@@ -14,7 +14,7 @@ from providers.paths import Path
 from server.cli import find
 from server.cli.errors import InputUnreadable, InputWrong, Misused
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import DAY_SECONDS, facts, moment, parse_size, parse_span, size, span, table, yes
+from server.cli.text import DAY_SECONDS, clock_doubt, facts, moment, parse_size, parse_span, size, span, table, yes
 
 STATES = {"active": ACTIVE, "frozen": FROZEN, "archived": ARCHIVED}
 STATE_NAMES = {state: name for name, state in STATES.items()}
@@ -40,6 +40,7 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("thin", thin, "Let go of the versions that its thinning no longer keeps, as one change.")
     command.add_argument("name", metavar="SPACE", help=_HELP)
     command.add_argument("--dry-run", action="store_true", help="only say what would go")
+    command.add_argument("--anyway", action="store_true", help="believe the clock, though it has jumped of late")
     noun.command("show", show, "Show a space and who is let in.").add_argument("name", metavar="SPACE", help=_HELP)
     command = noun.command("set", change, "Freeze, archive or open a space; set its quota, and how long versions stay.")
     command.add_argument("name", metavar="SPACE", help=_HELP)
@@ -223,18 +224,19 @@ def thin(desk: Desk, options: argparse.Namespace) -> Answer:
     """Thin a space."""
     info = find.space(desk, options.name)
     erasures = desk.installation.erasures
+    doubt = [] if options.anyway else clock_doubt(desk.installation.storage.steady.look(), "--anyway believes it.")
     if options.dry_run:
-        going = erasures.thinnable(info.id, desk.settings.zone)
+        going = erasures.thinnable(info.id, desk.settings.zone, anyway=options.anyway)
         shown = {"versions": len(going), "bytes": sum(row["size"] for row in going), "erasure": None}
-        return Answer(shown, [f"{shown['versions']} versions, {size(shown['bytes'])}, would go."])
+        return Answer(shown, [*doubt, f"{shown['versions']} versions, {size(shown['bytes'])}, would go."])
     desk.confirm(f"Let go for good of the versions that {find.full_name(desk, info)} no longer keeps?")
-    done = erasures.thin(desk.operator, info.id, desk.settings.zone)
+    done = erasures.thin(desk.operator, info.id, desk.settings.zone, anyway=options.anyway)
     if done is None:
-        return Answer({"versions": 0, "bytes": 0, "erasure": None}, ["There is nothing to let go of."])
+        return Answer({"versions": 0, "bytes": 0, "erasure": None}, [*doubt, "There is nothing to let go of."])
     told = report_of(desk.installation.storage, done)
     shown = {"versions": told.count, "bytes": told.size, "erasure": id_text(done.id)}
     said = f"{told.count} versions, {size(told.size)}, are gone: mellanrum erase report {shown['erasure']}"
-    return Answer(shown, [said])
+    return Answer(shown, [*doubt, said])
 
 
 def thinning(chosen: Thinning | None) -> str:

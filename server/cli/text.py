@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from config.clock import SECOND_US, iso_second, now_us
+from providers.steady import Seen
 from server.cli.errors import Misused
 
 DAY_SECONDS = 24 * 3600
@@ -65,6 +66,14 @@ def yes(value: bool) -> str:
 def moment(at_us: int | None) -> str:
     """Return a time for people, to the second, in UTC."""
     return "" if at_us is None else iso_second(at_us).replace("T", " ")
+
+
+def clock_doubt(seen: Seen, otherwise: str = "") -> list[str]:
+    """Return what there is to say of a clock that is not believed yet, and what does `otherwise`; nothing of others."""
+    if seen.settles_at is None:
+        return []
+    why = "The clock has jumped, or was not seen for long"
+    return [f"{why}: by it nothing goes for good before {moment(seen.settles_at)}. {otherwise}".rstrip()]
 
 
 def is_over(end_us: int | None) -> bool:

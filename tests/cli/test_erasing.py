@@ -15,6 +15,7 @@ from config.settings import load
 from providers.installation import Installation
 from server.cli import doctor
 from tests.cli.shop import ADMIN, Shop
+from tests.clocks import YEAR_SECONDS, MachineClock
 from tests.worlds import store
 
 PASSWORD = "en lång och trygg fras 7"
@@ -166,3 +167,16 @@ def test_thinning_lets_go_of_nothing_unless_settled(documents: Shop) -> None:
     assert documents.ok("space", "thin", "Akten", "--yes")["versions"] == 0
     documents.ok("space", "set", "Akten", "--thin", "30d,1y")
     assert documents.ok("space", "thin", "Akten", "--dry-run")["versions"] == 0
+
+
+def test_who_lets_go_by_a_clock_that_has_jumped_is_told(documents: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents.ok("space", "set", "Akten", "--thin", "1d,30d")
+    MachineClock(monkeypatch).ahead_seconds = YEAR_SECONDS
+    for words in (("doctor",), ("erase", "sweep"), ("space", "thin", "Akten", "--yes")):
+        assert "The clock has jumped" in documents.run(*words).out
+    assert documents.ok("space", "thin", "Akten", "--dry-run")["versions"] == 0
+    assert documents.ok("space", "thin", "Akten", "--dry-run", "--anyway")["versions"] == 2
+    assert "The clock" not in documents.run("erase", "sweep", "--now").out
+    told = documents.run("space", "thin", "Akten", "--yes", "--anyway").out
+    assert "2 versions" in told
+    assert "The clock" not in told

@@ -12,7 +12,6 @@ from sqlalchemy import select, update
 
 from config.clock import SECOND_US, now_us
 from providers import tables
-from providers.holding import sweeping
 from providers.holding.thinning import thinnable
 from providers.model import Thinning
 from providers.paths import parse
@@ -123,7 +122,8 @@ def test_thinning_is_one_change_and_verifies(world: World, monkeypatch: pytest.M
     assert erasures.thin(operator, space, UTC) is None
     later = now_us() + 3 * DAY_US
     monkeypatch.setattr(database, "now_us", lambda connection: later)
-    monkeypatch.setattr(sweeping, "now_us", lambda: later + 1)
+    assert erasures.thin(operator, space, UTC) is None, "the clock has jumped"
+    world.installation.storage.steady.begin()
     done = erasures.thin(operator, space, UTC)
     assert done is not None
     assert world.kinds(SPACE).count("thinned") == 1

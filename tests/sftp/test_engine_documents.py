@@ -13,7 +13,7 @@ import pytest
 
 from auth.errors import Revoked
 from auth.roles import GranteeKind, Role
-from config.clock import now_us
+from config.clock import SECOND_US, now_us
 from config.errors import StorageFull
 from providers.drive import Drive
 from providers.drive.edits import Edit
@@ -22,6 +22,7 @@ from providers.model import Conditions
 from providers.paths import parse
 from server.sftp.engine import Limits
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
+from tests.clocks import MachineClock
 from tests.proofs.history_doors import telling_time
 from tests.sftp.client import U32, Client, Refused, sized, stat_of, take, timed
 from tests.worlds import World, fetch, store
@@ -560,8 +561,9 @@ def test_an_interrupted_upload_is_forgotten_after_seven_days(
 
     cut(connect(), "/Rum/b.bin", 100_000)
     assert kept.drop_stale(world.installation.storage) == 0
-    now = kept.now_us()
-    monkeypatch.setattr(kept, "now_us", lambda: now + world.installation.storage.kept_us + 1)
+    MachineClock(monkeypatch).ahead_seconds = world.installation.storage.kept_us // SECOND_US + 1
+    assert kept.drop_stale(world.installation.storage) == 0, "the clock has jumped"
+    world.installation.storage.steady.begin()
     assert kept.drop_stale(world.installation.storage) == 1
     assert code_of(lambda: connect().stat("/Rum/b.bin")) == Code.NO_SUCH_FILE
     assert list(world.installation.vault.drafts(world.spaces["Rum"].id)) == []

@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     _brake_act()
     _brake_day()
+    _clock()
     _last_used()
     _lease()
     _lock()
@@ -47,6 +48,18 @@ def _brake_day() -> None:
         sa.Column("most", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("subject", "day", name=op.f("brake_day_pkey")),
         comment="The most of one window of a day that goes on.",
+    )
+
+
+def _clock() -> None:
+    op.create_table(
+        "clock",
+        sa.Column("one", sa.SmallInteger(), autoincrement=False, nullable=False, comment="always 1: there is one row"),
+        sa.Column("at", sa.BigInteger(), nullable=False, comment="what it said last"),
+        sa.Column("since", sa.BigInteger(), nullable=False, comment="when it began to go on without a jump"),
+        sa.Column("sure", sa.BigInteger(), nullable=False, comment="which moment has surely come"),
+        sa.PrimaryKeyConstraint("one", name=op.f("clock_pkey")),
+        comment="What the clock said, noted now and then: nothing goes for good by one that has jumped.",
     )
 
 
