@@ -36,6 +36,7 @@ _CHUNK = tables.chunk.c
 _V = tables.version.c
 _E = tables.erasure.c
 _D = tables.draft.c
+_R = tables.repack.c
 #: Which moments, those of a column, lie so far back that what was condemned or erased then leaves the packs.
 Over = Callable[[Column[int]], ColumnElement[bool]]
 #: How often a sweep begins again because of what was stored meanwhile.
@@ -362,7 +363,7 @@ class Sweeper:
     def _undo(self, space: bytes, old: int, new: int | None) -> None:
         if new is not None:
             self._storage.vault.remove_pack(space, new)
-        self._forget(space, old)
+        self._forget(space, old, _R.new.is_not_distinct_from(new))
 
     def _publish(
         self,
@@ -409,8 +410,7 @@ class Sweeper:
         _carry_let_go(connection, space, found, new, moved)
         left = max(0, row.sealed_bytes - freed)
         connection.execute(update(tables.head).where(tables.head.c.space == space).values(sealed_bytes=left))
-        done = (tables.repack.c.space == space) & (tables.repack.c.old == found.pack)
-        connection.execute(update(tables.repack).where(done).values(is_done=True))
+        connection.execute(update(tables.repack).where(_R.space == space, _R.old == found.pack).values(is_done=True))
         return freed
 
     # --- the end, and after an interruption
@@ -418,26 +418,27 @@ class Sweeper:
     def _recover(self, space: bytes) -> None:
         """Remove, of each pack that was being written anew, whichever form nothing refers to."""
         with self._storage.database.read() as connection:
-            begun = connection.execute(select(tables.repack).where(tables.repack.c.space == space)).all()
+            begun = connection.execute(select(tables.repack).where(_R.space == space)).all()
         for row in begun:
             if row.is_done:
                 self._retire(space, row.old)
-            elif self._is_free(space, row.old if row.new is None else row.new):  # else somebody is at it
+            elif self._was_left(space, row):
                 self._undo(space, row.old, row.new)
 
-    def _is_free(self, space: bytes, pack: int) -> bool:
-        try:
-            claim = self._storage.vault.claim(space, pack)
-        except FileNotFoundError:
-            return True
-        if claim is None:
-            return False
-        claim.release()
-        return True
+    def _was_left(self, space: bytes, row: Any) -> bool:
+        """Return whether nobody is at it any more who began to write a pack anew, and it has not come to an end."""
+        with suppress(FileNotFoundError):
+            claim = self._storage.vault.claim(space, row.old if row.new is None else row.new)
+            if claim is None:
+                return False
+            claim.release()
+        # Asked again, now that nobody is: when it was read, somebody may have been about to end it.
+        begun = select(_R.old).where(_R.space == space, _R.old == row.old, _R.new.is_not_distinct_from(row.new))
+        with self._storage.database.read() as connection:
+            return connection.execute(begun.where(_R.is_done.is_(False))).first() is not None
 
-    def _forget(self, space: bytes, old: int) -> None:
-        table = tables.repack.c
-        gone = delete(tables.repack).where(table.space == space, table.old == old)
+    def _forget(self, space: bytes, old: int, *which: ColumnElement[bool]) -> None:
+        gone = delete(tables.repack).where(_R.space == space, _R.old == old, *which)
         self._storage.database.apply(lambda connection: connection.execute(gone), heads=[space])
 
     def _mark(self, space: bytes, going: _Going) -> None:

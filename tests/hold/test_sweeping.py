@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -458,6 +460,45 @@ def test_a_sweep_that_ended_forgot_where_what_was_erased_meanwhile_lies(
     assert sweep(world).is_whole
     assert record not in packed(world)
     assert fetch(mia, f"{OURS}/Annat.txt") == b"kvar" + shared
+    assert findings(world) == []
+
+
+def test_a_sweep_removed_the_pack_that_another_had_just_written_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had seen that it was begun, and nobody held it any more: it was done meanwhile."""
+    node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
+    store(world.drive("mia"), f"{OURS}/Annat.txt", b"bredvid")
+    erased(world, node, 1)
+    reopened(world)
+    one = world.installation
+    other = Installation.open(one.folder, settings_for(one.folder))
+    copy_kept, sweeper = one.vault.copy_kept, other.erasures.sweeper
+    was_left, begun, done = sweeper._was_left, threading.Event(), threading.Event()
+
+    def once_it_is_done(*arguments: Any) -> bool:
+        begun.set()
+        assert done.wait(30)
+        return was_left(*arguments)
+
+    monkeypatch.setattr(sweeper, "_was_left", once_it_is_done)
+    with ThreadPoolExecutor(1) as pool:
+        beside: list[Any] = []
+
+        def then_another_sweeps(*arguments: Any) -> Any:
+            moved = copy_kept(*arguments)
+            if not beside:
+                beside.append(pool.submit(other.erasures.sweep, now=True))
+                assert begun.wait(30)
+            return moved
+
+        monkeypatch.setattr(one.vault, "copy_kept", then_another_sweeps)
+        assert sweep(world).is_whole
+        done.set()
+        beside[0].result(30)
+    other.close()
+    reopened(world)
+    assert fetch(world.drive("mia"), f"{OURS}/Annat.txt") == b"bredvid"
     assert findings(world) == []
 
 
