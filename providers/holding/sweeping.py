@@ -82,6 +82,7 @@ _SWEPT = (
     .where(_E.space == bindparam("b_space"), _E.change == bindparam("b_change"), _E.swept_at.is_(None))
     .values(swept_at=bindparam("b_at"))
 )
+_ERASED_SINCE = select(_V.number).where(_V.space == bindparam("space"), _V.erased_in > bindparam("number")).limit(1)
 _AT = select(_CHUNK.condemned_at).where(
     _CHUNK.space == bindparam("space"),
     _CHUNK.cid == bindparam("cid"),
@@ -153,7 +154,11 @@ class Sweeper:
 
     def review(self, space: bytes) -> int:
         """Take back the condemned chunks that a version refers to; return how many."""
-        return self._take_back(space, self._referred(space, self._going(space, whenever).cids)[0])
+        for _ in range(ROUNDS_MAX):
+            referred, _, number = self._referred(space, self._going(space, whenever).cids)
+            with suppress(_Again):
+                return self._take_back(space, referred, number)
+        return 0  # the sweep asks as well
 
     def sweep(self, space: bytes, over: Over, *, wait_seconds: float = 0.0) -> Swept:
         """Let what was condemned so far back leave the packs; wait so long for packs that are in use.
@@ -223,7 +228,8 @@ class Sweeper:
                     referred.add(cid)
         return referred, count
 
-    def _take_back(self, space: bytes, cids: set[bytes]) -> int:
+    def _take_back(self, space: bytes, cids: set[bytes], number: int) -> int:
+        """Take chunks back to which versions referred as of a change; raise _Again if one was erased since."""
         if not cids:
             return 0
         taken = (
@@ -234,6 +240,8 @@ class Sweeper:
 
         def work(connection: Connection) -> None:
             hold(connection, [space])
+            if connection.execute(_ERASED_SINCE, {"space": space, "number": number}).first() is not None:
+                raise _Again
             connection.execute(taken, [{"b_cid": cid} for cid in sorted(cids)])
 
         self._storage.database.apply(work, heads=[space])
@@ -241,7 +249,7 @@ class Sweeper:
 
     def _round(self, space: bytes, going: _Going, until: float) -> Swept:
         referred, by_drafts, number = self._referred(space, going.cids)
-        self._take_back(space, referred)
+        self._take_back(space, referred, number)
         # What a draft alone relies on is not taken back: it would be so for good, whatever became of the draft.
         doomed = self._sparing(space, Doomed(going.cids - referred - by_drafts, going.versions))
         swept = Swept(relied_on=len(by_drafts))

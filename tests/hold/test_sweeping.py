@@ -502,6 +502,26 @@ def test_a_sweep_removed_the_pack_that_another_had_just_written_anew(
     assert findings(world) == []
 
 
+def test_what_two_erased_one_after_the_other_stayed_for_good(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they shared was taken back for the second version, which was erased before that was done."""
+    mia, content = world.drive("mia"), os.urandom(300_000)
+    node = versions(mia, DOCUMENT, content, b"tu")
+    same = versions(mia, f"{OURS}/Samma.txt", content, b"tu")
+    sweeper, acts = world.installation.erasures.sweeper, [lambda: erased(world, same, 1)]
+    take_back = sweeper._take_back
+
+    def first_the_other_is_erased(*arguments: Any) -> Any:
+        if acts:
+            acts.pop()()
+        return take_back(*arguments)
+
+    monkeypatch.setattr(sweeper, "_take_back", first_the_other_is_erased)
+    erased(world, node, 1)
+    assert sweep(world).is_whole
+    assert len(packed(world)) < 100_000
+    assert findings(world) == []
+
+
 def test_a_catalogue_that_refers_to_nothing_is_not_swept(world: World) -> None:
     node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")
     record = record_of(world, node, 1)
