@@ -89,8 +89,6 @@ _AT = select(_CHUNK.condemned_at).where(
     _CHUNK.pack == bindparam("pack"),
     _CHUNK.offset == bindparam("offset"),
 )
-
-
 _L = tables.let_go.c
 _LET_GO = select(tables.let_go).where(_L.space == bindparam("space"), _L.pack == bindparam("pack"))
 _NOT_HERE = delete(tables.let_go).where(_L.space == bindparam("b_space"), _L.pack == bindparam("b_pack"))
@@ -427,10 +425,11 @@ class Sweeper:
         """Remove, of each pack that was being written anew, whichever form nothing refers to."""
         with self._storage.database.read() as connection:
             begun = connection.execute(select(tables.repack).where(_R.space == space)).all()
+        packs = self._storage.vault.packs(space)
         for row in begun:
             if row.is_done:
                 self._retire(space, row.old)
-            elif self._was_left(space, row):
+            elif row.old in packs and self._was_left(space, row):  # else, for an older catalogue, it is the only copy
                 self._undo(space, row.old, row.new)
 
     def _was_left(self, space: bytes, row: Any) -> bool:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -500,6 +501,35 @@ def test_a_sweep_removed_the_pack_that_another_had_just_written_anew(
     reopened(world)
     assert fetch(world.drive("mia"), f"{OURS}/Annat.txt") == b"bredvid"
     assert findings(world) == []
+
+
+def test_a_catalogue_of_before_that_was_put_back_had_the_only_copy_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath
+) -> None:
+    """As of then a pack was being written anew; since then what stays had moved, and the old pack had gone."""
+    mia, folder = world.drive("mia"), world.installation.folder
+    node = versions(mia, DOCUMENT, b"ett", b"tu")
+    store(mia, f"{OURS}/Annat.txt", b"bredvid")
+    record = record_of(world, erased(world, node, 1).node, 2)
+    reopened(world)
+    sweeper, database, older = world.installation.erasures.sweeper, world.installation.database, tmp_path / "older.db"
+    begin = sweeper._begin
+
+    def then_copied(*arguments: Any) -> None:
+        begin(*arguments)
+        database.copy_to(older)
+
+    monkeypatch.setattr(sweeper, "_begin", then_copied)
+    assert sweep(world).is_whole
+    world.installation.close()
+    for path in folder.glob("catalogue.db-*"):
+        path.unlink()
+    older.rename(folder / "catalogue.db")
+    world.installation = Installation.open(folder, settings_for(folder), though_due=True)
+    assert record in packed(world)
+    with suppress(DamagedContent):
+        sweep(world)
+    assert record in packed(world)
 
 
 def test_what_two_erased_one_after_the_other_stayed_for_good(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
