@@ -30,7 +30,7 @@ from providers.catalogue.contents import places
 from providers.drive.storage import Storage
 from providers.vault.errors import DamagedContent, GapsHeldOff, GapsUnsupported
 from providers.vault.records import Kind
-from providers.vault.vault import Entry, Extent
+from providers.vault.vault import Entry, Extent, Leftover
 
 log = get_log("letting_go")
 
@@ -248,6 +248,23 @@ class LettingGo:
     def _forget(self, space: bytes, pack: int) -> None:
         values = {"b_space": space, "b_pack": pack}
         self._storage.database.apply(lambda connection: connection.execute(_FORGET, values), heads=[space])
+
+
+def carry(connection: Connection, space: bytes, found: Leftover, new: int | None, moved: dict[int, int]) -> None:
+    """Let what is written down as let go of a pack be found where it was copied to."""
+    rows = connection.execute(_ROWS, {"space": space, "pack": found.pack}).all()
+    if not rows:
+        return
+    connection.execute(_FORGET, {"b_space": space, "b_pack": found.pack})
+    carried = []
+    for row in rows:
+        kept = [each for each in found.kept if row.offset <= each.offset < row.offset + row.length]
+        if kept:
+            length = sum(each.length for each in kept)
+            at = {"pack": new, "offset": moved[kept[0].offset], "length": length}
+            carried.append({"space": space, "is_doomed": False} | at)
+    if carried:
+        connection.execute(insert(_LET_GO), carried)
 
 
 def _within(entries: Iterable[Entry], ranges: Sequence[Range]) -> list[Entry]:

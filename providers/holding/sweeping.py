@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, func, insert, null, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, func, null, select, update
 
 from config.errors import MellanrumError
 from config.ids import id_text
@@ -26,7 +26,7 @@ from providers.catalogue import held
 from providers.catalogue.contents import ChunkIndex, Locate, located, places
 from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
-from providers.holding.letting_go import BY_CID, LettingGo
+from providers.holding.letting_go import BY_CID, LettingGo, carry
 from providers.holding.model import State
 from providers.vault.errors import GapsHeldOff
 from providers.vault.records import Kind
@@ -89,9 +89,6 @@ _AT = select(_CHUNK.condemned_at).where(
     _CHUNK.pack == bindparam("pack"),
     _CHUNK.offset == bindparam("offset"),
 )
-_L = tables.let_go.c
-_LET_GO = select(tables.let_go).where(_L.space == bindparam("space"), _L.pack == bindparam("pack"))
-_NOT_HERE = delete(tables.let_go).where(_L.space == bindparam("b_space"), _L.pack == bindparam("b_pack"))
 
 
 class _InUse(Exception):
@@ -413,7 +410,7 @@ class Sweeper:
         ]
         _MOVE.run_many(connection, goes_to)
         _MOVE_HELD.run_many(connection, goes_to)
-        _carry_let_go(connection, space, found, new, moved)
+        carry(connection, space, found, new, moved)
         left = max(0, row.sealed_bytes - freed)
         connection.execute(update(tables.head).where(tables.head.c.space == space).values(sealed_bytes=left))
         connection.execute(update(tables.repack).where(_R.space == space, _R.old == found.pack).values(is_done=True))
@@ -466,25 +463,6 @@ class Sweeper:
                 connection.execute(_SWEPT, erased)
 
         self._storage.database.apply(work, heads=[space])
-
-
-def _carry_let_go(
-    connection: Connection, space: bytes, found: Leftover, new: int | None, moved: dict[int, int]
-) -> None:
-    """Let what is written down as let go be found where it was copied to."""
-    rows = connection.execute(_LET_GO, {"space": space, "pack": found.pack}).all()
-    if not rows:
-        return
-    connection.execute(_NOT_HERE, {"b_space": space, "b_pack": found.pack})
-    carried = []
-    for row in rows:
-        kept = [each for each in found.kept if row.offset <= each.offset < row.offset + row.length]
-        if kept:
-            length = sum(each.length for each in kept)
-            at = {"pack": new, "offset": moved[kept[0].offset], "length": length}
-            carried.append({"space": space, "is_doomed": False} | at)
-    if carried:
-        connection.execute(insert(tables.let_go), carried)
 
 
 def _unswept(over: Over) -> Iterator[Any]:
