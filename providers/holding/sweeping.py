@@ -28,7 +28,7 @@ from providers.drive.storage import Storage
 from providers.holding.errors import NothingWouldStay
 from providers.holding.letting_go import BY_CID, LettingGo, carry
 from providers.holding.model import State
-from providers.vault.errors import GapsHeldOff
+from providers.vault.errors import DamagedContent, GapsHeldOff
 from providers.vault.records import Kind
 from providers.vault.vault import Doomed, Leftover
 
@@ -150,8 +150,8 @@ class Sweeper:
     def review(self, space: bytes) -> int:
         """Take back the condemned chunks that a version refers to; return how many."""
         for _ in range(ROUNDS_MAX):
-            referred, _, number = self._referred(space, self._going(space, whenever).cids)
             with suppress(_Again):
+                referred, _, number = self._referred(space, self._going(space, whenever).cids)
                 return self._take_back(space, referred, number)
         return 0  # the sweep asks as well
 
@@ -185,7 +185,10 @@ class Sweeper:
             return _Going(found, changes, frozenset((row.node, row.number) for row in connection.execute(erased)))
 
     def _referred(self, space: bytes, cids: frozenset[bytes]) -> tuple[set[bytes], set[bytes], int]:
-        """Return those of `cids` that versions refer to, those that drafts alone do, and as of which change."""
+        """Return those of `cids` that versions refer to, those that drafts alone do, and as of which change.
+
+        Raises _Again if a version was erased, and swept, before it could be looked through.
+        """
         storage = self._storage
         standing = select(_V.content).distinct().where(_V.space == space, _V.erased_in.is_(None))
         with storage.database.read() as connection:
@@ -195,7 +198,12 @@ class Sweeper:
             full = connection.execute(
                 select(func.count()).where(_V.space == space, _V.erased_in.is_(None), _V.size > 0)
             ).scalar_one()
-        referred, count = self._among(space, contents, cids)
+        try:
+            referred, count = self._among(space, contents, cids)
+        except DamagedContent:
+            with storage.database.read() as connection:
+                _require_none_erased(connection, space, number)
+            raise
         by_drafts = set[bytes]()
         for draft, base in storage.vault.draft_bases(space):
             found, more = self._among(space, [base], cids)
@@ -235,8 +243,7 @@ class Sweeper:
 
         def work(connection: Connection) -> None:
             hold(connection, [space])
-            if connection.execute(_ERASED_SINCE, {"space": space, "number": number}).first() is not None:
-                raise _Again
+            _require_none_erased(connection, space, number)
             connection.execute(taken, [{"b_cid": cid} for cid in sorted(cids)])
 
         self._storage.database.apply(work, heads=[space])
@@ -463,6 +470,12 @@ class Sweeper:
                 connection.execute(_SWEPT, erased)
 
         self._storage.database.apply(work, heads=[space])
+
+
+def _require_none_erased(connection: Connection, space: bytes, number: int) -> None:
+    """Raise _Again if a version was erased since a change."""
+    if connection.execute(_ERASED_SINCE, {"space": space, "number": number}).first() is not None:
+        raise _Again
 
 
 def _unswept(over: Over) -> Iterator[Any]:

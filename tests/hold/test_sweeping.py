@@ -503,6 +503,26 @@ def test_a_sweep_removed_the_pack_that_another_had_just_written_anew(
     assert findings(world) == []
 
 
+def test_what_another_sweep_took_before_it_was_looked_through_was_called_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mia = world.drive("mia")
+    first = versions(mia, DOCUMENT, b"ett", b"tu")
+    second = versions(mia, f"{OURS}/Stor.bin", os.urandom(300_000), b"tu")
+    erased(world, first, 1)
+    sweeper, acts = world.installation.erasures.sweeper, [lambda: erased(world, second, 1), lambda: all_swept(world)]
+    among = sweeper._among
+
+    def first_swept(*arguments: Any) -> Any:
+        while acts:
+            acts.pop(0)()
+        return among(*arguments)
+
+    monkeypatch.setattr(sweeper, "_among", first_swept)
+    assert sweep(world).is_whole
+    assert findings(world) == []
+
+
 def test_a_catalogue_of_before_that_was_put_back_had_the_only_copy_removed(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath
 ) -> None:
