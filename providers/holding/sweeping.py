@@ -187,7 +187,7 @@ class Sweeper:
     def _referred(self, space: bytes, cids: frozenset[bytes]) -> tuple[set[bytes], set[bytes], int]:
         """Return those of `cids` that versions refer to, those that drafts alone do, and as of which change.
 
-        Raises _Again if a version was erased, and swept, before it could be looked through.
+        Raises _Again if a version was erased, or a draft ended, and was swept before it could be looked through.
         """
         storage = self._storage
         standing = select(_V.content).distinct().where(_V.space == space, _V.erased_in.is_(None))
@@ -206,7 +206,12 @@ class Sweeper:
             raise
         by_drafts = set[bytes]()
         for draft, base in storage.vault.draft_bases(space):
-            found, more = self._among(space, [base], cids)
+            try:
+                found, more = self._among(space, [base], cids)
+            except DamagedContent:
+                if storage.vault.draft_base_seen(space, draft) == base:
+                    raise
+                raise _Again from None
             by_drafts |= found - self._held(space, draft, found)
             count += more
         if cids and not count and (full or not versions):

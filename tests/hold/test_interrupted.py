@@ -257,6 +257,25 @@ def test_an_erasure_moves_what_an_interrupted_upload_has(world: World) -> None:
     assert findings(world) == []
 
 
+def test_an_upload_that_ended_before_a_sweep_looked_it_through_was_called_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erased(world, versions(world.drive("mia"), f"{OURS}/Bort.txt", b"bort", b"annat"), 1)
+    interrupted(world, os.urandom(SIZE))
+    reopened(world)
+    sweeper, acts = world.installation.erasures.sweeper, [by_its_maker]
+    among = sweeper._among
+
+    def first_dropped(space: bytes, contents: Any, *arguments: Any) -> Any:
+        if acts and isinstance(contents, list):  # of a draft
+            acts.pop()(world)
+        return among(space, contents, *arguments)
+
+    monkeypatch.setattr(sweeper, "_among", first_dropped)
+    assert world.installation.erasures.sweep(now=True, wait_seconds=20)[world.spaces[SPACE].id].is_whole
+    assert not acts
+
+
 def older(world: World) -> FilePath:
     """Return a copy of the catalogue as it is now."""
     if world.installation.database.dialect != "sqlite":
