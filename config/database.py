@@ -141,10 +141,10 @@ class Database:
         """Run `operation` in a transaction shared with others that wait, and return once it is durable.
 
         What it `needs` is synced first. An exception from it undoes it alone. It may be run more than once (after a
-        deadlock), so it must do nothing but use its connection. `heads` are the spaces whose heads it takes before all
-        else. On PostgreSQL one that names none has a transaction to itself: what it takes would be taken before the
-        heads of whoever came after it in a shared one. `in_turn` says that the caller holds no lock, so that a thread
-        that serves several (see `config.turns`) may serve others until then.
+        deadlock), so it must do nothing but use its connection. What it leaves unfetched nobody may fetch. `heads` are
+        the spaces whose heads it takes before all else. On PostgreSQL one that names none has a transaction to itself:
+        what it takes would be taken before the heads of whoever came after it in a shared one. `in_turn` says that the
+        caller holds no lock, so that a thread that serves several (see `config.turns`) may serve others until then.
         """
         mine = _Pending(operation, frozenset(needs), frozenset(heads))
         if not (in_turn and stand_aside(self._commits, mine)):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from config import patience
 from config.errors import DriverMissing
-from config.snapshots import POOL_MAX
+from config.snapshots import CURSORS, POOL_MAX
 
 BUSY_MS_MAX = 20_000
 CACHE_KIB = 8 * 1024
@@ -29,7 +30,8 @@ def sqlite_engine(path: Path, synchronous: str) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _prepare(raw: Any, _record: object) -> None:
+    def _prepare(raw: Any, record: Any) -> None:
+        record.info[CURSORS] = WeakSet()
         raw.isolation_level = None  # transactions are begun below, where we see them
         for pragma in (
             f"busy_timeout={BUSY_MS_MAX}",
@@ -47,6 +49,11 @@ def sqlite_engine(path: Path, synchronous: str) -> Engine:
         if not driver.in_transaction:  # those of snapshots and writers have begun
             # It takes no lock before the first statement, so nothing can go wrong that wants translating.
             driver.execute("BEGIN").close()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _note(connection: Connection, cursor: Any, *_: object) -> None:
+        if cursor.description is not None:
+            connection.info[CURSORS].add(cursor)
 
     return engine
 

@@ -20,6 +20,8 @@ DRIVER = "mellanrum_driver"
 _PASSING = ("55P03", "57014", "25006")
 #: The option of a writer's connection.
 WRITES = "mellanrum_write"
+#: Under which a connection of SQLite has the cursors that may have rows which nobody fetched.
+CURSORS = "mellanrum_cursors"
 #: How a fault of the disk begins, in SQLite's words and in PostgreSQL's.
 _DISK_FAULTS = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "58030")
 #: And how damage to the database itself.
@@ -52,16 +54,14 @@ class _Snapshot:
         through = self._connection.in_transaction()  # somebody used SQLAlchemy's own way
         try:
             if through:
+                close_cursors(self._connection)
                 self._connection.rollback()
             elif not self.is_single:
                 self._driver.execute("COMMIT")
         except BaseException:
             self.close()
             raise
-        if through and error is not None:
-            self.close()  # a cursor that was left half read would hold the next one to this moment
-        else:
-            self._owner.give_back(self)
+        self._owner.give_back(self)
         if isinstance(error, DBAPIError):
             raise_told(error)
 
@@ -119,6 +119,15 @@ class Snapshots:
 def driver_of(connection: Connection) -> Any:
     """Return the driver's connection, in a transaction, of one given out on SQLite; None of any other connection."""
     return connection.get_execution_options().get(DRIVER)
+
+
+def close_cursors(connection: Connection) -> None:
+    """Let nobody fetch any more what was asked through SQLAlchemy on SQLite. Half read, it would hold the connection to
+    its moment; of what a write returns, it would keep the connection from committing.
+    """
+    cursors = connection.info[CURSORS]
+    while cursors:
+        cursors.pop().close()
 
 
 def writes(connection: Connection) -> bool:

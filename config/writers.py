@@ -15,12 +15,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from config.files import full_or_failed
-from config.snapshots import DRIVER, WRITES, driver_of, raise_told, translated, wrapped
+from config.snapshots import DRIVER, WRITES, close_cursors, driver_of, raise_told, translated, wrapped
 from config.stamps import Stamp
-
-_UNDONE = "mellanrum_undone"
-#: What SQLite says to who wants to write, and reads a moment after which others have written.
-_HELD_BACK = "SQLITE_BUSY_SNAPSHOT"
 
 
 class Exclusive(Protocol):
@@ -130,18 +126,18 @@ class Savepoint:
         """Let it stand, with the rest of the transaction. Raises what the database says."""
         if self._nested is not None:
             self._nested.commit()
-        else:
-            self._driver.execute("RELEASE operation")
+            return
+        close_cursors(self._connection)
+        self._driver.execute("RELEASE operation")
 
     def undo(self) -> None:
         """Undo it. Raises if a failed statement took the whole transaction along."""
         if self._nested is not None:
             self._nested.rollback()
             return
+        close_cursors(self._connection)
         self._driver.execute("ROLLBACK TO operation")
         self._driver.execute("RELEASE operation")
-        if self._connection.in_transaction():
-            self._connection.info[_UNDONE] = True
 
 
 class _Kept:
@@ -171,21 +167,15 @@ class _Kept:
             raise
 
     def _begun(self) -> Connection:
-        """Begin a transaction; on another connection, if rows that nobody fetched hold this one to a moment past."""
         try:
-            return self._begun_on_kept()
-        except DBAPIError as error:
+            if self._connection is None:
+                connection = self._engine.connect()
+                self._driver = connection.connection.dbapi_connection
+                self._connection = connection.execution_options(**{DRIVER: self._driver, WRITES: True})
+            self._run("BEGIN IMMEDIATE")
+        except DBAPIError:
             self.close()
-            if getattr(error.orig, "sqlite_errorname", "") != _HELD_BACK:
-                raise
-        return self._begun_on_kept()
-
-    def _begun_on_kept(self) -> Connection:
-        if self._connection is None:
-            connection = self._engine.connect()
-            self._driver = connection.connection.dbapi_connection
-            self._connection = connection.execution_options(**{DRIVER: self._driver, WRITES: True})
-        self._run("BEGIN IMMEDIATE")
+            raise
         return self._connection
 
     def __exit__(
@@ -202,8 +192,8 @@ class _Kept:
     def _end(self, how: str) -> None:
         connection = cast(Connection, self._connection)
         through = connection.in_transaction()  # somebody used SQLAlchemy's own way
-        undone = connection.info.pop(_UNDONE, False) or how == "ROLLBACK"
         try:
+            close_cursors(connection)
             # A statement that failed may have taken the transaction along: then there is nothing to roll back, and
             # nothing that could be committed, which the database says.
             if how == "COMMIT":
@@ -215,8 +205,6 @@ class _Kept:
         except BaseException:
             self.close()
             raise
-        if through and undone:
-            self.close()  # a cursor that was left half read would hold the next one to this moment
 
     def _commit(self) -> None:
         """Commit. While others may or may not see it yet, nobody relies on what was before."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from config.database import Database
 from config.errors import DatabaseBusy, StorageFailed, StorageFull
@@ -108,11 +108,28 @@ def test_rows_that_nobody_fetched_kept_a_process_from_writing(data_folder: Path)
     theirs.apply(writing(3))
     ours.apply(writing(4))
     ours.apply(writing(5, plainly=True))
-    held.close()
+    with pytest.raises(ProgrammingError):
+        held.all()
     ours.apply(writing(6))
     assert numbers(theirs) == [1, 2, 3, 4, 5, 6]
     for each in (ours, theirs):
         each.dispose()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_rows_told_of_what_was_written_and_not_fetched_kept_all_from_committing(empty: Database, alone: bool) -> None:
+    left: list[Any] = []
+
+    def leaving(connection: Connection) -> None:
+        rows = [{"number": number, "word": "word"} for number in (1, 2, 3)]
+        left.append(connection.execute(insert(_TABLE).values(rows).returning(_TABLE.c.number)))
+
+    if alone:
+        empty.apply(leaving)
+    else:
+        assert together(empty, [leaving, writing(4)]) == [None, None]
+    empty.apply(writing(5))
+    assert numbers(empty) == [1, 2, 3, *([] if alone else [4]), 5]
 
 
 @pytest.mark.parametrize("plainly", [False, True])
