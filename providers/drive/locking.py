@@ -99,6 +99,7 @@ def lock(
     token = new_token()
     seconds = max(1, min(seconds, SECONDS_MAX))
     sealed = session.storage.locks.sealed_owner(token, owner)
+    added: list[bytes] = []
 
     def take(look: Look, place: Place) -> Lock:
         slots = chain_slots(place.chain)
@@ -120,10 +121,12 @@ def lock(
             seconds=seconds,
             expires_at=now_us() + seconds * SECOND_US,
         )
+        added[:] = [token]
         session.storage.locks.add(held)
         return shown(look, held, path)
 
     def work(tx: Transaction) -> tuple[Lock, bool]:
+        session.storage.locks.remove(added)  # by a run that was undone: it would stand in the way of this one
         place, created = _locked_place(tx, path, conditions)
         return take(tx, place), created
 
@@ -131,7 +134,7 @@ def lock(
         taken = _taken_at_once(session, path, conditions, take)
         return session.commit([path], work) if taken is None else (taken, False)
     except BaseException:
-        session.storage.locks.remove([token])
+        session.storage.locks.remove(added)
         raise
 
 
