@@ -212,8 +212,10 @@ class Sights:
         lost = any(infos[grant.space].is_lost for grant in live)
         live = [grant for grant in live if not infos[grant.space].is_lost]
         spaces = {grant.space: infos[grant.space] for grant in live if grant.space in waypoints}
-        shown = self._shown(connection, principal, spaces)
+        shown, is_given = self._shown(connection, principal, spaces)
         ends = [grant.expires_at for grant in live if grant.expires_at is not None]
+        if is_given and writes(connection):
+            ends.append(at)  # whoever comes next asks again: the operation may be undone, and what it gave with it
         if lost or (principal.is_supplier and self._lacks_a_customer(spaces.values())):
             ends.append(at + LOST_US)
         return Sight(
@@ -225,8 +227,10 @@ class Sights:
             until=min(ends, default=None),
         )
 
-    def _shown(self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo]) -> dict[bytes, str]:
-        """Name the spaces as this principal's party sees them, each by a name that opens it.
+    def _shown(
+        self, connection: Connection, principal: Principal, spaces: dict[bytes, SpaceInfo]
+    ) -> tuple[dict[bytes, str], bool]:
+        """Name the spaces as this principal's party sees them, each by a name that opens it; tell whether one is new.
 
         A suffix is given once, and kept.
         """
@@ -234,6 +238,7 @@ class Sights:
         rows = connection.execute(chosen.where(tables.space_suffix.c.party == principal.party))
         suffixes: dict[bytes, int] = {row.space: row.suffix for row in rows}
         names: dict[bytes, str] = {}
+        is_given = False
         taken = {(False, HISTORY), (False, fold(ARCHIVE))}
         for info in sorted(spaces.values(), key=lambda info: (info.id not in suffixes, info.created_at, info.id)):
             plain = self._plain_name(principal, info)
@@ -245,9 +250,10 @@ class Sights:
             if number != suffixes.get(info.id, 1):
                 row = {"party": principal.party, "space": info.id, "suffix": number}
                 self._keep_suffix(connection, row)
+                is_given = True
             taken.add((info.state == ARCHIVED, fold(name)))
             names[info.id] = name
-        return names
+        return names, is_given
 
     def _lacks_a_customer(self, spaces: Iterable[SpaceInfo]) -> bool:
         """Return whether the name of a customer cannot be opened now."""

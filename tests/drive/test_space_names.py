@@ -10,7 +10,7 @@ import pytest
 
 from auth.roles import Role
 from providers import spaces
-from providers.errors import BadName, TargetExists
+from providers.errors import BadName, NotFound, TargetExists
 from providers.model import ARCHIVED
 from providers.paths import Path, parse
 from tests.worlds import World, fetch, managed_room, store
@@ -62,6 +62,20 @@ def test_of_two_spaces_of_one_name_none_vanishes_when_one_is_archived(world: Wor
     store(world.drive("kim"), "/Rum/b.txt", b"second")
     for path, content in (("/Archive/Rum/a.txt", b"first"), ("/Rum/b.txt", b"second")):
         assert fetch(world.drive("kim"), path) == content
+
+
+def test_a_name_that_an_operation_gave_was_forgotten_with_it(world: World) -> None:
+    """It was refused, or run again; and the space was called otherwise as soon as its namesake was gone."""
+    first, spaces, operator = world.spaces["Rum"], world.installation.spaces, world.installation.operator()
+    world.space("Rum", "Annan AB")
+    world.grant("kim", "Rum", Role.EDITOR)
+    with pytest.raises(NotFound):
+        world.drive("kim").delete(parse("/Rum/a.txt"))
+    assert seen(world, "kim") == ["Rum", "Rum (2)"]
+    for _, grant in spaces.grants(first.id):
+        if grant.grantee == world.people["kim"].id:
+            spaces.revoke(operator, first.id, grant.id)
+    assert seen(world, "kim") == ["Rum (2)"]
 
 
 def test_a_space_gets_another_name_at_once_and_the_log_tells(world: World) -> None:
