@@ -92,7 +92,9 @@ class Notes:
         # What was given as a login that is nobody's is not kept: people type passwords there.
         personal = {} if row is None else {"login": self._loader.opened(row, b"login", row.login).decode("utf-8")}
         actor = Actor(NOBODY, NOBODY, NOBODY, False, "", "", via, NOBODY, address)
-        self._record(AuthEvent(kind, now, actor, None if row is None else row.organisation, facts, personal))
+        if not self._record(AuthEvent(kind, now, actor, None if row is None else row.organisation, facts, personal)):
+            with self._guard:
+                self._untold += untold + 1
 
     def used_recovery_code(self, row: Any, via: Via, address: str) -> None:
         """Note that one of somebody's recovery codes is used up."""
@@ -134,11 +136,13 @@ class Notes:
         except (DatabaseBusy, StorageFailed) as error:
             log.warning("last_used_not_noted", error=error)
 
-    def _record(self, event: AuthEvent) -> None:
+    def _record(self, event: AuthEvent) -> bool:
         try:
             self._database.apply(lambda connection: self._recorder.record_auth(connection, event))
         except (DatabaseBusy, StorageFailed) as error:
             log.warning("event_not_recorded", error=error)
+            return False
+        return True
 
     def _mark(self, kept: dict[bytes, int], subject: bytes, now: int) -> None:
         with self._guard:

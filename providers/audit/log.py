@@ -235,7 +235,13 @@ class AuditLog:
                 event = Event("unseen", minute * _MINUTE_US, actor, facts={"count": count}, outcome="refused")
                 self.record(connection, event, {})
 
-        self.database.apply(work)
+        try:
+            self.database.apply(work)
+        except BaseException:
+            with self._guard:
+                for key, (actor, count) in due.items():
+                    self._unseen[key] = (actor, count + self._unseen.get(key, (actor, 0))[1])
+            raise
         return len(due)
 
     # --- reading

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from auth.events import AuthEvent
 from config.database import Database
+from config.errors import StorageFull
 from config.ids import new_id
 from providers import tables
 from providers.audit.errors import EntryDamaged, UnknownKind, UnknownLog
@@ -112,6 +113,20 @@ def test_probes_are_counted_by_the_minute(world: World) -> None:
     assert sum(facts["count"] for facts in counts.values()) == 8
     assert counts["Rut"] == {"count": 1}
     assert world.audit.flush_unseen(everything=True) == 0
+
+
+def test_probes_that_could_not_be_told_were_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.audit.note_unseen(actor())
+
+    def full(*_: object) -> None:
+        world.audit.note_unseen(actor())  # another request's, meanwhile
+        raise StorageFull
+
+    with monkeypatch.context() as patched, pytest.raises(StorageFull):
+        patched.setattr(world.database, "apply", full)
+        world.audit.flush_unseen(everything=True)
+    world.audit.flush_unseen(everything=True)
+    assert sum(entry.event["facts"]["count"] for entry in world.entries(space=b"")) == 2
 
 
 def test_probes_counted_by_a_clock_that_was_ahead_are_told_once_it_is_right(

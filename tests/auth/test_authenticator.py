@@ -656,6 +656,20 @@ def test_strangers_cannot_fill_the_log(house: House) -> None:
     assert told + sum(int(each.facts.get("untold", 0)) for each in house.heard.events) == 300
 
 
+def test_refusals_that_could_not_be_told_were_not_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.heard.events.clear()
+
+    def full(*_: object) -> None:
+        raise StorageFull
+
+    for is_full in (True, True, False):
+        with monkeypatch.context() as patched, pytest.raises(SignInRefused):
+            if is_full:
+                patched.setattr(house.heard, "record_auth", full)
+            house.basic("anna", house.secret[:-1], address=ELSEWHERE)
+    assert [each.facts.get("untold") for each in house.heard.events] == [2]
+
+
 def test_when_a_device_was_last_used(house: House) -> None:
     assert house.authenticator.last_used(house.device.id) is None
     before = now_us()
