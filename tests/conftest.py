@@ -14,7 +14,7 @@ import pytest
 
 from config import schema
 from config.database import Database
-from tests import postgres
+from tests import around, postgres
 from tests.costs import Costs
 from tests.ports import free_port as _free_port
 from tests.seeds import VARIABLES, Again
@@ -27,7 +27,8 @@ hypothesis.settings.load_profile("ci" if is_ci() else "house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let every run say at its end what it cost, and how what failed is repeated."""
+    """Let no operation ask around its connection, and every run say what it cost, and how what failed is repeated."""
+    around.watch()
     config.pluginmanager.register(Costs())
     config.pluginmanager.register(Again())
 

@@ -322,7 +322,7 @@ class AuditLog:
             if not self._erasable(log, row, which)[1]:
                 continue
             # Whoever erases something else of it at this moment was first: what they wrote is what this goes on from.
-            connection.execute(_BODY, {"log": log.id, "number": row.number})
+            connection.execute(_BODY, {"log": log.id, "number": row.number}).first()
             (row,) = stored(connection, log.id, row.number, row.number + 1)
             body, names = self._erasable(log, row, which)
             sealed = sealer.seal(body_label(log.uid, row.number), body.without(names).to_bytes())

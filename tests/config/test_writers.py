@@ -21,6 +21,7 @@ from config.errors import DatabaseBusy, StorageFailed, StorageFull
 from config.queries import Query
 from config.statements import Statement
 from config.writers import FileLock
+from tests.around import AskedAround
 
 _TABLE = Table("kept", MetaData(), Column("number", Integer, primary_key=True), Column("word", String))
 _INSERT = Statement(insert(_TABLE))
@@ -433,6 +434,18 @@ def test_an_operation_that_would_wait_for_itself_fails_at_once(empty: Database, 
         empty.apply(nested)
     empty.apply(writing(3))
     assert numbers(empty) == [3]
+
+
+def test_an_operation_asked_around_its_connection_and_saw_other_rows_than_its_own(empty: Database) -> None:
+    """A rule that the tests hold, in whatever they run."""
+
+    def asking(connection: Connection) -> None:
+        writing(1)(connection)
+        assert numbers(empty) == [1]
+
+    with pytest.raises(AskedAround, match="read"):
+        empty.apply(asking)
+    assert numbers(empty) == []
 
 
 def test_a_disk_that_became_read_only_is_told_as_such(tmp_path: Path) -> None:

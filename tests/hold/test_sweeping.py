@@ -325,15 +325,15 @@ def _again(world: World, node: bytes) -> None:
             select(tables.chunk.c.cid).where(tables.chunk.c.condemned_at.is_not(None))
         ).scalar_one()
     content = bytes((Shape.CHUNK, 1)) + (3).to_bytes(8, "little") + cid
+    operator, info = installation.operator(), installation.spaces.get(space)
 
     def work(connection: Any) -> None:
-        tx = Transaction(installation.storage, connection, installation.operator())
+        tx = Transaction(installation.storage, connection, operator)
         change = tx.change(space)
         root = installation.storage.tree.root(connection, space)
         assert root is not None
         new = NewVersion(new_id(), content, 3, hashlib.sha256(b"ett").digest())
         change.add_document(root, NOBODY, "Kopia.txt", new_id(), new, tx.author)
-        info = world.installation.spaces.get(space)
         tx.finish(ChangeKind.COPY, Place(parse("/"), info, (root,), installation.storage.tree, None), "copy")
 
     installation.database.apply(work, heads=[space])
