@@ -119,12 +119,11 @@ def target_again(look: Look, before: Target, action: Action) -> Target:
     path = before.path
     try:
         return target(look, path, action, within=_parent(look, path))
-    except (ParentMissing, NotAFolder) as missing:
-        try:
-            parent = followed(look, path.parent, before.parent.node.id)
-        except NotFound:
-            raise missing from None
-    return target(look, parent.path.joined(path.name), action, within=parent)
+    except (ParentMissing, NotAFolder):
+        found = _in_folder(look, before, action)
+        if found is None:
+            raise
+        return found
 
 
 def target_held(look: Look, before: Target, action: Action) -> Target:
@@ -140,11 +139,18 @@ def target_held(look: Look, before: Target, action: Action) -> Target:
             found = target(look, place.path, action)
             if found.node is not None and found.node.id == place.node.id:
                 return found
+    return _in_folder(look, before, action) or target(look, path, action)
+
+
+def _in_folder(look: Look, before: Target, action: Action) -> Target | None:
+    """Return `target` in the folder in which a name was found `before`, wherever that stands by now; None where it is
+    not seen any more.
+    """
     try:
-        parent = followed(look, path.parent, before.parent.node.id)
+        parent = followed(look, before.path.parent, before.parent.node.id)
     except NotFound:
-        return target(look, path, action)
-    return target(look, parent.path.joined(path.name), action, within=parent)
+        return None
+    return target(look, parent.path.joined(before.path.name), action, within=parent)
 
 
 def _parent(look: Look, path: Path) -> Place:
