@@ -23,7 +23,6 @@ class Beginning:
     in `ChunkIndex`.
     """
 
-    path: Path
     found: Target
     item: Item | None
     conditions: Conditions
@@ -58,7 +57,6 @@ def beginning(look: Look, path: Path, conditions: Conditions) -> Beginning:
         used = look.sealed_bytes(found.space.id) + look.storage.reservations.total(found.space.id)
         room = room_for(found.space, used, found.lands_on)
     return Beginning(
-        path,
         found,
         item,
         conditions,

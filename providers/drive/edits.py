@@ -268,9 +268,9 @@ class Edit:
         def arrival(*, appends: bool) -> Arrival:
             begun, kept = self._begun, self._kept if self._holds else None
             return Arrival(
-                self._session, begun.path, begun.space, sealed, begun.conditions, modified, begun.found,
-                started=begun.at, written=written, plan=plan, copied=self._copied,
-                upload=None if kept is None else Upheld(self._upload, kept), is_held=True, appends=appends,
+                self._session, sealed, begun.conditions, modified, begun.found, started=begun.at, written=written,
+                plan=plan, copied=self._copied, upload=None if kept is None else Upheld(self._upload, kept),
+                is_held=True, appends=appends,
             )  # fmt: skip
 
         start = self._appended_at

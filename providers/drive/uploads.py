@@ -73,8 +73,6 @@ class Upload:
     def __init__(
         self,
         session: Session,
-        path: Path,
-        space: bytes,
         writer: ContentWriter,
         declared: int | None,
         conditions: Conditions,
@@ -84,9 +82,7 @@ class Upload:
         started: int,
     ) -> None:
         self._session = session
-        self._path = path
         self._seen = seen
-        self._space = space
         self._reserved = reserved
         self._writer: ContentWriter | None = writer
         self._declared = declared
@@ -141,8 +137,6 @@ class Upload:
         self._writer = None
         arrival = Arrival(
             self._session,
-            self._path,
-            self._space,
             sealed,
             self._conditions,
             self._modified,
@@ -173,17 +167,15 @@ def upload(session: Session, path: Path, declared: int | None, conditions: Condi
         if space.quota_bytes is not None:
             reserved = Room(session, look, found, declared)
     writer = writer_for(session, space.id, declared, previous, apart)
-    return Upload(session, path, space.id, writer, declared, conditions, modified, reserved, found, started)
+    return Upload(session, writer, declared, conditions, modified, reserved, found, started)
 
 
 class Arrival:
-    """Sealed content about to become a version of whatever stands at a path."""
+    """Sealed content about to become a version of whatever stands at a path, that of what was `seen` as it began."""
 
     def __init__(
         self,
         session: Session,
-        path: Path,
-        space: bytes,
         sealed: Sealed,
         conditions: Conditions,
         modified: int | None,
@@ -217,8 +209,8 @@ class Arrival:
         self._before = first
         self._copied = copied
         self._storage = session.storage
-        self._path = path
-        self._space = space
+        self._path = seen.path
+        self._space = seen.space.id
         self._sealed = sealed
         self._is_published = False
         self._conditions = conditions
