@@ -78,10 +78,10 @@ def together(database: Database, works: list[Work], heads: Sequence[bytes] = ())
     first.start()
     assert holds.wait(30)
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
-    for thread in threads:
+    for number, thread in enumerate(threads):
         thread.start()
-    while len(database._commits._queue) < len(works):
-        threading.Event().wait(0.005)
+        while len(database._commits._queue) <= number:  # in the order of `works`, however busy the machine
+            time.sleep(0.001)
     waiting.set()
     for thread in (first, *threads):
         thread.join(60)
