@@ -78,11 +78,15 @@ class RootKey:
             raise RootKeyExists(source=path) from None
         except OSError:
             raise RootKeyUnwritable(source=path) from None
-        with os.fdopen(fd, "wb") as file:
-            file.write(made.text().encode("ascii") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(path.absolute().parent)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(made.text().encode("ascii") + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(path.absolute().parent)
+        except OSError:
+            path.unlink()  # else the next try finds a key file there that holds none
+            raise
         return made
 
     @classmethod

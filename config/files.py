@@ -10,6 +10,8 @@ from config.errors import StorageFailed, StorageFull
 
 #: EFBIG is a limit on one file (setrlimit): to the one who uploads, no room is no room.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: What a disk alone is to blame for: none of it, or it fails, or after it failed the system lets nobody write there.
+OF_THE_DISK = _FULL | {errno.EIO, errno.EROFS}
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:

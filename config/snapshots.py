@@ -24,6 +24,8 @@ WRITES = "mellanrum_write"
 CURSORS = "mellanrum_cursors"
 #: How a fault of the disk begins, in SQLite's words and in PostgreSQL's.
 _DISK_FAULTS = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "58030")
+#: What a full disk is called: by PostgreSQL, and by SQLite where it cannot make room for what its processes share.
+_FULL = ("53100", "54000", "SQLITE_IOERR_SHMSIZE")
 #: And how damage to the database itself.
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX00")
 
@@ -156,11 +158,11 @@ def raise_told(error: DBAPIError) -> None:
     """Raise what a full or failing disk, or a busy or damaged database is called here, if the error is one of these."""
     text = str(error.orig).lower()
     code = getattr(error.orig, "sqlstate", None) or ""
-    if "disk is full" in text or code in ("53100", "54000"):
+    fault = code or getattr(error.orig, "sqlite_errorname", "")
+    if "disk is full" in text or fault in _FULL:
         raise StorageFull from error
     if code == "42501":
         raise DatabaseRefuses from error
-    fault = code or getattr(error.orig, "sqlite_errorname", "")
     if fault.startswith(_DISK_FAULTS):
         raise StorageFailed(what=fault) from error
     if patience.is_silence(error.orig):

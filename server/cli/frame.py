@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from auth.events import Actor
 from auth.rights import Principal
 from config.errors import MellanrumError
+from config.files import OF_THE_DISK, full_or_failed
 from config.settings import Settings, load
 from providers.drive.transaction import actor_of
 from providers.installation import Installation
@@ -193,14 +194,11 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # whoever read has read enough
         _print_no_more()
         return 0
-    except PermissionError as error:
-        return _fail(NotAllowed(user=name_of(os.geteuid()), file=error.filename or "something it needs"), wants_json)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _fail(NoSuchFileName(file=error.filename), wants_json)
-        if os.environ.get(TRACE_VARIABLE):
+        told = _refused(error) if isinstance(error, OSError) else None
+        if told is None and os.environ.get(TRACE_VARIABLE):
             traceback.print_exc()
-        return _fail(Unexpected(error=_said(error), place=_place(error)), wants_json)
+        return _fail(told or Unexpected(error=_said(error), place=_place(error)), wants_json)
     if answer.error is not None:
         _complain(answer.error)
         return int(answer.error.exit_code)
@@ -271,6 +269,15 @@ def _fail(error: MellanrumError, wants_json: bool) -> int:
 def _complain(error: MellanrumError) -> None:
     with suppress(OSError):  # the exit code still says which kind it was
         print(f"{PROGRAM}: {error}", file=sys.stderr, flush=True)
+
+
+def _refused(error: OSError) -> MellanrumError | None:
+    """Return what the system refused that any command may meet, None for what is unforeseen."""
+    if isinstance(error, PermissionError):
+        return NotAllowed(user=name_of(os.geteuid()), file=error.filename or "something it needs")
+    if error.errno == errno.ENAMETOOLONG:
+        return NoSuchFileName(file=error.filename)
+    return full_or_failed(error) if error.errno in OF_THE_DISK else None
 
 
 def _said(error: Exception) -> str:

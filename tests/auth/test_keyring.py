@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from pathlib import Path
@@ -275,6 +276,17 @@ def test_the_root_key_never_stands_with_the_data(tmp_path: Path, data_folder: Pa
     for path in ("data/root.key", "link.key", "alias/root.key", "data/../data/root.key"):
         with pytest.raises(RootKeyExposed):
             RootKey.from_file(tmp_path / path, data_folder=data_folder)
+
+
+def test_a_root_key_that_a_full_disk_did_not_take_left_an_empty_file(tmp_path: Path, data_folder: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            RootKey.create_file(tmp_path / "root.key", data_folder=data_folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "root.key").exists()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])

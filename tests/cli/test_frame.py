@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from server.cli.holding import Hold
 from server.cli.main import main, parser
 from server.cli.progress import Progress, line
 from tests.cli.shop import PROGRAM, SUPPLIER, Shop, process
@@ -112,6 +115,21 @@ def test_a_name_longer_than_a_file_may_have_was_unforeseen(shop: Shop, words: tu
     ran = process("--data", shop.data, *(name if word == "FILE" else word for word in words))
     assert (ran.code, ran.out, ran.err.count("\n")) == (66, "", 1)
     assert name in ran.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 74), (errno.EDQUOT, 74), (errno.EROFS, 62), (errno.EIO, 62)]
+)
+def test_a_full_or_failing_disk_was_unforeseen(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    def refused(*given: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Hold, "shared", refused)
+    ran = shop.run("org", "list")
+    assert ran.code == code
+    assert "disk" in ran.err or "room" in ran.err
 
 
 def test_nothing_is_asked_without_a_terminal(shop: Shop) -> None:

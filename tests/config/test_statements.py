@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,20 @@ def test_a_savepoint_takes_back_what_was_written_in_it(empty: Database) -> None:
             except ValueError:
                 savepoint.rollback()
     assert [number for number, _, _ in standing(empty)] == [1, 3]
+
+
+def test_a_disk_that_was_full_at_the_start_was_told_as_a_fault_of_the_database(tmp_path: Path) -> None:
+    made, fresh = Database(tmp_path), Database(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        _TABLE.create(made.durable_engine)
+        made.dispose()  # the last one takes along what processes share
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        with pytest.raises(StorageFull), fresh.read() as connection:
+            connection.execute(select(_TABLE)).all()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        fresh.dispose()
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
