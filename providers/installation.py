@@ -175,8 +175,10 @@ class Installation:
         return made
 
     @classmethod
-    def open(cls, folder: Path, settings: Settings, *, though_due: bool = False) -> Installation:
-        """Open what `create` made.
+    def open(
+        cls, folder: Path, settings: Settings, root: Callable[[], RootKey] | None = None, *, though_due: bool = False
+    ) -> Installation:
+        """Open what `create` made, with the root key that the settings lead to, or with what `root` returns.
 
         Raises NotInitialised, PartMissing, the schema's errors, and the keyring's for a wrong key; EpochDue, but to who
         opens it `though_due`, to look at it, or to open the epoch that `due` says is wanted.
@@ -185,7 +187,7 @@ class Installation:
             if (folder / "catalogue.db").exists() or (folder / "vault").exists():
                 raise PartMissing(folder=folder, part="keystore")
             raise NotInitialised(folder=folder)
-        found = cls(folder, settings, root_key(settings))
+        found = cls(folder, settings, root_key(settings) if root is None else root())
         try:
             schema.check(found.database)
             with found.database.read() as connection:

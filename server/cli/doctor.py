@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import socket
@@ -19,7 +18,6 @@ from config.clock import SECOND_US, iso_second, iso_utc, now_us
 from config.errors import MellanrumError
 from config.settings import Settings
 from providers import tables
-from providers.installation import root_key
 from server.cli import keys
 from server.cli.errors import TroubleFound
 from server.cli.frame import Answer, Desk, Noun
@@ -109,20 +107,10 @@ def _owners(desk: Desk, settings: Settings) -> Found:
 
 
 def _key(desk: Desk, settings: Settings) -> Found:
+    root_id, file = desk.root.id.hex(), settings.key_file
     if settings.key.source != "file":
-        root_key(settings)
-        yield "good", f"comes from {keys.where(settings)}"
-        return
-    file = settings.key_file
-    if not file.exists():
-        yield "bad", f"{file} is not there; nothing can be read without it: restore it, or the recovery kit"
-        return
-    mode = file.stat().st_mode & 0o777
-    if not os.access(file, os.R_OK):
-        yield "bad", f"{file} cannot be read by {name_of(os.geteuid())}"
-    if mode & 0o077:
-        yield "bad", f"others may read {file}: chmod 600 {file}"
-    if file.stat().st_dev == settings.folder.stat().st_dev:
+        yield "good", f"{root_id} comes from {keys.where(settings)}"
+    elif file.stat().st_dev == settings.folder.stat().st_dev:
         yield "look", f"{file} is on the same disk as the data: whoever takes the disk has both, so keep it elsewhere"
     else:
         yield "good", f"{file} is ours alone, on another disk than the data"

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from auth.events import Actor
+from auth.keyring import RootKey
 from auth.rights import Principal
 from config.errors import MellanrumError
 from config.files import OF_THE_DISK, full_or_failed
 from config.settings import Settings, load
 from providers.drive.transaction import actor_of
-from providers.installation import Installation
+from providers.installation import Installation, root_key
 from server.cli.errors import Interrupted, Misused, NoSuchFileName, NotAllowed, NotConfirmed, Unexpected, Unprinted
 from server.cli.holding import Hold
 from server.cli.ownership import name_of, require_own
@@ -71,29 +72,29 @@ class Desk:
         return self.load()
 
     @cached_property
+    def root(self) -> RootKey:
+        """The root key, read once: it may come from a program that asks somebody. Raises what keeps it from being."""
+        return root_key(self.settings)
+
+    @cached_property
     def installation(self) -> Installation:
         """The installation, opened. Raises NotInitialised and what else keeps it from opening."""
-        return self._installation(though_due=False)
+        return self._opened_by(Hold.shared, though_due=False)
 
     @cached_property
     def looked_at(self) -> Installation:
         """The installation, opened to look at it alone, whether or not its logs need a new epoch."""
-        return self._installation(though_due=True)
-
-    def _installation(self, *, though_due: bool) -> Installation:
-        folder = self.settings.folder
-        if self._hold is None and (folder / "keystore").is_dir():
-            self._hold = Hold.shared(folder)  # before the root key is read, which nobody may change from here on
-        found = Installation.open(folder, self.settings, though_due=though_due)
-        self._opened.append(found)
-        return found
+        return self._opened_by(Hold.shared, though_due=True)
 
     def opened_alone(self) -> Installation:
         """Hold the folder alone; return the installation, whether or not its logs need a new epoch. Raises InUse."""
+        return self._opened_by(Hold.alone, though_due=True)
+
+    def _opened_by(self, holding: Callable[[Path], Hold], *, though_due: bool) -> Installation:
         folder = self.settings.folder
-        if (folder / "keystore").is_dir():
-            self._hold = Hold.alone(folder)
-        found = Installation.open(folder, self.settings, though_due=True)
+        if self._hold is None and (folder / "keystore").is_dir():
+            self._hold = holding(folder)  # before the root key is read, which nobody may change from here on
+        found = Installation.open(folder, self.settings, lambda: self.root, though_due=though_due)
         self._opened.append(found)
         return found
 

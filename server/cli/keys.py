@@ -118,7 +118,7 @@ def make_kit(desk: Desk, options: argparse.Namespace) -> Answer:
     root_id = desk.installation.keyring.root_id
     made = NewKit(options.file, options, "mellanrum key kit")
     try:
-        document, lines = made.write(root_key(desk.settings))
+        document, lines = made.write(desk.root)
     except BaseException:
         made.drop()
         raise

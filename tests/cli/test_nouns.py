@@ -347,6 +347,17 @@ def test_what_keeps_doctor_from_looking_is_one_fault(shop: Shop) -> None:
     assert "look  clock: not looked at, for want of what root key says above" in ran.out
 
 
+@pytest.mark.parametrize("words", [("doctor",), ("key", "kit", "kit.txt")])
+def test_a_program_that_gives_the_root_key_was_asked_twice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = f"echo asked >> asked; cat {shop.key}"
+    shop.data.with_name("data.toml").write_text(f'[key]\nsource = "command"\ncommand = ["sh", "-c", "{asked}"]\n')
+    assert shop.run(*words).code == 0
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
 def test_doctor_tells_how_long_the_certificate_holds(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
