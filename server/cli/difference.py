@@ -16,7 +16,7 @@ from providers.model import SpaceInfo
 from providers.paths import ROOT, Path, check_name, fold
 from server.cli.frame import Desk
 from server.cli.grants import history_by_default
-from server.cli.text import is_over, parse_moment, size
+from server.cli.text import is_over, parse_moment, parse_span, size, span
 from server.cli.wanted import Wanted, WantedGrant, WantedPerson, WantedPrivate, WantedSpace
 
 Act = Callable[[], None]
@@ -134,7 +134,7 @@ class Comparison:
                 wanted.login,
                 wanted.name,
                 mail=wanted.mail or None,
-                administrator=wanted.administrator,
+                administrator=bool(wanted.administrator),
                 actor=self._desk.actor,
             )
             self.people[key] = made
@@ -148,16 +148,16 @@ class Comparison:
             changed["name"] = wanted.name
         if wanted.mail and wanted.mail != standing.mail:
             changed["mail"] = wanted.mail
-        is_raised = wanted.administrator and not standing.is_administrator
-        if not changed and not is_raised:
+        flag = None if wanted.administrator == standing.is_administrator else wanted.administrator
+        if not changed and flag is None:
             return
 
         def change() -> None:
-            self._directory.change_person(
-                standing.id, **changed, administrator=True if is_raised else None, actor=self._desk.actor
-            )
+            self._directory.change_person(standing.id, **changed, administrator=flag, actor=self._desk.actor)
 
-        said = [f"{what} {value}" for what, value in changed.items()] + ["an administrator"] * is_raised
+        said = [f"{what} {value}" for what, value in changed.items()]
+        if flag is not None:
+            said.append("an administrator" if flag else "administrator no longer")
         self.found.people.append([Step("~", "person", f"{wanted.login}: {', '.join(said)}", change)])
 
     def _groups(self) -> None:
@@ -220,6 +220,7 @@ class Comparison:
         else:
             yield from self._changes(standing, wanted, shown)
             yield from self._planting(key, shown, self._installation.spaces.missing(standing.id, folders))
+        yield from self._keeping(key, shown, wanted.retention, standing)
         breaks = {fold(str(path)) for path, grant in granted if grant.role is Role.BREAK}
         for each in private:
             if fold(str(each.path)) not in breaks:
@@ -258,6 +259,16 @@ class Comparison:
         if wanted.is_open != standing.is_open:
             said = "open" if standing.is_open else "closed"
             self.found.notes.append(f"space {shown}: is {said} here; left as it is")
+
+    def _keeping(self, key: tuple[str, str], shown: str, text: str, standing: SpaceInfo | None) -> Iterator[Step]:
+        seconds = parse_span(text or "none", "mellanrum apply")
+        if not text or seconds == (standing and standing.retention_seconds):
+            return
+
+        def settle() -> None:
+            self._installation.spaces.set_retention(self._desk.operator, self.spaces[key].id, seconds)
+
+        yield Step("~", "space", f"{shown}: retention {span(seconds)}", settle)
 
     def _planting(self, key: tuple[str, str], shown: str, missing: list[Path]) -> Iterator[Step]:
         """One change makes all folders; each has a line of its own."""

@@ -17,9 +17,10 @@ from auth.records import checked_login, checked_text
 from auth.roles import GranteeKind, Role
 from config.errors import MellanrumError
 from providers.paths import Path, check_name, fold, parse
-from server.cli.errors import InputWrong
+from server.cli.errors import InputWrong, Misused
 from server.cli.find import ROLES, read_text
 from server.cli.spaces import template_of
+from server.cli.text import parse_span
 
 PROBLEMS_SHOWN_MAX = 20
 ROWS_MAX = 100_000
@@ -37,13 +38,13 @@ class WantedOrganisation:
 
 @dataclass(frozen=True)
 class WantedPerson:
-    """An account. `organisation` empty: the supplier's."""
+    """An account. `organisation` empty: the supplier's; `administrator` None: as it stands."""
 
     login: str
     name: str
     organisation: str
     mail: str = ""
-    administrator: bool = False
+    administrator: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,13 @@ class WantedPrivate:
 
 @dataclass
 class WantedSpace:
-    """A space. `customer` empty: the supplier's own; `quota_bytes` None: as it stands."""
+    """A space. `customer` empty: the supplier's own; `quota_bytes` None, `retention` empty: as it stands."""
 
     name: str
     customer: str
     is_open: bool = False
     quota_bytes: int | None = None
+    retention: str = ""
     folders: list[Path] = field(default_factory=list)
     grants: list[WantedGrant] = field(default_factory=list)
     private: list[WantedPrivate] = field(default_factory=list)
@@ -154,6 +156,7 @@ TABLES: dict[str, dict[str, tuple[str, bool]]] = {
         "customer": (_TEXT, False),
         "open": (_FLAG, False),
         "quota_bytes": (_NUMBER, False),
+        "retention": (_TEXT, False),
         "folders": (_TEXTS, False),
         "template": (_TEXT, False),
         "grants": (_TABLES, False),
@@ -172,13 +175,13 @@ TABLES: dict[str, dict[str, tuple[str, bool]]] = {
 }
 COLUMNS = (
     *("organisation", "second_factor", "login", "name", "mail", "administrator"),
-    *("space", "folders", "path", "role", "history", "expires", "private_below"),
+    *("space", "retention", "folders", "path", "role", "history", "expires", "private_below"),
 )
 #: Without which a column says nothing: what is typed there would be passed over in silence.
 NEEDED = {
     "second_factor": "organisation",
     **dict.fromkeys(("name", "mail", "administrator"), "login"),
-    **dict.fromkeys(("folders", "role", "private_below"), "space"),
+    **dict.fromkeys(("retention", "folders", "role", "private_below"), "space"),
     **dict.fromkeys(("path", "history", "expires"), "role"),
 }
 #: What a private folder, its member's for good, has no use for.
@@ -247,7 +250,7 @@ class _Reading:
             self._name("name of a person", values["name"], where),
             values.get("organisation", ""),
             mail and self._name("mail address", mail, where),
-            values.get("administrator", False),
+            values.get("administrator"),
         )
 
     def _group(self, values: Mapping[str, Any], where: str) -> None:
@@ -265,6 +268,7 @@ class _Reading:
         self._checked(check_name, name, where)
         made = self.wanted.space(customer, name)
         made.is_open, made.quota_bytes = values.get("open", False), values.get("quota_bytes")
+        made.retention = self._retention(values.get("retention", ""), where)
         for folder in values.get("folders", ()):
             made.folders.extend(self._path(folder, where))
         if "template" in values:
@@ -376,6 +380,9 @@ class _Reading:
     def _space_row(self, row: Mapping[str, str], organisation: str, login: str, where: str) -> None:
         self._checked(check_name, row["space"], where)
         space = self.wanted.space(organisation, row["space"])
+        given = {"retention": self._retention(row.get("retention", ""), where) or None}
+        key = f"{fold(organisation)}/{fold(row['space'])}"
+        space.retention = self._agreed(("space", key), row["space"], given, where)["retention"] or ""
         for folder in row.get("folders", "").split("|"):
             if folder.strip():
                 space.folders.extend(self._path(folder.strip(), where))
@@ -413,6 +420,13 @@ class _Reading:
             self.problems.append(f"{where}: there is no role {text}: take one of {', '.join(ROLES)}.")
             return None
         return ROLES[text.casefold()]
+
+    def _retention(self, text: str, where: str) -> str:
+        try:
+            parse_span(text or "none", "mellanrum apply")
+        except Misused as error:
+            self.problems.append(f"{where}: {error.facts['problem']}")
+        return text
 
     def _path(self, text: str, where: str) -> Iterator[Path]:
         found = self._checked(parse, text, where)

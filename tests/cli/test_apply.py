@@ -191,6 +191,35 @@ def test_a_later_row_says_what_an_earlier_one_left_empty(shop: Shop, tmp_path: P
     assert (found["mail"], found["administrator"]) == ("bo@kund.example", True)
 
 
+def test_that_somebody_is_no_administrator_was_passed_over(shop: Shop, tmp_path: Path) -> None:
+    shop.ok("person", "add", "bo", "Bo", "--administrator")
+    told = '[[person]]\nlogin = "bo"\nname = "Bo"\n'
+    assert shop.run("apply", written(tmp_path, told)).out == "No difference.\n"
+    file = written(tmp_path, f"{told}administrator = false\n")
+    (step,) = shop.ok("apply", file, "--yes")["steps"]
+    assert step["text"] == "bo: administrator no longer"
+    assert not shop.ok("person", "show", "bo")["administrator"]
+    assert shop.run("apply", file).out == "No difference.\n"
+
+
+YEAR_SECONDS = 366 * 24 * 3600
+
+
+def test_how_long_versions_stay_was_to_be_said_of_each_space_by_itself(shop: Shop, tmp_path: Path) -> None:
+    for text, seconds in (('"7y"', 7 * YEAR_SECONDS), ('"8y"', 8 * YEAR_SECONDS), ('"none"', None)):
+        file = written(tmp_path, f'[[space]]\nname = "Ett"\nretention = {text}\n')
+        shop.ok("apply", file, "--yes")
+        assert shop.ok("space", "show", "Ett")["retention_seconds"] == seconds
+        assert shop.run("apply", file).out == "No difference.\n"
+    rows = "space,retention,folders\nEtt,7y,\nEtt,,Under\nTvå,10y,\n"
+    shop.ok("apply", written(tmp_path, rows, "w.csv"), "--yes")
+    shop.ok("apply", written(tmp_path, '[[space]]\nname = "Ett"\n'), "--yes")
+    kept = {each["name"]: each["retention_seconds"] for each in shop.ok("space", "list")}
+    assert kept == {"Ett": 7 * YEAR_SECONDS, "Två": 10 * YEAR_SECONDS}
+    ran = shop.run("apply", written(tmp_path, "space,retention\nEtt,7y\nEtt,sju år\n", "w.csv"), "--yes")
+    assert "retention of Ett is another" in ran.err and "sju år is no length of time" in ran.err
+
+
 @pytest.mark.parametrize(
     "text",
     [
