@@ -297,8 +297,9 @@ class Installation:
             return
         self._next_tidy = time.monotonic() + TIDY_SECONDS
         if self._tidying is None or not self._tidying.is_alive():
-            self._tidying = threading.Thread(target=self.tidy, name="tidy", daemon=True)
-            self._tidying.start()
+            beside = threading.Thread(target=self.tidy, name="tidy", daemon=True)
+            beside.start()  # one that the system refuses is not waited for at the end
+            self._tidying = beside
 
     def tidy(self) -> None:
         """Remove the drafts that processes left which were killed, thin the spaces for which that is settled, and let

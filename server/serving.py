@@ -113,11 +113,17 @@ def heed_supervisor(stop: threading.Event, take: Callable[[dict[str, Any]], None
 
 
 def _tick(installation: Installation, stop: threading.Event) -> None:
-    while not stop.wait(TICK_SECONDS):
-        try:
-            installation.tick()
-        except Exception as error:
-            _log.error("tick_failed", error)
+    """Tick until told to stop. Where that ends by itself, as where there is no memory even to log it, so does the
+    worker: its reads would stay unnumbered, and another that can takes its place.
+    """
+    try:
+        while not stop.wait(TICK_SECONDS):
+            try:
+                installation.tick()
+            except Exception as error:
+                _log.error("tick_failed", error)
+    finally:
+        stop.set()
 
 
 def _raise_descriptor_limit() -> None:

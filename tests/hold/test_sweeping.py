@@ -598,6 +598,20 @@ def test_whatever_is_condemned_by_mistake_is_taken_back(world: World) -> None:
     assert findings(world) == []
 
 
+def test_a_sweep_that_had_no_thread_kept_an_installation_from_closing(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    world = World.create(tmp_path)
+    world.installation._next_tidy = 0.0
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        world.installation.tick()
+    world.installation.close()
+
+
 def test_tidying_sweeps_once_the_grace_is_over(tmp_path: FilePath) -> None:
     world = make(tmp_path / "data", **{"history.condemned_seconds": 0})
     node = versions(world.drive("mia"), DOCUMENT, b"ett", b"tu")

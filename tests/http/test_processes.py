@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from config.settings import Settings
 from config.settings.plain import settings_from_plain, settings_to_plain
+from server import serving as serving_one
 from server.processes import PortTaken, _listen
 from tests.ports import free_port
 from tests.serving import Served, serving, space_path, start
@@ -151,6 +153,17 @@ def test_while_it_ends_nobody_new_is_left_waiting(tmp_path: Path) -> None:
 
         assert server.dav("anna").put(f"{space_path('anna')}/slow", pieces()).status == 201
         assert refused == [True]
+
+
+def test_a_worker_without_memory_went_on_without_its_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object, **options: object) -> None:
+        raise MemoryError
+
+    stop = threading.Event()
+    monkeypatch.setattr(serving_one, "_log", SimpleNamespace(error=refused))
+    with pytest.raises(MemoryError):
+        serving_one._tick(SimpleNamespace(tick=refused), stop)  # type: ignore[arg-type]
+    assert stop.is_set(), "another takes its place"
 
 
 @pytest.mark.parametrize("door", [0, -1], ids=["http", "ssh"])
