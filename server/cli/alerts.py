@@ -114,7 +114,7 @@ def put_back(desk: Desk, options: argparse.Namespace) -> Answer:
 def document(desk: Desk, alert: Alert) -> dict[str, Any]:
     """Return an alert as `--json` shows it."""
     login, label, organisation = _whose(desk, alert)
-    names = {info.id: find.full_name(desk, info) for info in desk.installation.spaces.all()}
+    names = find.names_of(desk, (each.space for each in alert.spaces))
     return {
         "id": id_text(alert.id),
         "at": iso_utc(alert.at),
@@ -131,12 +131,12 @@ def document(desk: Desk, alert: Alert) -> dict[str, Any]:
         "mailed": moment(alert.mailed_at) or None,
         "spaces": [
             {
-                "space": names.get(each.space, id_text(each.space)),
+                "space": name,
                 "before": iso_utc(each.before),
                 "documents": each.documents,
                 "put_back": moment(each.put_back_at) or None,
             }
-            for each in alert.spaces
+            for each, name in zip(alert.spaces, names, strict=True)
         ],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from auth.errors import UnknownName
@@ -36,12 +37,11 @@ def add_to(nouns: Noun) -> None:
 
 def document(desk: Desk, device: Device, person: Person) -> dict[str, Any]:
     """Return a device password as `--json` shows it, without the password."""
-    spaces = {info.id: find.full_name(desk, info) for info in desk.installation.spaces.all()}
     return {
         "id": id_text(device.id),
         "login": person.login,
         "label": device.label,
-        "spaces": None if device.spaces is None else sorted(spaces.get(s, id_text(s)) for s in device.spaces),
+        "spaces": None if device.spaces is None else sorted(find.names_of(desk, device.spaces)),
         "read_only": device.read_only,
         "protocols": None if device.protocols is None else sorted(via.name.lower() for via in device.protocols),
         "created": moment(device.created_at),
@@ -72,12 +72,8 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
 
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List device passwords."""
-    found = [
-        document(desk, device, person)
-        for person in people_meant(desk, options)
-        for device in desk.installation.directory.devices(person.id)
-        if device.public_key is None
-    ]
+    meant = held_by(desk, people_meant(desk, options))
+    found = [document(desk, device, person) for device, person in meant if device.public_key is None]
     rows = ((d["login"], d["label"], yes(d["read_only"]), d["last_used"] or "never", state(d), d["id"]) for d in found)
     return Answer(found, table(("login", "label", "read only", "last used", "state", "id"), rows))
 
@@ -87,6 +83,11 @@ def people_meant(desk: Desk, options: argparse.Namespace) -> list[Person]:
     if options.login is not None:
         return [find.person(desk, options.login)]
     return desk.installation.directory.people(None if options.org is None else find.organisation(desk, options.org).id)
+
+
+def held_by(desk: Desk, people: Iterable[Person]) -> Iterator[tuple[Device, Person]]:
+    """Yield the device passwords and public keys of people, each with whose it is."""
+    return ((device, person) for person in people for device in desk.installation.directory.devices(person.id))
 
 
 def state(shown: dict[str, Any]) -> str:
@@ -103,9 +104,8 @@ def state(shown: dict[str, Any]) -> str:
 def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     """Revoke a device password."""
     identity, directory = id_from_text(options.id), desk.installation.directory
-    for person in directory.people():
-        for device in directory.devices(person.id):
-            if device.id == identity:
-                directory.revoke_device(device.id, actor=desk.actor)
-                return Answer({"id": options.id, "revoked": True}, [f"Revoked {device.label} of {person.login}."])
+    for device, person in held_by(desk, directory.people()):
+        if device.id == identity:
+            directory.revoke_device(device.id, actor=desk.actor)
+            return Answer({"id": options.id, "revoked": True}, [f"Revoked {device.label} of {person.login}."])
     raise UnknownName(kind="device", name=options.id)

@@ -23,6 +23,7 @@ from providers.holding.sweeping import Swept
 from server.cli import find
 from server.cli.errors import Misused, NoSuchVersion, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
+from server.cli.people import password_in
 from server.cli.text import clock_doubt, facts, moment, size, table
 
 _REQUEST = "mellanrum erase request"
@@ -73,7 +74,10 @@ def person(desk: Desk, options: argparse.Namespace, command: str) -> Principal:
     if options.login is None:
         return desk.operator
     authenticator = desk.installation.authenticator
-    password = _secret(options, f"Password of {options.login}: ", command)
+    if options.password_file is None:
+        password = _asked(f"Password of {options.login}: ", "--password-file", command)
+    else:
+        password = password_in(options.password_file)
     try:
         found = authenticator.password_then_code(options.login, password, None, via=Via.CLI, address=HERE)
         if found.standing is Standing.FULL:
@@ -81,14 +85,6 @@ def person(desk: Desk, options: argparse.Namespace, command: str) -> Principal:
         return authenticator.complete(found, options.code or _asked("Code: ", "--code", command))
     except SignInRefused:
         raise NotSignedIn(login=options.login) from None
-
-
-def _secret(options: argparse.Namespace, question: str, command: str) -> str:
-    if options.password_file is None:
-        return _asked(question, "--password-file", command)
-    if str(options.password_file) == "-":
-        return sys.stdin.readline().rstrip("\n")
-    return find.read_text(options.password_file).rstrip("\r\n")
 
 
 def _asked(question: str, option: str, command: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -163,6 +163,12 @@ def full_name(desk: Desk, info: SpaceInfo) -> str:
     if info.customer is None:
         return info.name
     return f"{desk.installation.directory.organisation_name(info.customer)}/{info.name}"
+
+
+def names_of(desk: Desk, spaces: Iterable[bytes]) -> list[str]:
+    """Return how a command line names spaces, in their order; one that has gone since by its id."""
+    names = {info.id: full_name(desk, info) for info in desk.installation.spaces.all()}
+    return [names.get(each, id_text(each)) for each in spaces]
 
 
 def add_grantee(parser: Parser) -> None:

@@ -63,9 +63,7 @@ def add_password(command: Parser) -> None:
 def given_password(options: argparse.Namespace, *, command: str) -> str | None:
     """Return the password that the options lead to; None if they name none. Raises Misused."""
     if options.password_file is not None:
-        if str(options.password_file) == "-":
-            return sys.stdin.readline().rstrip("\n")
-        return find.read_text(options.password_file).rstrip("\r\n")
+        return password_in(options.password_file)
     if not options.ask_password:
         return None
     if not sys.stdin.isatty():
@@ -74,6 +72,13 @@ def given_password(options: argparse.Namespace, *, command: str) -> str | None:
     if getpass.getpass("Once more: ") != first:
         raise Misused(problem="The two passwords differ.", command=command)
     return first
+
+
+def password_in(file: Path) -> str:
+    """Return the password that a file holds, or the first line of standard input, `-`. Raises InputUnreadable."""
+    if str(file) == "-":
+        return sys.stdin.readline().rstrip("\n")
+    return find.read_text(file).rstrip("\r\n")
 
 
 def document(desk: Desk, found: Person) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("list", show_all, "List public keys, with their last use.")
     command.add_argument("login", metavar="LOGIN", nargs="?", help="of one person")
     command.add_argument("--org", metavar="NAME", help="of one organisation")
-    command = noun.command("revoke", revoke, "Revoke a public key, at once.")
+    command = noun.command("revoke", remove, "Revoke a public key, at once.")
     command.add_argument("key", metavar="KEY", help="its id, as listed, or its fingerprint")
     noun = nouns.noun("hostkey", "The server's own keys, which SFTP clients compare.")
     noun.command("show", show_host, "Show the host keys and their fingerprints.")
@@ -101,16 +101,10 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
     return Answer(document(desk, made, person), [f"{person.login} may sign in by {key_fingerprint(blob)} ({label})."])
 
 
-def _keys(desk: Desk, people: Iterable[Person]) -> Iterator[tuple[Device, Person]]:
-    for person in people:
-        for device in desk.installation.directory.devices(person.id):
-            if device.public_key is not None:
-                yield device, person
-
-
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List public keys."""
-    found = [document(desk, key, person) for key, person in _keys(desk, devices.people_meant(desk, options))]
+    meant = devices.held_by(desk, devices.people_meant(desk, options))
+    found = [document(desk, key, person) for key, person in meant if key.public_key is not None]
     rows = (
         (
             k["login"],
@@ -126,16 +120,17 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     return Answer(found, table(("login", "label", "fingerprint", "with code", "last used", "state", "id"), rows))
 
 
-def revoke(desk: Desk, options: argparse.Namespace) -> Answer:
+def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     """Revoke a public key: of each person who has it, if it is named by its fingerprint."""
     directory = desk.installation.directory
     by_print = options.key.startswith("SHA256:")
     identity = None if by_print else id_from_text(options.key)
     chosen = [
         (key, person)
-        for key, person in _keys(desk, directory.people())
-        if key.revoked_at is None
-        and (key.id == identity or (by_print and key_fingerprint(key.public_key or b"") == options.key))
+        for key, person in devices.held_by(desk, directory.people())
+        if key.public_key is not None
+        and key.revoked_at is None
+        and (key.id == identity or (by_print and key_fingerprint(key.public_key) == options.key))
     ]
     if not chosen:
         raise UnknownName(kind="sshkey", name=options.key)
