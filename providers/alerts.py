@@ -22,7 +22,7 @@ _CLOSE = update(tables.alert).where(_A.id == bindparam("chosen"), _A.resumed_at.
 
 
 class NoSuchAlert(MellanrumError):
-    """There is no alert {name}. Nothing was changed. "mellanrum alerts list --all" shows all."""
+    """There is no alert {name}. Nothing was changed. "mellanrum alert list --all" shows all."""
 
     exit_code = 23
 

@@ -80,9 +80,9 @@ class Mailer:
             f"At {iso_utc(alert.at)} a device was paused: within a short time it changed {alert.rewritten}\n"
             f"documents, deleted {alert.deleted} and moved {alert.moved}, far more than it ever did.\n"
             f"Harmful programs do so; so do people who tidy up.\n{whose}\nEvery version from before is kept.\n\n"
-            f"  mellanrum alerts show {identity}      what it did, and where\n"
-            f"  mellanrum alerts put-back {identity}  the spaces as they were the moment before\n"
-            f"  mellanrum alerts resume {identity}    let it go on\n"
+            f"  mellanrum alert show {identity}      what it did, and where\n"
+            f"  mellanrum alert put-back {identity}  the spaces as they were the moment before\n"
+            f"  mellanrum alert resume {identity}    let it go on\n"
         )
 
     def _whose(self, alert: Alert) -> str:

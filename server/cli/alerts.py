@@ -1,4 +1,4 @@
-"""`mellanrum alerts`: what the brake has paused, letting it go on, and putting back what it did."""
+"""`mellanrum alert`: what the brake has paused, letting it go on, and putting back what it did."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from server.cli.text import facts, moment, table
 
 def add_to(nouns: Noun) -> None:
     """Add the commands of this noun."""
-    noun = nouns.noun("alerts", "Devices that were paused, since they changed or deleted far more than they ever did.")
+    noun = nouns.noun("alert", "Devices that were paused, since they changed or deleted far more than they ever did.")
     command = noun.command("list", show_all, "List the alerts that are open.")
     command.add_argument("--all", action="store_true", help="those too that were resumed")
     command = noun.command("show", show, "Show one alert: who, what, where, since when.")

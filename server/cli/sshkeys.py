@@ -39,7 +39,7 @@ def add_to(nouns: Noun) -> None:
     command = noun.command("list", show_all, "List public keys, with their last use.")
     command.add_argument("login", metavar="LOGIN", nargs="?", help="of one person")
     command.add_argument("--org", metavar="NAME", help="of one organisation")
-    command = noun.command("revoke", remove, "Revoke a public key, at once.")
+    command = noun.command("remove", remove, "Revoke a public key, at once.")
     command.add_argument("key", metavar="KEY", help="its id, as listed, or its fingerprint")
     noun = nouns.noun("hostkey", "The server's own keys, which SFTP clients compare.")
     noun.command("show", show_host, "Show the host keys and their fingerprints.")

@@ -149,8 +149,8 @@ def test_a_lock_beside_what_was_encrypted_does_not_keep_it_encrypted(
     identity, names = alert
     for name in names:
         _lock(drive, name, "b.txt")
-    assert shop.run("alerts", "list").out.splitlines()[1].split()[0].endswith("Z")
-    found = shop.ok("alerts", "put-back", identity, "--yes")
+    assert shop.run("alert", "list").out.splitlines()[1].split()[0].endswith("Z")
+    found = shop.ok("alert", "put-back", identity, "--yes")
     assert [each["counts"] for each in found] == [{"changed": 1}] * 2
     assert [fetch(drive, f"/{name} – Rum/a.txt") for name in names] == [b"one"] * 2
 
@@ -160,7 +160,7 @@ def test_one_space_that_cannot_be_put_back_hides_nothing_of_the_other(
 ) -> None:
     identity, (first, second) = alert
     _lock(drive, second, "a.txt")
-    ran = shop.run("alerts", "put-back", identity, "--yes")
+    ran = shop.run("alert", "put-back", identity, "--yes")
     assert ran.code == 8
     assert "1 of 2 spaces" in ran.err and "Nothing was changed" not in ran.err
     assert "Undone, of what came about since" in ran.out
@@ -171,7 +171,7 @@ def test_one_space_that_cannot_be_put_back_hides_nothing_of_the_other(
     assert [each["holder"] for each in shop.ok("lock", "list", f"{second}/Rum")] == ["Mia Lund"]
     assert shop.ok(*command, "--yes")[0]["path"] == "/a.txt"
     assert shop.run(*command, "--yes").code == 13
-    shop.ok("alerts", "put-back", identity, "--yes")
+    shop.ok("alert", "put-back", identity, "--yes")
     assert fetch(drive, f"/{second} – Rum/a.txt") == b"one"
     assert fetch(drive, f"/{first} – Rum/a.txt") == b"work of after", "what was put back is not put back twice"
 

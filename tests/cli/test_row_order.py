@@ -29,7 +29,7 @@ PASSWORD = "en lång och trygg fras 7"
 #: Commands that only look, have no database open, or have the whole folder to themselves; or serve: those are watched
 #: through the drive.
 QUIET = {
-    "init", "key kit", "alerts show", "audit checkpoint", "audit epoch", "audit key", "audit list", "audit verify",
+    "init", "key kit", "alert show", "audit checkpoint", "audit epoch", "audit key", "audit list", "audit verify",
     "compare", "demo", "device list", "doctor", "erase list", "erase report", "grant list", "group list",
     "group show", "hostkey rotate", "hostkey show", "key recover", "key rewrap", "key show", "lock list", "org list",
     "org show", "person list", "person show", "serve", "space list", "space show", "space usage", "sshkey list",
@@ -114,7 +114,7 @@ def people(ran: Day, beside: Path) -> None:
     ran("device", "remove", ran("device", "add", "li", "dator")["id"])
     beside.joinpath("key.pub").write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_public_key())
     key = ran("sshkey", "add", "li", beside / "key.pub", "--label", "nyckel")
-    ran("sshkey", "revoke", key["id"])
+    ran("sshkey", "remove", key["id"])
     ran.password = ran("device", "add", "bo", "dator")["device_password"]
 
 
@@ -169,9 +169,9 @@ def ends(ran: Day, beside: Path) -> None:
             store(bo, path, b"mycket")
             bo.delete(path)
     braking.settle_waiting(ran.installation.storage)
-    (alert,) = ran("alerts", "list")
-    ran("alerts", "resume", alert["id"])
-    ran("alerts", "put-back", alert["id"])
+    (alert,) = ran("alert", "list")
+    ran("alert", "resume", alert["id"])
+    ran("alert", "put-back", alert["id"])
     beside.joinpath("wanted.toml").write_text('[[organisation]]\nname = "Ny kund"\n')
     ran("apply", beside / "wanted.toml")
     ran("hostkey", "announce")

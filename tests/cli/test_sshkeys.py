@@ -37,11 +37,11 @@ def test_a_key_comes_and_goes(shop: Shop, tmp_path: Path) -> None:
     assert made["id"] not in [each["id"] for each in shop.ok("device", "list", ADMIN)]
     again = shop.run("sshkey", "add", ADMIN, file)
     assert again.code == 24 and again.err.count("\n") == 1
-    assert shop.ok("sshkey", "revoke", made["fingerprint"])["revoked"] == [made["id"]]
-    assert shop.run("sshkey", "revoke", made["id"]).code == 23
+    assert shop.ok("sshkey", "remove", made["fingerprint"])["revoked"] == [made["id"]]
+    assert shop.run("sshkey", "remove", made["id"]).code == 23
     assert "revoked" in shop.run("sshkey", "list").out
     second = shop.ok("sshkey", "add", ADMIN, file, "--label", "again")
-    assert shop.ok("sshkey", "revoke", second["id"])["revoked"] == [second["id"]]
+    assert shop.ok("sshkey", "remove", second["id"])["revoked"] == [second["id"]]
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "hello"])

@@ -152,28 +152,28 @@ def test_over_sftp_open_sessions_notice_too_and_what_was_half_done_is_kept(door:
 def _put_back_beside_the_server(door: Door) -> None:
     """Every byte stands as it was the moment before, under its own id; the dry run said so and changed nothing."""
     data, drive = door.world.installation.folder, door.world.drive("anna")
-    newest = process("--data", data, "alerts", "list", "--json").json[-1]["id"]
+    newest = process("--data", data, "alert", "list", "--json").json[-1]["id"]
     stood = {path: drive.stat(parse(space_path("anna") + path)).version for path in documents(FOLDERS - 1)}
-    dry = process("--data", data, "alerts", "put-back", newest, "--dry-run", "--json")
+    dry = process("--data", data, "alert", "put-back", newest, "--dry-run", "--json")
     assert dry.code == 0 and dry.json[0]["space"] == "Kund AB/Sandbox" and not dry.json[0]["changed"], dry.err
     assert stood == {path: drive.stat(parse(space_path("anna") + path)).version for path in stood}
-    done = process("--data", data, "alerts", "put-back", newest, "--json", "--yes")
+    done = process("--data", data, "alert", "put-back", newest, "--json", "--yes")
     assert done.code == 0 and done.json[0]["changed"] and done.json[0]["counts"] == dry.json[0]["counts"], done.err
     for path, version in stood.items():
         assert fetch(drive, space_path("anna") + path) == path.encode()
         assert drive.stat(parse(space_path("anna") + path)).version == version + (version > 1)
-    assert process("--data", data, "alerts", "show", newest, "--json").json["spaces"][0]["put_back"]
+    assert process("--data", data, "alert", "show", newest, "--json").json["spaces"][0]["put_back"]
 
 
 def _resume_beside_the_server(door: Door) -> None:
     data = door.world.installation.folder
-    listed = process("--data", data, "alerts", "list", "--json").json
+    listed = process("--data", data, "alert", "list", "--json").json
     assert listed and all(alert["login"] == "olle" and alert["state"] == "open" for alert in listed)
-    shown = process("--data", data, "alerts", "show", listed[-1]["id"])
+    shown = process("--data", data, "alert", "show", listed[-1]["id"])
     assert shown.code == 0 and "Kund AB/Sandbox" in shown.out and "desktop" in shown.out
-    resumed = process("--data", data, "alerts", "resume", listed[-1]["id"], "--json", "--yes")
+    resumed = process("--data", data, "alert", "resume", listed[-1]["id"], "--json", "--yes")
     assert resumed.code == 0 and resumed.json["resumed"]
-    everyone = process("--data", data, "alerts", "list", "--all", "--json").json
+    everyone = process("--data", data, "alert", "list", "--all", "--json").json
     assert [alert["state"] == "open" for alert in everyone][-1] is False and len(everyone) == len(listed)
-    wrong = process("--data", data, "alerts", "show", "0" * 32)
+    wrong = process("--data", data, "alert", "show", "0" * 32)
     assert wrong.code == 23 and "no alert" in wrong.err
