@@ -64,7 +64,7 @@ def _log(desk: Desk, options: argparse.Namespace) -> LogInfo:
     """Return the log that the options name, with everything numbered and signed so far. Raises UnknownLog."""
     installation = desk.installation
     space = NOBODY if options.space is None else find.space(desk, options.space).id
-    party = NOBODY if options.party is None else find.organisation(desk, options.party).id
+    party = NOBODY if options.party is None else find.customer_ever(desk, options.party).id
     installation.tick()
     installation.checkpoints.advance_now()
     with installation.database.read() as connection:

@@ -68,14 +68,14 @@ def _kind(found: Organisation) -> str:
 
 def show(desk: Desk, options: argparse.Namespace) -> Answer:
     """Show one organisation."""
-    found = find.organisation(desk, options.name)
+    found = find.customer_ever(desk, options.name)
     people = [person.login for person in desk.installation.directory.people(found.id)]
     own = None if found.is_supplier else found.id
     spaces = [info.name for info in desk.installation.spaces.all() if info.customer == own]
     lines = facts(
         (
             ("Name", found.name),
-            ("Is", "the supplier" if found.is_supplier else "a customer"),
+            ("Is", _kind(found)),
             ("Second factor", "demanded of all" if found.second_factor else "demanded of administrators"),
             ("People", ", ".join(people) or "none"),
             ("Spaces", ", ".join(spaces) or "none"),
@@ -106,4 +106,9 @@ def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     count = len(desk.installation.directory.people(found.id))
     desk.confirm(f"End {found.name}, so that none of its {count} people can sign in any longer?")
     desk.installation.directory.end_organisation(found.id, actor=desk.actor)
-    return Answer(document(found) | {"ended": True}, [f"Ended {found.name}. What its people did stays."])
+    standing = sum(info.customer == found.id for info in desk.installation.spaces.all())
+    lines = [f"Ended {found.name}. What its people did stays."]
+    if standing:
+        lines.append(f'Its {standing} spaces stand as before: "mellanrum space remove" archives one, and')
+        lines.append(f"  mellanrum erase request --org {id_text(found.id)} --reason TEXT   asks to erase all of it")
+    return Answer(document(found) | {"ended": True}, lines)

@@ -122,7 +122,7 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     """List spaces."""
     found = desk.installation.spaces.all()
     if options.customer is not None:
-        chosen = find.organisation(desk, options.customer)
+        chosen = find.customer_ever(desk, options.customer)
         found = [info for info in found if info.customer == (None if chosen.is_supplier else chosen.id)]
     shown = [document(desk, info) for info in found]
     rows = ((s["name"], s["customer"] or "(our own)", s["state"], size(s["quota_bytes"]), s["id"]) for s in shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,20 @@ def test_the_space_of_a_customer_who_ended_was_called_so_in_vain_once_another_ha
     assert shop.ok("space", "show", "Kund/Avtal")["id"] == new, "who stands goes before who has ended"
     assert shop.ok("space", "show", old)["id"] == old
     assert shop.run("space", "show", "Kund/Annat").code == 23
+
+
+def test_of_a_customer_who_ended_nothing_could_be_listed_or_exported(shop: Shop, tmp_path: Path) -> None:
+    shop.ok("org", "add", "Kund")
+    space = shop.ok("space", "create", "Avtal", "--customer", "Kund")
+    ran = shop.run("org", "remove", "Kund", "--yes")
+    (command,) = re.findall(r"mellanrum (erase request --org \w+)", ran.out)
+    found = shop.ok("org", "show", "Kund")
+    assert (found["ended"], found["spaces"]) == (True, ["Avtal"])
+    assert [each["id"] for each in shop.ok("space", "list", "--customer", "Kund")] == [space["id"]]
+    bundle, stream = tmp_path / "bundle", ("--space", space["id"], "--party", "Kund")
+    key = shop.ok("audit", "export", bundle, *stream)["public_key"]
+    assert shop.run("audit", "verify", bundle, "--key", key).code == 0
+    shop.ok(*command.split(), "--reason", "left")
 
 
 def fail(shop: Shop, login: str, times: int) -> None:
