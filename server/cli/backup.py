@@ -11,7 +11,6 @@ from config.database import Database
 from config.errors import SchemaTooOld
 from config.files import sync_folder
 from config.settings import Settings
-from config.settings.load import find_file
 from providers.audit.events import Event
 from providers.backup import Copied, back_up
 from server.cli import find, keys
@@ -74,10 +73,9 @@ def _filled(desk: Desk, database: Database, partial: Path) -> Copied:
     partial.chmod(0o700)
     with desk.progress("copying files") as bar:
         copied = back_up(database, settings.folder, data, bar.reach)
-    source = Path(desk.options.settings) if desk.options.settings else find_file(desk.data)
-    if source is not None:
+    if desk.settings_file is not None:
         kept = data.with_name(f"{data.name}.toml")
-        find.write_new(kept, source.read_bytes())
+        find.write_new(kept, desk.settings_file.read_bytes())
         copied.add(kept)
     sync_folder(partial)
     return copied

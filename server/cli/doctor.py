@@ -57,7 +57,8 @@ def add_to(nouns: Noun) -> None:
 def doctor(desk: Desk, options: argparse.Namespace) -> Answer:
     """Run every check."""
     settings = desk.settings  # wrong settings are an error of their own, which names them all
-    findings = [Finding("settings", "good", "every setting can be used")]
+    read = "no file has any" if desk.settings_file is None else f"every one in {desk.settings_file} can be used"
+    findings = [Finding("settings", "good", read)]
     for name, check in CHECKS.items():
         try:
             findings.extend(Finding(name, state, says) for state, says in check(desk, settings))

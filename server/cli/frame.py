@@ -21,7 +21,7 @@ from auth.keyring import RootKey
 from auth.rights import Principal
 from config.errors import MellanrumError
 from config.files import OF_THE_DISK, full_or_failed
-from config.settings import Settings, load
+from config.settings import Settings, find_file, load
 from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
 from server.cli.errors import Interrupted, Misused, NoSuchFileName, NotAllowed, NotConfirmed, Unexpected, Unprinted
@@ -59,10 +59,14 @@ class Desk:
         """The folder that `--data` named."""
         return Path(self.options.data) if self.options.data else None
 
+    @property
+    def settings_file(self) -> Path | None:
+        """The settings file that counts; None: there is none."""
+        return Path(self.options.settings) if self.options.settings else find_file(self.data)
+
     def load(self, overrides: dict[str, Any] | None = None) -> Settings:
         """Return the settings, with what options said on top. Raises NotTheirs, FolderUnusable."""
-        file = Path(self.options.settings) if self.options.settings else None
-        settings = load(file, data_folder=self.data, overrides=overrides)
+        settings = load(self.settings_file, data_folder=self.data, overrides=overrides)
         require_own(settings.folder)
         return settings
 

@@ -37,6 +37,13 @@ def answer(url: str, login: str, password: str, method: str = "PROPFIND", body: 
         return error.code
 
 
+def test_nothing_told_which_settings_were_read(shop: Shop) -> None:
+    assert "settings: no file has any" in shop.run("doctor").out
+    beside = shop.data.with_name("data.toml")
+    beside.write_text("[http]\nport = 0\n")
+    assert f"settings: every one in {beside} can be used" in shop.run("doctor").out
+
+
 def test_doctor_names_what_to_mend(shop: Shop) -> None:
     fit = shop.ok("doctor")
     states = {each["check"]: each["state"] for each in fit["checks"]}
