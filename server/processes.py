@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -372,7 +373,10 @@ def _certificate(folder: Path, settings: Settings) -> tls.Pair | None:
             raise tls.BadCertificate.of_file(error, folder / "tls") from error
     if certificate is None or key is None:
         return None
-    return tls.read(certificate, key)
+    pair = tls.read(certificate, key)
+    if tls.ends_at(pair) < datetime.now(UTC):
+        _log.warning("certificate_ran_out", ended=tls.ends_at(pair).isoformat())
+    return pair
 
 
 def _listen(host: str, port: int, count: int) -> Iterator[socket.socket]:

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,8 @@ import pytest
 from config.settings import Settings
 from config.settings.plain import settings_from_plain, settings_to_plain
 from server import serving as serving_one
-from server.processes import PortTaken, _listen
+from server.processes import PortTaken, _certificate, _listen
+from tests.certificates import issue
 from tests.ports import free_port
 from tests.serving import Served, serving, space_path, start
 from tests.worlds import settings_for
@@ -350,6 +352,16 @@ def _link_local() -> str:
         if scope == "20":
             return f"{ipaddress.IPv6Address(int(digits, 16))}%{interface}"
     pytest.skip("no interface has a link-local address")
+
+
+@pytest.mark.parametrize(("hours", "told"), [(-1, True), (1, False)])
+def test_a_server_began_with_a_certificate_that_had_run_out_and_said_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, hours: int, told: bool
+) -> None:
+    issued = issue(tmp_path, timedelta(hours=hours))
+    files = {"http.tls_certificate_file": str(issued.chain), "http.tls_key_file": str(issued.key)}
+    assert _certificate(tmp_path, settings_for(tmp_path / "data", **files))
+    assert ("event=certificate_ran_out" in caplog.text) == told
 
 
 def test_a_link_local_address_can_be_listened_on(tmp_path: Path) -> None:
