@@ -5,46 +5,20 @@ Each story is played before both, packet by packet, by clients that have a conne
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from struct import pack
 
 import pytest
 
 from providers.paths import parse
 from server.sftp.engine.wire import APPEND, CREAT, READ, TRUNC, WRITE, Type, string
-from tests.sftp.client import Client, Refused, StreamClient, timed
-from tests.tools import need_file
+from tests.sftp.client import Client, Refused, timed
+from tests.sftp.openssh import PipeClient
 from tests.worlds import World
 
 NEW = WRITE | CREAT | TRUNC
 BIG = bytes(range(256)) * 4096
-
-
-class PipeClient(StreamClient):
-    """A client of Debian's sftp-server."""
-
-    def __init__(self, folder: Path) -> None:
-        server = str(need_file("/usr/lib/openssh/sftp-server"))
-        self.process: Any = subprocess.Popen([server, "-d", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        super().__init__()
-
-    def transmit(self, data: bytes) -> None:
-        """Send bytes."""
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
-
-    def receive(self, length: int) -> bytes:
-        """Receive so many bytes."""
-        received: bytes = self.process.stdout.read(length)
-        return received
-
-    def stop(self) -> None:
-        """End the server."""
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait(30)
 
 
 class Play:
@@ -269,6 +243,20 @@ def filled_by_another_after_it_was_made(play: Play) -> None:
     play.tell(lambda: play.one.close(handle))
 
 
+def copied_behind_what_stood(play: Play) -> None:
+    """What is opened for appending is written to at its end alone, whatever place a copy is told."""
+    for name, data in (("s", b"0123456789"), ("log", b"one\n"), ("other", b"two\n")):
+        play.one.put(play.at(name), data)
+    stands, written = play.one.open(play.at("s")), play.one.open(play.at("other"), READ | WRITE)
+    play.one.write(written, 4, b"three\n")
+    log = play.one.open(play.at("log"), WRITE | APPEND)
+    play.other.put(play.at("log"), b"theirs\n", WRITE | APPEND)
+    for source, start, length in ((stands, 2, 3), (written, 4, 0), (stands, 0, 0)):
+        play.one.extended("copy-data", string(source) + pack(">QQ", start, length) + string(log) + pack(">Q", 1))
+    for handle in (log, stands, written):
+        play.one.close(handle)
+
+
 STORIES = [
     written_under_a_name_that_is_gone,
     emptied_under_a_name_that_is_gone,
@@ -287,6 +275,7 @@ STORIES = [
     appended_to_where_nothing_stood,
     appended_to_while_it_is_renamed,
     appended_to_after_it_was_rotated,
+    copied_behind_what_stood,
 ]
 
 

@@ -112,26 +112,27 @@ def _copy_data(engine: Engine, request: int, fields: Fields) -> None:
     A length of 0 is to the end.
     """
     source, start, length = engine.handles.file(fields.text()), fields.u64(), fields.u64()
-    goal, at = engine.handles.file(fields.text()), fields.u64()
+    goal, place = engine.handles.file(fields.text()), fields.u64()
     if not source.readable or not goal.writable:
         raise WrongHandle
+    at = None if goal.appends else place
     length = length or _EVERYTHING
     if source.document is goal.document:
         length = min(length, max(0, source.document.size - start))  # it may grow meanwhile
-        if abs(at - start) < length:
+        if at is not None and abs(at - start) < length:
             raise OverItself
     engine.require_draft(goal.document)
     _copy_on(engine, request, Copying(source.document, goal.document, start, length, at))
 
 
 class Copying(NamedTuple):
-    """What is left to be copied."""
+    """What is left to be copied. `at` None: to the end, as whatever is written by a handle that appends."""
 
     source: Document
     goal: Document
     start: int
     length: int
-    at: int
+    at: int | None
 
 
 def _copy_on(engine: Engine, request: int, copying: Copying) -> None:
@@ -142,7 +143,8 @@ def _copy_on(engine: Engine, request: int, copying: Copying) -> None:
         if not count or count >= length:
             return wire.ok(request)
         if not engine.is_lost:
-            _copy_on(engine, request, Copying(source, goal, start + count, length - count, at + count))
+            further = None if at is None else at + count
+            _copy_on(engine, request, Copying(source, goal, start + count, length - count, further))
         return None
 
     engine.hop(request, partial(_copied, engine.drive, copying), then, is_long=True)
@@ -161,24 +163,27 @@ def _copied(drive: Drive, copying: Copying) -> int:
         raise
 
 
-def _copied_into(edit: Edit | NoiseEdit, drive: Drive, source: Document, start: int, length: int, at: int) -> int:
+def _copied_into(
+    edit: Edit | NoiseEdit, drive: Drive, source: Document, start: int, length: int, at: int | None
+) -> int:
     """Copy a part. The whole of a document into an empty one costs nothing."""
     if source.edit is not None:
-        stop = min(start + min(length, COPY_BYTES_MAX), source.size)
-        return _pump(source.edit.read, edit.write, start, stop, at)
-    if source.blocks is None:
-        source.load(drive)
-    assert source.blocks is not None
-    return edit.copy_from(source.blocks.reader, start, length, at)
-
-
-def _pump(
-    read: Callable[[int, int], bytes], write: Callable[[int, bytes], None], start: int, stop: int, at: int
-) -> int:
+        read = source.edit.read
+    else:
+        if source.blocks is None:
+            source.load(drive)
+        assert source.blocks is not None
+        if at is not None:
+            return edit.copy_from(source.blocks.reader, start, length, at)
+        read = source.blocks.reader.read
+    stop = min(start + min(length, COPY_BYTES_MAX), source.size)
     copied = 0
     while start + copied < stop:
         data = read(start + copied, min(1 << 20, stop - start - copied))
-        write(at + copied, data)
+        if at is None:
+            edit.append(data)
+        else:
+            edit.write(at + copied, data)
         copied += len(data)
     return copied
 
