@@ -13,7 +13,7 @@ import pytest
 
 from providers.paths import parse
 from server.sftp.engine.wire import APPEND, CREAT, READ, TRUNC, WRITE, Type, string
-from tests.sftp.client import Client, Refused, timed
+from tests.sftp.client import Client, Refused, sized, timed
 from tests.sftp.openssh import PipeClient
 from tests.worlds import World
 
@@ -257,6 +257,25 @@ def copied_behind_what_stood(play: Play) -> None:
         play.one.close(handle)
 
 
+def cut_and_timed_by_its_name_while_it_is_open(play: Play) -> None:
+    """Whoever has it open is told of it as it stands, where it was last closed as well as where it is only read."""
+    play.one.put(play.at("d"), b"0123456789")
+    first, second = (play.one.open(play.at("d"), READ | WRITE) for _ in range(2))
+    play.one.write(first, 0, b"A")
+    play.one.close(first)
+    reads = play.one.open(play.at("d"))
+    play.one.setstat(play.at("d"), sized(4))
+    play.tell(lambda: play.one.fstat(second).size)
+    play.tell(lambda: play.one.fstat(reads).size)
+    play.one.setstat(play.at("d"), timed(1000))
+    play.tell(lambda: play.one.fstat(second).modified)
+    play.tell(lambda: play.one.fstat(reads).modified)
+    play.tell(lambda: play.one.read(reads, 0, 10))
+    play.one.close(second)
+    play.one.close(reads)
+    play.tell(lambda: play.one.stat(play.at("d")).modified)
+
+
 STORIES = [
     written_under_a_name_that_is_gone,
     emptied_under_a_name_that_is_gone,
@@ -276,6 +295,7 @@ STORIES = [
     appended_to_while_it_is_renamed,
     appended_to_after_it_was_rotated,
     copied_behind_what_stood,
+    cut_and_timed_by_its_name_while_it_is_open,
 ]
 
 

@@ -62,7 +62,13 @@ def setstat(engine: Engine, request: int, fields: Fields) -> None:
         set_open(engine, request, document, attributes)
         return
     job = as_meant(engine.drive, raw, path, partial(_set, engine.drive, path, attributes))
-    engine.hop(request, job, lambda _: wire.ok(request), anyway=partial(_reread, document))
+
+    def then(item: Item) -> bytes:
+        if document is not None and document.item is not None and document.item.id == item.id:
+            document.item = item
+        return wire.ok(request)
+
+    engine.hop(request, job, then, anyway=partial(_reread, document))
 
 
 def _reread(document: Document | None) -> None:
@@ -72,7 +78,8 @@ def _reread(document: Document | None) -> None:
         document.blocks = None
 
 
-def _set(drive: Drive, path: Path, attributes: Attributes) -> None:
+def _set(drive: Drive, path: Path, attributes: Attributes) -> Item:
+    """Set size and time; return what stands there by then."""
     modified = None if attributes.modified is None else attributes.modified * SECOND_US
     if attributes.size is not None:
         edit = drive.edit(path, create=False, truncate=False)
@@ -82,11 +89,10 @@ def _set(drive: Drive, path: Path, attributes: Attributes) -> None:
         finally:
             edit.discard()
         if made is not None:
-            return
+            return made[0]
     if modified is not None:
-        drive.change_properties(path, [], modified=modified)
-    else:
-        found(drive, path)
+        return drive.change_properties(path, [], modified=modified)
+    return found(drive, path)
 
 
 def open_folder(engine: Engine, request: int, fields: Fields) -> None:
