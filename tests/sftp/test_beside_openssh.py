@@ -276,6 +276,17 @@ def cut_and_timed_by_its_name_while_it_is_open(play: Play) -> None:
     play.tell(lambda: play.one.stat(play.at("d")).modified)
 
 
+def read_of_no_byte(play: Play) -> None:
+    """It is no end: a library that takes it for one reads no further."""
+    play.one.put(play.at("d"), b"0123")
+    for flags in (READ, READ | WRITE):
+        handle = play.one.open(play.at("d"), flags)
+        for at in (0, 100):
+            play.tell(lambda handle=handle, at=at: play.one.ask(Type.READ, string(handle) + pack(">QI", at, 0)))  # type: ignore[misc]
+        play.tell(lambda handle=handle: play.one.read(handle, 0, 10))  # type: ignore[misc]
+        play.one.close(handle)
+
+
 STORIES = [
     written_under_a_name_that_is_gone,
     emptied_under_a_name_that_is_gone,
@@ -296,6 +307,7 @@ STORIES = [
     appended_to_after_it_was_rotated,
     copied_behind_what_stood,
     cut_and_timed_by_its_name_while_it_is_open,
+    read_of_no_byte,
 ]
 
 

@@ -78,7 +78,7 @@ def test_steps_without_a_byte_were_answered_by_the_thousand_in_one_go(connect: C
     client = connect()
     handle = client.open("/Rum/a.txt", READ | WRITE | CREAT)
     client.write(handle, 5, b"a draft")
-    body = string(handle) + struct.pack(">Q", 3) + U32.pack(0)
+    body = string(handle) + struct.pack(">Q", 30) + U32.pack(1)
     numbers = flood(client, Type.READ, body, 2_000)
     while client.door.jobs:
         before = len(client.answers)
