@@ -287,6 +287,20 @@ def read_of_no_byte(play: Play) -> None:
         play.one.close(handle)
 
 
+def room_asked_for_by_what_is_open(play: Play) -> None:
+    """There is room where it is written, though nobody else sees it yet, or its name is gone."""
+    new, gone = play.one.open(play.at("new"), NEW), play.one.open(play.at("gone"), NEW)
+    play.one.path_request(Type.REMOVE, play.at("gone"))
+    for name, body in (
+        ("statvfs", string(play.at("new").encode())),
+        ("fstatvfs", string(new)),
+        ("fstatvfs", string(gone)),
+    ):
+        play.tell(lambda name=name, body=body: len(play.one.extended(f"{name}@openssh.com", body)))  # type: ignore[misc]
+    play.one.close(new)
+    play.one.close(gone)
+
+
 STORIES = [
     written_under_a_name_that_is_gone,
     emptied_under_a_name_that_is_gone,
@@ -308,6 +322,7 @@ STORIES = [
     copied_behind_what_stood,
     cut_and_timed_by_its_name_while_it_is_open,
     read_of_no_byte,
+    room_asked_for_by_what_is_open,
 ]
 
 

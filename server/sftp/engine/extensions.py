@@ -8,12 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from providers.drive.edits import COPY_BYTES_MAX
+from providers.errors import NotFound
 from providers.model import Quota
 from providers.paths import ROOT, Path
 from server.sftp.engine import wire
 from server.sftp.engine.errors import NoLinks, OverItself, Unsupported, WrongHandle
 from server.sftp.engine.files import existing
-from server.sftp.engine.handles import FolderHandle
+from server.sftp.engine.handles import FileHandle, FolderHandle
 from server.sftp.engine.names import found, moved, setstat, tell_path
 from server.sftp.engine.wire import Fields, Type
 
@@ -53,17 +54,26 @@ def _posix_rename(engine: Engine, request: int, fields: Fields) -> None:
 
 
 def _statvfs(engine: Engine, request: int, fields: Fields) -> None:
-    _tell_room(engine, request, existing(fields.text()))
+    path = existing(fields.text())
+    _tell_room(engine, request, path, is_open=engine.documents.at(path) is not None)
 
 
 def _fstatvfs(engine: Engine, request: int, fields: Fields) -> None:
     handle = engine.handles.any(fields.text())
-    _tell_room(engine, request, handle.item.path if isinstance(handle, FolderHandle) else handle.document.path)
+    path = handle.item.path if isinstance(handle, FolderHandle) else handle.document.path
+    _tell_room(engine, request, path, is_open=isinstance(handle, FileHandle))
 
 
-def _tell_room(engine: Engine, request: int, path: Path) -> None:
+def _tell_room(engine: Engine, request: int, path: Path, *, is_open: bool) -> None:
+    """Tell how much room there is: of what is open and stands for nobody else, or no longer, where it is written."""
+
     def job() -> Quota | None:
-        item = found(engine.drive, path)
+        try:
+            item = found(engine.drive, path)
+        except NotFound:
+            if not is_open:
+                raise
+            return engine.drive.quota(path.parent)
         return engine.drive.quota(path if item.version or item.is_folder else path.parent)
 
     engine.hop(request, job, partial(_room, request))
