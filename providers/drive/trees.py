@@ -243,6 +243,8 @@ def _fill(
         if new is None:
             raise Replan
         standing = change.add_version(standing, new, tx.author)
+    elif ready.moves:
+        standing = _dated(change, standing, source.modified)  # the same bytes again, but younger
     return _take_over(tx, change, place, standing, ready, continues=continues)
 
 

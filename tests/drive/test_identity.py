@@ -248,6 +248,17 @@ def test_the_same_bytes_moved_over_are_no_version(world, eva, age):
     sound(world)
 
 
+@pytest.mark.parametrize("content", [b"1", b""])
+@pytest.mark.parametrize("away", [None, BACKUP])
+def test_the_same_bytes_moved_over_left_the_time_of_before(world, eva, content, away):
+    first = store(eva, X, content, modified=1_500_000_000_000_000)
+    if away is not None:
+        move(eva, X, away)
+    moved = store(eva, T, content)
+    move(eva, T, X, overwrite=True)
+    assert (stat(eva, X).id, stat(eva, X).modified) == (first.id, moved.modified)
+
+
 def test_an_empty_step_on_the_way_is_not_shown(world, eva, age):
     first = is_old(world, eva, age)
     store(eva, X, b"")

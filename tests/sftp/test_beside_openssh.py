@@ -276,6 +276,24 @@ def cut_and_timed_by_its_name_while_it_is_open(play: Play) -> None:
     play.tell(lambda: play.one.stat(play.at("d")).modified)
 
 
+def replaced_by_the_same_bytes(play: Play) -> None:
+    """It is as young as what took its place, though no byte has changed: make would make it again each time."""
+    for name, content, away in (
+        ("over", b"same", ""),
+        ("empty", b"", ""),
+        ("left", b"same", "left~"),
+        ("void", b"", "v~"),
+    ):
+        play.one.put(play.at(name), content)
+        play.one.setstat(play.at(name), timed(1000))
+        if away:
+            play.one.path_request(Type.RENAME, play.at(name), play.at(away))
+        play.one.put(play.at("new"), content)
+        paths = string(play.at("new").encode()) + string(play.at(name).encode())
+        play.one.extended("posix-rename@openssh.com", paths)
+        play.tell(lambda name=name: play.one.stat(play.at(name)).modified > 1000)  # type: ignore[misc]
+
+
 def read_of_no_byte(play: Play) -> None:
     """It is no end: a library that takes it for one reads no further."""
     play.one.put(play.at("d"), b"0123")
@@ -321,6 +339,7 @@ STORIES = [
     appended_to_after_it_was_rotated,
     copied_behind_what_stood,
     cut_and_timed_by_its_name_while_it_is_open,
+    replaced_by_the_same_bytes,
     read_of_no_byte,
     room_asked_for_by_what_is_open,
 ]
