@@ -253,8 +253,12 @@ def copied_behind_what_stood(play: Play) -> None:
     play.other.put(play.at("log"), b"theirs\n", WRITE | APPEND)
     for source, start, length in ((stands, 2, 3), (written, 4, 0), (stands, 0, 0)):
         play.one.extended("copy-data", string(source) + pack(">QQ", start, length) + string(log) + pack(">Q", 1))
+    play.one.fsetstat(log, timed(1000))
+    nothing = string(stands) + pack(">QQ", 10, 0) + string(log) + pack(">Q", 1)
+    play.one.extended("copy-data", nothing)
     for handle in (log, stands, written):
         play.one.close(handle)
+    play.tell(lambda: play.one.stat(play.at("log")).modified)
 
 
 def cut_and_timed_by_its_name_while_it_is_open(play: Play) -> None:

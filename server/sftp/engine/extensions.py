@@ -165,12 +165,14 @@ def _copied(drive: Drive, copying: Copying) -> int:
     source, goal, start, length, at = copying
     goal.begin_again(drive)
     assert goal.edit is not None
-    goal.written()
     try:
-        return _copied_into(goal.edit, drive, source, start, length, at)
+        copied = _copied_into(goal.edit, drive, source, start, length, at)
     except BaseException as error:
         goal.breaks(error)
         raise
+    if copied:
+        goal.written()
+    return copied
 
 
 def _copied_into(
