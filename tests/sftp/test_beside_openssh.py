@@ -192,6 +192,40 @@ def written_after_it_was_moved_over_another(play: Play) -> None:
     play.one.close(first)
 
 
+def written_twice_after_its_name_was_taken_from_it_and_given_back(play: Play) -> None:
+    """Whoever opens it again shares it with who has it open, whichever of both names is taken for the document's."""
+    play.one.put(play.at("d"), b"")
+    play.one.path_request(Type.RENAME, play.at("d"), play.at("d~"))
+    first, backup = play.one.open(play.at("d"), WRITE | CREAT), play.one.open(play.at("d~"), WRITE)
+    second = play.one.open(play.at("d"), READ | WRITE)
+    play.one.write(backup, 0, b"old")
+    play.one.write(first, 0, b"new")
+    play.one.close(first)
+    play.one.close(backup)
+    third = play.one.open(play.at("d"), READ | WRITE)
+    play.one.write(second, 3, b"er")
+    play.tell(lambda: play.one.read(third, 0, 10))
+    play.one.write(third, 5, b"!")
+    play.one.close(second)
+    play.one.close(third)
+
+
+def written_twice_after_it_took_the_place_of_what_was_deleted(play: Play) -> None:
+    """The same, where something empty stood for a while where it was deleted."""
+    play.one.put(play.at("d"), b"deleted")
+    play.one.path_request(Type.REMOVE, play.at("d"))
+    first, made = play.one.open(play.at("d"), READ | WRITE | CREAT), play.one.open(play.at("d"), CREAT | TRUNC)
+    play.one.close(made)
+    play.one.setstat(play.at("d"), sized(4))
+    play.tell(lambda: play.one.fstat(first).size)
+    second = play.one.open(play.at("d"), READ | WRITE)
+    play.one.write(first, 0, b"A")
+    play.one.write(second, 1, b"B")
+    play.tell(lambda: play.one.read(second, 0, 10))
+    play.one.close(first)
+    play.one.close(second)
+
+
 def read_to_its_end_after_it_was_deleted(play: Play) -> None:
     play.one.put(play.at("d"), BIG)
     handle = play.one.open(play.at("d"), READ)
@@ -335,6 +369,8 @@ STORIES = [
     read_while_an_editor_saves,
     written_while_an_editor_saves,
     written_after_it_was_moved_over_another,
+    written_twice_after_its_name_was_taken_from_it_and_given_back,
+    written_twice_after_it_took_the_place_of_what_was_deleted,
     read_to_its_end_after_it_was_deleted,
     filled_by_another_after_it_was_made,
     appended_to_by_two,

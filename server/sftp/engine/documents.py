@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -135,6 +136,19 @@ class Document:
         found = drive.stat(self.path, node=item.id)
         self.item = item._replace(id=found.id)
         return found.path
+
+    def catch_up(self, drive: Drive, found: Item | None) -> None:
+        """Take note of the id that it has by now, if what was `found` where it stands has another: where names are left
+        and taken again, a document may come to be told by another one.
+        """
+        mine = self.item
+        if mine is None or found is None or mine.id == found.id:
+            return
+        if not mine.version:  # nothing was in it: it gives way to whatever comes there
+            self.item = found
+            return
+        with suppress(DriveError):
+            self.place(drive)
 
     def moved(self, item: Item) -> None:
         """This client has moved it, and it may be another document now that has its bytes."""

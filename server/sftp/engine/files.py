@@ -152,7 +152,7 @@ def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None, *, 
         if not mode.creates and draft_at(drive, path) is None:
             raise
         return _begin_edit(drive, path, standing, mode, may_edit=may_edit)
-    document = _sharing(standing, path, reader.item)
+    document = _sharing(drive, standing, path, reader.item)
     if document.blocks is not None and document.item is not None and document.item.etag == reader.item.etag:
         reader.close()
     else:
@@ -160,8 +160,10 @@ def _opened(drive: Drive, path: Path, mode: Mode, standing: Document | None, *, 
     return document
 
 
-def _sharing(standing: Document | None, path: Path, item: Item | None) -> Document:
+def _sharing(drive: Drive, standing: Document | None, path: Path, item: Item | None) -> Document:
     """Return the document that is open already, if it is what was found there now; else one beside it."""
+    if standing is not None:
+        standing.catch_up(drive, item)
     return standing if standing is not None and standing.may_show(item) else Document(path)
 
 
@@ -178,7 +180,7 @@ def _begin_edit(drive: Drive, path: Path, standing: Document | None, mode: Mode,
             conditions=conditions,
             writes=mode.writable,
         )
-        document = _sharing(standing, path, edit.item)
+        document = _sharing(drive, standing, path, edit.item)
         document.edit, document.item = edit, edit.item
         if edit.is_changed:
             document.written()

@@ -61,14 +61,16 @@ def setstat(engine: Engine, request: int, fields: Fields) -> None:
     if document is not None and document.edit is not None and not means_folder(raw):
         set_open(engine, request, document, attributes)
         return
-    job = as_meant(engine.drive, raw, path, partial(_set, engine.drive, path, attributes))
 
-    def then(item: Item) -> bytes:
-        if document is not None and document.item is not None and document.item.id == item.id:
-            document.item = item
-        return wire.ok(request)
+    def job() -> None:
+        item = _set(engine.drive, path, attributes)
+        if document is not None:
+            document.catch_up(engine.drive, item)
+            if document.item is not None and document.item.id == item.id:
+                document.item = item
 
-    engine.hop(request, job, then, anyway=partial(_reread, document))
+    meant = as_meant(engine.drive, raw, path, job)
+    engine.hop(request, meant, lambda _: wire.ok(request), anyway=partial(_reread, document))
 
 
 def _reread(document: Document | None) -> None:
