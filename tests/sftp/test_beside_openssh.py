@@ -226,6 +226,22 @@ def written_twice_after_it_took_the_place_of_what_was_deleted(play: Play) -> Non
     play.one.close(second)
 
 
+def read_after_it_was_moved_over_another_and_written(play: Play) -> None:
+    """Whoever reads it sees what the same client writes to it, under whichever name by then."""
+    play.one.put(play.at("d"), b"old")
+    play.one.put(play.at("t"), b"tmp")
+    reads = play.one.open(play.at("t"))
+    play.tell(lambda: play.one.read(reads, 0, 10))
+    paths = string(play.at("t").encode()) + string(play.at("d").encode())
+    play.one.extended("posix-rename@openssh.com", paths)
+    writes = play.one.open(play.at("d"), WRITE)
+    play.one.write(writes, 0, b"T")
+    play.tell(lambda: play.one.read(reads, 0, 10))
+    play.one.close(writes)
+    play.tell(lambda: play.one.read(reads, 0, 10))
+    play.one.close(reads)
+
+
 def read_to_its_end_after_it_was_deleted(play: Play) -> None:
     play.one.put(play.at("d"), BIG)
     handle = play.one.open(play.at("d"), READ)
@@ -371,6 +387,7 @@ STORIES = [
     written_after_it_was_moved_over_another,
     written_twice_after_its_name_was_taken_from_it_and_given_back,
     written_twice_after_it_took_the_place_of_what_was_deleted,
+    read_after_it_was_moved_over_another_and_written,
     read_to_its_end_after_it_was_deleted,
     filled_by_another_after_it_was_made,
     appended_to_by_two,

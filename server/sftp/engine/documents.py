@@ -150,10 +150,14 @@ class Document:
         with suppress(DriveError):
             self.place(drive)
 
-    def moved(self, item: Item) -> None:
-        """This client has moved it, and it may be another document now that has its bytes."""
+    def moved(self, item: Item, before: str) -> None:
+        """This client has moved it, and it may be another document now that has its bytes, or another version of one.
+
+        `before`: the etag of what was moved; who opened it earlier may still read an older version.
+        """
         if self.item is not None and not item.is_folder:
-            self.item = self.item._replace(id=item.id)
+            etag = item.etag if self.item.etag == before else self.item.etag
+            self.item = self.item._replace(id=item.id, etag=etag)
 
     def may_show(self, item: Item | None) -> bool:
         """Whether who opens it now, and finds this, may share it: readers alone go on with the version they opened."""

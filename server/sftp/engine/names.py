@@ -274,6 +274,7 @@ def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: boo
                 raise NotAFolder
         for document in replaced:
             document.lose_name(engine.drive)
+        before = found(engine.drive, source).etag if documents else ""
         try:
             made, _ = engine.drive.move(source, goal, overwrite=replaces, plainly=True)
         except SameResource:
@@ -281,7 +282,7 @@ def moved(engine: Engine, request: int, old: bytes, new: bytes, *, replaces: boo
                 raise
             return
         for document in documents:
-            document.moved(made)
+            document.moved(made, before)
 
     def then(_: None) -> bytes:
         if source != goal:
