@@ -43,6 +43,9 @@ _DEFERRED_BYTES_MAX: Final = 16 << 20
 _DEFERRED_COST_BYTES: Final = 200
 _KEXINIT: Final = 20
 _NEWKEYS: Final = 21
+#: Of a client's KEXINIT: its cookie, and where from its end it says whether a packet that was guessed follows.
+_COOKIE_BYTES: Final = 16
+_GUESSES_AT: Final = -5
 KEX_LAST: Final = 49
 
 
@@ -106,10 +109,22 @@ class Connection(SSHServerConnection):
 
     # --- host keys
 
+    def _is_wrong_guess(self, peer_host_key_algs: Sequence[bytes]) -> bool:
+        """Whether the client has sent the first packet of an exchange that it guessed, as Dropbear does, and wrongly.
+
+        Only what both sides name first is guessed right (RFC 4253 7); asyncssh goes by what is agreed on.
+        """
+        kexinit = SSHPacket(self._client_kexinit)
+        kexinit.get_bytes(1 + _COOKIE_BYTES)
+        theirs = kexinit.get_namelist()[:1], list(peer_host_key_algs[:1])
+        ours = list(self._kex_algs[:1]), list((self._server_host_key_algs or ())[:1])
+        return bool(self._client_kexinit[_GUESSES_AT]) and theirs != ours
+
     def choose_server_host_key(self, peer_host_key_algs: Sequence[bytes]) -> bool:
         """Choose the host key, as a pair of this connection's own. Of RSA, asyncssh notes which signature was agreed on
         in the one pair of all connections: who had not got theirs yet when another came got one of the other's kind.
         """
+        self._ignore_first_kex = self._is_wrong_guess(peer_host_key_algs)
         for algorithm in peer_host_key_algs:
             pair = self._server_host_keys.get(algorithm)
             if pair is not None:

@@ -98,6 +98,14 @@ def test_lftp_and_rclone_by_a_device_password(door: Door, local: Path, home: str
     assert [versions(door, f"{home}/{name}") for name in ("lftp", "rclone")] == [[len(CONTENT)]] * 2
 
 
+def test_dropbear_guesses_the_key_exchange(door: Door, local: Path, home: str) -> None:
+    """It sends the first packet of the exchange that it prefers, and another if the server prefers another one."""
+    told = [need("dbclient"), "-y", "-y", "-p", door.port, f"anna@{door.host}", "md5sum"]
+    environ = door.asking() | {"DROPBEAR_PASSWORD": door.password("anna"), "HOME": str(local.parent)}
+    ran = door.run(*told, env=environ, input="abc")
+    assert ran.stdout == "900150983cd24fb0d6963f7d28e17f72  -\n", ran.stderr
+
+
 def test_psftp(door: Door, local: Path, home: str) -> None:
     """PuTTY's, with a device password and nobody to ask."""
     (local.parent / "batch").write_text(
