@@ -20,6 +20,7 @@ import selectors
 import socket
 import struct
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,6 +40,8 @@ _log = get_log("gate")
 class _Worker:
     line: socket.socket
     numbers: set[int] = field(default_factory=set)
+    #: Whom it was not told to cut yet, for its end of the line is full.
+    uncut: deque[int] = field(default_factory=deque)
     #: Whether it serves. One that takes the place of another takes a while to begin.
     is_ready: bool = False
 
@@ -98,10 +101,13 @@ class Gate:
 
     def _run(self) -> None:
         while True:
-            ready = self._selector.select(None if self._waiting is None else _PAUSE_SECONDS)
+            is_behind = self._waiting is not None or any(each.uncut for each in self._workers)
+            ready = self._selector.select(_PAUSE_SECONDS if is_behind else None)
             with self._guard:
                 if self._is_closed:
                     break
+                for each in self._workers:
+                    self._cut_on(each)
                 self._hand_over_waiting()
                 for key, _ in ready:
                     if key.fileobj is self._listener:
@@ -156,6 +162,8 @@ class Gate:
 
     def _hand_over(self, connection: socket.socket, network: bytes) -> bool:
         for worker in sorted(self._workers, key=lambda each: (not each.is_ready, len(each.numbers))):
+            if not self._cut_on(worker):
+                continue
             self._next += 1
             try:
                 socket.send_fds(worker.line, [NUMBER.pack(NEW, self._next)], [connection.fileno()])
@@ -186,8 +194,19 @@ class Gate:
         known = self._known[number]
         if known.person is None:
             self._no_stranger(number, known)
+        known.worker.uncut.append(number)
+        self._cut_on(known.worker)
+
+    @staticmethod
+    def _cut_on(worker: _Worker) -> bool:
+        """Tell a worker whom to cut; False if it is behind. Nobody more is handed to it then: who comes faster than it
+        cuts would fill it, with strangers that are not counted as such.
+        """
         with contextlib.suppress(OSError):
-            known.worker.line.send(NUMBER.pack(CUT, number))
+            while worker.uncut:
+                worker.line.send(NUMBER.pack(CUT, worker.uncut[0]))
+                worker.uncut.popleft()
+        return not worker.uncut
 
     def _no_stranger(self, number: int, known: _Known) -> None:
         here = self._strangers.get(known.network, {})

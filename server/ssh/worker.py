@@ -6,10 +6,10 @@ The gate hands it connections; asyncssh speaks with each in one loop; whatever m
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -52,6 +52,8 @@ class SshWorker:
         self.jobs = Jobs(settings.sftp.worker_threads)
         self.crowd = Crowd()
         self._line = line
+        #: What the gate was not told yet, for its end of the line is full.
+        self._untold: deque[bytes] = deque()
         self._numbers: dict[Visitor, int] = {}
         self._visitors: dict[int, Visitor | None] = {}
         self._epoch = 0
@@ -93,8 +95,22 @@ class SshWorker:
             self._tell(NUMBER.pack(GONE, number))
 
     def _tell(self, message: bytes) -> None:
-        with contextlib.suppress(OSError):
-            self._line.send(message)
+        """Tell the gate, in order and at last: a connection that it never hears the end of counts for ever."""
+        self._untold.append(message)
+        if len(self._untold) == 1:
+            self._tell_on(asyncio.get_running_loop())
+
+    def _tell_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while self._untold:
+                self._line.send(self._untold[0])
+                self._untold.popleft()
+        except BlockingIOError:
+            loop.add_writer(self._line, self._tell_on, loop)
+            return
+        except OSError:  # the gate is closed, and counts no more
+            self._untold.clear()
+        loop.remove_writer(self._line)
 
     # --- serving
 

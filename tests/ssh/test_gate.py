@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from server.ssh.gate import ASKING, CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, READY, SIGNED_IN, Gate
-from tests.worlds import settings_for
+from server.ssh.worker import SshWorker
+from tests.worlds import World, settings_for
 
 
 @dataclass
@@ -28,16 +30,21 @@ class Worker:
         """Take what comes; a connection that is cut is closed, and the gate told."""
         self.line.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
-            while True:
-                message, descriptors, _, _ = socket.recv_fds(self.line, MESSAGE_BYTES_MAX, 4)
-                if not message:
-                    return
-                what, number = NUMBER.unpack_from(message)
-                if what == NEW:
-                    self.got[number] = socket.socket(fileno=descriptors[0])
-                elif what == CUT:
-                    self.cut.append(number)
-                    self.end(number)
+            while self.take_one():
+                pass
+
+    def take_one(self) -> bool:
+        """Take one message; return whether there was any."""
+        message, descriptors, _, _ = socket.recv_fds(self.line, MESSAGE_BYTES_MAX, 4)
+        if not message:
+            return False
+        what, number = NUMBER.unpack_from(message)
+        if what == NEW:
+            self.got[number] = socket.socket(fileno=descriptors[0])
+        elif what == CUT:
+            self.cut.append(number)
+            self.end(number)
+        return True
 
     def say(self, what: bytes, number: int, more: bytes = b"") -> None:
         self.line.send(NUMBER.pack(what, number) + more)
@@ -226,3 +233,48 @@ def test_a_worker_that_dies_leaves_its_places(house: Callable[..., House]) -> No
     second.listen()
     assert len(second.got) == 3 and second.cut == []
     assert all(is_open(each) for each in waiting)
+
+
+def test_a_flood_from_one_address_outran_the_cuts_and_filled_a_worker(house: Callable[..., House]) -> None:
+    """The worker took what came more slowly than it came: of those who were to go, it was told of some alone."""
+    here = house(strangers_per_address_max=10)
+    worker = here.worker()
+    worker.line.settimeout(5)
+    for _ in range(800):
+        here.knock().close()
+        worker.take_one()
+    worker.listen(1.0)
+    assert len(worker.got) == 10
+
+
+@dataclass(frozen=True)
+class Left:
+    """A visitor, by nothing but the number of their connection."""
+
+    number: int
+
+
+def test_what_a_worker_told_a_gate_that_was_behind_was_lost_and_its_counts_never_given_back(data_folder: Path) -> None:
+    world = World.create(data_folder)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    left: list[Any] = [Left(number) for number in range(1000)]
+
+    async def leave() -> list[int]:
+        worker = SshWorker(world.installation, settings_for(data_folder), theirs)
+        worker._numbers = {each: each.number for each in left}
+        for each in left:
+            worker.gone(each)
+        loop, told = asyncio.get_running_loop(), []
+        ours.setblocking(False)
+        for _ in left:
+            what, number = NUMBER.unpack(await asyncio.wait_for(loop.sock_recv(ours, MESSAGE_BYTES_MAX), 5))
+            told += [number] if what == GONE else []
+        assert not worker._untold and not loop.remove_writer(theirs)
+        return told
+
+    try:
+        assert asyncio.run(leave()) == [each.number for each in left]
+    finally:
+        ours.close()
+        theirs.close()
+        world.installation.close()
