@@ -6,7 +6,10 @@ This is the stock connection: its ways with packets are asyncssh's own. `server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import sys
+import termios
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -213,6 +216,13 @@ class Connection(SSHServerConnection):
         except Exception:
             self.internal_error()
 
+    def _reset_keepalive_timer(self) -> None:
+        """Take whatever comes for a sign of life, as OpenSSH does: on a slow line our question, or what it is answered
+        with, may wait for minutes behind what goes the same way.
+        """
+        self._keepalive_count = 0
+        super()._reset_keepalive_timer()
+
     def _go_on_later(self) -> None:
         if not self._has_more:
             self._has_more = True
@@ -287,11 +297,18 @@ class Connection(SSHServerConnection):
             self._await_exchange()
 
     def _await_exchange(self) -> None:
-        untaken = self.in_transport()
-        self._exchange_timer = self._loop.call_later(EXCHANGE_SECONDS, self._exchange_is_late, untaken)
+        self._exchange_timer = self._loop.call_later(EXCHANGE_SECONDS, self._exchange_is_late, self._untaken())
+
+    def _untaken(self) -> int:
+        """Return how many bytes have not reached the client. On a slow line most of them are in the kernel."""
+        held = bytes(4)
+        if self._transport is not None:
+            with contextlib.suppress(OSError, ValueError):
+                held = fcntl.ioctl(self._transport.get_extra_info("socket"), termios.TIOCOUTQ, held)
+        return self.in_transport() + int.from_bytes(held, sys.byteorder)
 
     def _exchange_is_late(self, before: int) -> None:
-        if 0 < self.in_transport() < before:
+        if 0 < self._untaken() < before:
             self._await_exchange()
         else:
             self.cut("Agreeing on new keys took too long.")

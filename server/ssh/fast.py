@@ -285,6 +285,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         """Take note that something came. A timer set anew for each packet took longer than to open the packet."""
         if self._keepalive_timer is None:
             super()._reset_keepalive_timer()
+        self._keepalive_count = 0
         self._heard_at = self._loop.time()
 
     def _keepalive_timer_callback(self) -> None:

@@ -24,17 +24,21 @@ class _Anybody(asyncssh.SSHServer):
 
 
 class Met:
-    """A server in this process, somebody who is signed in there, and the server's end of their connection."""
+    """A server in this process, somebody who is signed in there, and the server's end of their connection.
 
-    def __init__(self, kind: type[Connection]) -> None:
+    `options` are the server's.
+    """
+
+    def __init__(self, kind: type[Connection], **options: Any) -> None:
         self._kind = kind
+        self._options = options
         self.here: Any = None
         self.client: Any = None
 
     async def __aenter__(self) -> Met:
         loop = asyncio.get_running_loop()
         options: Any = await SSHServerConnectionOptions.construct(
-            server_factory=_Anybody, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
+            server_factory=_Anybody, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")], **self._options
         )
 
         def make() -> Connection:
@@ -55,8 +59,10 @@ class Met:
 
     def begin_exchange(self) -> None:
         """Let the client begin an exchange of keys, and never go on with it."""
-        handlers = dict(type(self.client)._packet_handlers)
-        handlers[KEXINIT] = lambda *_: True
-        self.client._packet_handlers = handlers
+        self.pass_over(KEXINIT)
         self.client._send_kexinit()
         self.client._kex_complete = True
+
+    def pass_over(self, kind: int) -> None:
+        """Let the client take no notice of packets of a kind."""
+        self.client._packet_handlers = {**type(self.client)._packet_handlers, kind: lambda *_: True}

@@ -22,7 +22,10 @@ from server.ssh import fast
 from server.ssh.connection import Connection
 from server.ssh.worker import chosen
 from tests.ssh.doors import serving_sftp
+from tests.ssh.meeting import Met
 from tests.worlds import settings_for
+
+GLOBAL_REQUEST = 80
 
 
 def test_this_asyncssh_was_tried() -> None:
@@ -149,6 +152,23 @@ async def _shown() -> int:
 def test_with_each_packet_all_that_came_behind_it_was_copied() -> None:
     """By asyncssh, as often as there were packets in what the kernel gave at once."""
     assert 0 < asyncio.run(_shown()) <= 16
+
+
+def test_who_spoke_again_and_again_was_cut_for_being_late_to_answer(kind: type[Connection]) -> None:
+    """What answers our questions may wait behind megabytes that the client sends."""
+
+    async def speak() -> None:
+        async with Met(kind, keepalive_interval=0.4, keepalive_count_max=3) as met:
+            met.pass_over(GLOBAL_REQUEST)
+            for _ in range(6):
+                await asyncio.sleep(0.6)
+                met.client.send_debug("I am here.")
+            assert met.here._transport is not None
+            async with asyncio.timeout(5):
+                while met.here._transport is not None:
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(speak())
 
 
 class _Pipe:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 from pathlib import Path
 
 import paramiko
@@ -33,6 +35,33 @@ def test_an_exchange_of_keys_that_nobody_ended_went_on_for_ever(
             await asyncio.wait_for(met.client.wait_closed(), 5)
 
     asyncio.run(begin())
+
+
+def test_an_exchange_of_keys_was_late_while_what_lay_before_it_was_on_its_way(
+    kind: type[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow line what lies before our half of it fills the kernel long after the transport is empty."""
+    monkeypatch.setattr(ours, "EXCHANGE_SECONDS", 1.0)
+
+    async def take_slowly() -> None:
+        async with Met(kind) as met:
+            met.client._transport.pause_reading()
+            theirs = met.client._transport.get_extra_info("socket")
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+            met.here._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+            for _ in range(30):
+                met.here.send_packet(DATA, UInt32(0), String(bytes(10_000)))
+            met.begin_exchange()
+            for _ in range(22):
+                await asyncio.sleep(0.1)
+                assert met.here.in_transport() == 0 and met.here._transport is not None
+                with contextlib.suppress(BlockingIOError):
+                    os.read(theirs.fileno(), 12_000)
+            async with asyncio.timeout(5):  # it takes nothing any more
+                while met.here._transport is not None:
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(take_slowly())
 
 
 def test_requests_amid_an_exchange_of_keys_were_taken_and_their_answers_kept(kind: type[Connection]) -> None:
