@@ -100,9 +100,8 @@ def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
     if condition:
         inner = condition % escape(href) if "%s" in condition else condition
         return xml_answer(status, f'{PROLOGUE}<D:error xmlns:D="DAV:">{inner}</D:error>', headers)
-    text = "Something went wrong here. Nothing was changed." if status.startswith("500") else str(error)
     headers.append(("Content-Type", "text/plain; charset=utf-8"))
-    return Answer(status, headers, (f"{text.rstrip()}\n".encode(),))
+    return Answer(status, headers, (f"{error.said.rstrip()}\n".encode(),))
 
 
 ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"

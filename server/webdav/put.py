@@ -11,7 +11,7 @@ from config.clock import SECOND_US
 from providers.errors import IsAFolder, UploadIncomplete
 from server.webdav.dates import http_date
 from server.webdav.exchange import MTIME_ACCEPTED, Answer, Exchange, done
-from server.webdav.refusals import BadRequest
+from server.webdav.refusals import BadRequest, FolderName
 
 if TYPE_CHECKING:
     from providers.drive.noise import NoiseUpload
@@ -30,8 +30,10 @@ def put(exchange: Exchange) -> Answer:
     if exchange.header("HTTP_CONTENT_RANGE") is not None or exchange.header("HTTP_OC_CHUNKED") is not None:
         raise BadRequest(why="a part of a document cannot be put")
     exchange.require_plain()
-    if exchange.path.is_root or exchange.ends_in_slash:
+    if exchange.path.is_root:
         raise IsAFolder
+    if exchange.ends_in_slash:
+        raise FolderName
     modified = exchange.modified
     expected = _expected(exchange)
     upload = exchange.drive.put(exchange.path, declared=expected, conditions=exchange.conditions, modified=modified)

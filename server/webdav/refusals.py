@@ -28,6 +28,12 @@ class OfAnotherPage(RequestError):
     status = "403 Forbidden"
 
 
+class FolderName(RequestError):
+    """A name with a slash at its end is a folder's. Nothing was stored. Leave the slash away."""
+
+    status = "405 Method Not Allowed"
+
+
 class TooLarge(RequestError):
     """The body of the request is larger than is allowed here."""
 

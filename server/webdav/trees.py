@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providers.errors import TargetExists
+from providers.errors import NotAFolder, TargetExists
 from providers.model import Item
 from providers.paths import Path
 from server.webdav.exchange import MTIME_ACCEPTED, Answer, Exchange, done
@@ -21,8 +21,7 @@ def mkcol(exchange: Exchange) -> Answer:
 
 def delete(exchange: Exchange) -> Answer:
     """Answer 204. A folder goes with all that is in it, or not at all."""
-    if _depth(exchange) != "infinity" and exchange.drive.stat(exchange.path).is_folder:
-        raise BadRequest(why="a folder is deleted whole")
+    _require_whole(exchange, "a folder is deleted whole")
     exchange.drive.delete(exchange.path, exchange.conditions)
     return Answer("204 No Content", [])
 
@@ -46,13 +45,24 @@ def copy(exchange: Exchange) -> Answer:
 
 def move(exchange: Exchange) -> Answer:
     """Answer 201 where nothing stood, else 204."""
-    if _depth(exchange) != "infinity" and exchange.drive.stat(exchange.path).is_folder:
-        raise BadRequest(why="a folder is moved whole")
+    _require_whole(exchange, "a folder is moved whole")
     goal, overwrite = _goal(exchange), _overwrite(exchange)
     made, created = exchange.drive.move(
         exchange.path, goal, overwrite=overwrite, modified=exchange.modified, conditions=exchange.conditions
     )
     return _done(exchange, made, created)
+
+
+def _require_whole(exchange: Exchange, why: str) -> None:
+    """Refuse a part of a folder, with `why`, and what is no folder but was spelled as one."""
+    is_part = _depth(exchange) != "infinity"
+    if not is_part and not exchange.ends_in_slash:
+        return
+    is_folder = exchange.drive.stat(exchange.path).is_folder
+    if is_part and is_folder:
+        raise BadRequest(why=why)
+    if exchange.ends_in_slash and not is_folder:
+        raise NotAFolder
 
 
 def _done(exchange: Exchange, made: Item, created: bool) -> Answer:

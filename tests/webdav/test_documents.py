@@ -84,7 +84,9 @@ def test_conditional_puts(home: Home) -> None:
     assert home.dav.put(home / "a", b"y", If_Match='"other"').status == 412
     assert home.dav.put(home / "a", b"y", If=f'(["other"]) (Not [{etag}])').status == 412
     assert home.dav.get(home / "a").body == b"x"
-    assert home.dav.put(home / "a", b"y", If_Match=etag.strip('"')).status == 204
+    second = home.dav.put(home / "a", b"y", If_Match=etag.strip('"')).headers["etag"]
+    assert home.dav.put(home / "a", b"w", If_Match=f"W/{etag}").status == 412
+    assert home.dav.put(home / "a", b"w", If_Match=f"W/{second}").status == 204
     assert home.dav.put(home / "a", b"z", If="not a list").status == 400
 
 
@@ -217,6 +219,20 @@ def test_put_on_a_folder_or_with_a_slash_or_without_a_parent(home: Home) -> None
     assert home.dav.put(home / "none/a", b"x").status == 409
     assert home.dav.put(home / "f/a", b"x").status == 409
     assert home.dav.put("/a", b"x").status == 403
+    told = home.dav.put(home / "new/", b"x")
+    assert told.status == 405 and b"A folder stands" not in told.body
+
+
+@pytest.mark.parametrize("method", ["DELETE", "MOVE"])
+def test_a_document_that_was_taken_for_a_folder_went_all_the_same(home: Home, method: str) -> None:
+    """Apache and our own SFTP leave what is spelled as a folder, and is none, where it stands."""
+    home.dav.put(home / "a", b"x")
+    home.dav.request("MKCOL", home / "d")
+    asked = {"Destination": home.dav.href(home / "b")} if method == "MOVE" else {}
+    assert home.dav.request(method, home / "a/", **asked).status == (409 if method == "MOVE" else 404)
+    assert home.dav.get(home / "a").body == b"x" and home.dav.get(home / "b").status == 404
+    assert home.dav.request(method, home / "none/", **asked).status == 404
+    assert home.dav.request(method, home / "d/", **asked).status in (201, 204)
 
 
 def test_gone_and_foreign_and_hidden_are_one(home: Home, client: Callable[[str | None], Dav]) -> None:

@@ -16,6 +16,7 @@ from config.settings import Settings
 from providers import errors
 from providers.drive import Drive
 from providers.errors import Locked, PropertiesTooLong, QuotaExceeded
+from providers.vault.errors import DamagedContent
 from server.webdav import app
 from server.webdav.errors import answer_to
 from server.webdav.exchange import Exchange
@@ -39,6 +40,14 @@ def test_a_quota_that_is_used_up_is_no_error_of_ours(
     with caplog.at_level("INFO", "mellanrum"):
         app.Methods(Settings()).answer(environ, lambda *_: None, cast("Any", None))
     assert [record.levelname for record in caplog.records] == ([] if level is None else [level])
+
+
+def test_who_opened_a_damaged_document_was_told_only_that_something_went_wrong() -> None:
+    """As over SFTP: whom to ask, and nothing of the inside."""
+    told = answer_to(DamagedContent(what="a record", pack="00ff", offset=7), "GET", "/dav/a")
+    text = b"".join(bytes(piece) for piece in told.body)
+    assert told.status.startswith("500")
+    assert b"is damaged" in text and b"looks after the server" in text and b"00ff" not in text
 
 
 def test_no_program_drops_a_password_that_nobody_looked_at() -> None:
