@@ -28,6 +28,8 @@ FORBEARANCE_MILLISECONDS = 1
 RATE_BYTES_MIN = 500
 
 _NOTHING = memoryview(b"")
+#: Since when a client counts as silent that has its answer.
+_FIRST_TO_GO = 0.0
 
 
 class ClientGone(ConnectionAbortedError):
@@ -41,11 +43,11 @@ class TooSlow(TimeoutError):
 class Waiting(Protocol):
     """Counts the threads that wait for clients, and says when one more must not."""
 
-    def begin_waiting(self, owner: bytes) -> bool:
-        """Count one that waits for a client of `owner`; False if it must not."""
+    def begin_waiting(self, owner: bytes, since: float) -> bool:
+        """Count one that waits for a client of `owner`, silent `since` then; False if it must not."""
         ...
 
-    def end_waiting(self, owner: bytes) -> None:
+    def end_waiting(self, owner: bytes, since: float) -> None:
         """Count one that goes on."""
         ...
 
@@ -221,7 +223,7 @@ class Channel:
             self.sock.shutdown(socket.SHUT_WR)
             until = time.monotonic() + linger_seconds
             while linger_seconds and (left := until - time.monotonic()) > 0:
-                if not self._patient_poll(select.POLLIN, left) or not self.sock.recv(JOIN_BYTES_MAX):
+                if not self._patient_poll(select.POLLIN, left, _FIRST_TO_GO) or not self.sock.recv(JOIN_BYTES_MAX):
                     break
         except (OSError, ValueError):
             pass
@@ -273,19 +275,19 @@ class Channel:
             waited = time.monotonic() - started
             if waited >= allowed:
                 raise TooSlow
-            if self._patient_poll(event, min(PULSE_SECONDS, allowed - waited)):
+            if self._patient_poll(event, min(PULSE_SECONDS, allowed - waited), started):
                 break
             self._beat()
         self._waited += time.monotonic() - started
 
-    def _patient_poll(self, event: int, seconds: float) -> bool:
+    def _patient_poll(self, event: int, seconds: float, since: float) -> bool:
         owner = self.owner
-        if not self._waiting.begin_waiting(owner):
+        if not self._waiting.begin_waiting(owner, since):
             raise TooSlow
         try:
             return bool(self._poller(event).poll(max(1, int(seconds * 1000))))
         finally:
-            self._waiting.end_waiting(owner)
+            self._waiting.end_waiting(owner, since)
 
     def _poller(self, event: int) -> select.poll:
         if self._poll is None:

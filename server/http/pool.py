@@ -10,7 +10,7 @@ import collections
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cheroot.workers.threadpool import ThreadPool
@@ -29,7 +29,8 @@ class Pool(ThreadPool):
         super().__init__(server, min=workers, max=max(workers, workers_max))
         self._guard = threading.Lock()
         self._waiting = 0
-        self._waiting_for: collections.Counter[bytes] = collections.Counter()
+        #: Of whose clients workers wait, and since when each has been silent.
+        self._waiting_for: dict[bytes, list[float]] = {}
         self._crowd = max(workers, workers_max) // 4
 
     @property
@@ -37,24 +38,30 @@ class Pool(ThreadPool):
         """Whether a connection waits for a worker, and all of them work."""
         return bool(self._queue.queue) and not self.idle
 
-    def begin_waiting(self, owner: bytes) -> bool:
-        """Count a worker that begins to wait for its client. False: it must not, for there is a crowd, and `owner`,
-        whose request it is (empty: nobody's known), has more than a fair share of it.
+    def begin_waiting(self, owner: bytes, since: float) -> bool:
+        """Count a worker that waits, or waits on, for a client that has been silent `since` then (monotonic seconds).
+
+        False: it must not, for there is a crowd, and `owner`, whose request it is (empty: nobody's known), has a fair
+        share of it without this one. The longest silent go first: who comes back once a line was gone finds room.
         """
         with self._guard:
-            if owner and self.is_crowded and self._waiting_for[owner] >= self._crowd // 2:
+            if owner and self.is_crowded and not self._has_room(self._waiting_for.get(owner, ()), since):
                 return False
             self._waiting += 1
-            self._waiting_for[owner] += 1
+            self._waiting_for.setdefault(owner, []).append(since)
         self.server.lead.pass_on()
         self.grow_if_needed()
         return True
 
-    def end_waiting(self, owner: bytes) -> None:
+    def _has_room(self, others: Sequence[float], since: float) -> bool:
+        share = self._crowd // 2
+        return len(others) < 3 * share and sum(each > since for each in others) < share
+
+    def end_waiting(self, owner: bytes, since: float) -> None:
         """Count a worker that goes on."""
         with self._guard:
             self._waiting -= 1
-            self._waiting_for[owner] -= 1
+            self._waiting_for[owner].remove(since)
             if not self._waiting_for[owner]:
                 del self._waiting_for[owner]
 

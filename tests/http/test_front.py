@@ -17,7 +17,7 @@ import pytest
 
 from config.logging import ROOT
 from server.http import connection, listener, request, tls
-from server.http.channel import Channel, ClientGone, TooSlow
+from server.http.channel import PULSE_SECONDS, Channel, ClientGone, TooSlow
 from server.http.pool import Pool
 from server.http.request import OWNED
 from tests.http.fronts import Echo, Wire, front, settings_with
@@ -242,6 +242,28 @@ def test_one_person_cannot_have_all_threads_wait(monkeypatch: pytest.MonkeyPatch
                 wire.sock.close()
     assert set(answers) == {200, 408}
     assert 4 <= answers.count(200) <= 16
+
+
+def test_who_comes_back_once_the_line_was_gone_was_refused_for_as_long_as_what_broke_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three hundred uploads whose network had vanished were a crowd of one person's for five minutes."""
+    monkeypatch.setattr(listener, "WORKERS_MAX", 32)
+    echo = Echo()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[Any]:
+        environ[OWNED](b"somebody")
+        return echo(environ, start_response)
+
+    put = b"PUT /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel"
+    with front(application, settings_with(worker_threads=4)) as address, crowd(address, 40, put):
+        time.sleep(3 * PULSE_SECONDS)  # who waits is asked again after one
+        for _ in range(3):
+            with Wire(address) as wire:
+                wire.send(put)
+                time.sleep(0.3)
+                wire.send(b"lo")
+                assert wire.answer()[2] == b"hello"
 
 
 def _answer_or_end(wire: Wire) -> int:
