@@ -244,6 +244,7 @@ class Gate:
             count = self._of_person.get(known.person, 0) + 1
             self._of_person[known.person] = count
             if count > self._settings.connections_per_person_max:
+                _log.warning("person_cut", person=known.person, of_person=count)
                 self._cut(number)
 
     def _forget(self, number: int, known: _Known) -> None:

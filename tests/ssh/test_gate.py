@@ -196,7 +196,9 @@ def test_whoever_signed_in_is_no_stranger(house: Callable[..., House]) -> None:
     assert worker.cut == [] and len(worker.got) == 6
 
 
-def test_a_person_has_a_cap_over_all_workers(house: Callable[..., House]) -> None:
+def test_a_person_has_a_cap_over_all_workers_and_the_log_says_so(
+    house: Callable[..., House], caplog: pytest.LogCaptureFixture
+) -> None:
     here = house(connections_per_person_max=2)
     workers = [here.worker(), here.worker()]
     for _ in range(4):
@@ -208,6 +210,7 @@ def test_a_person_has_a_cap_over_all_workers(house: Callable[..., House]) -> Non
     for each in workers:
         each.listen()
     assert sum(len(each.cut) for each in workers) == 2
+    assert caplog.text.count(f"event=person_cut person={(b'p' * 16).hex()} of_person=") == 2
 
 
 def test_beyond_the_cap_nobody_is_taken(house: Callable[..., House]) -> None:
