@@ -23,6 +23,11 @@ WORKERS_MAX = 512
 EXPIRATION_SECONDS = 0.25
 #: How many files a process may need beside its connections; they must not fail because strangers connect.
 DESCRIPTORS_KEPT = 512
+#: Routers forget a connection on which nothing passed, some after a minute: the next request, our answer to one that
+#: took long, or that an idle connection ends, is lost then without a sign. So the kernel says something in time, and
+#: gives nobody up sooner than we do (`http.body_idle_seconds_max`).
+PROBE_SECONDS = 30
+PROBES_MAX = 127
 _log = get_log("http")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
@@ -71,6 +76,13 @@ class Listener(HTTPServer):
     def prepare(self) -> None:
         """Begin to accept. The socket was bound, and told to listen, by whoever made it."""
         self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as all that is accepted here has then
+        for option, value in (
+            (socket.TCP_KEEPIDLE, PROBE_SECONDS),
+            (socket.TCP_KEEPINTVL, PROBE_SECONDS),
+            (socket.TCP_KEEPCNT, PROBES_MAX),
+        ):
+            self.socket.setsockopt(socket.IPPROTO_TCP, option, value)
         self._connections = Connections(self)
         self.requests.start()
         self.ready = True

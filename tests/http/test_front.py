@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,27 @@ def test_who_comes_back_once_the_line_was_gone_was_refused_for_as_long_as_what_b
                 time.sleep(0.3)
                 wire.send(b"lo")
                 assert wire.answer()[2] == b"hello"
+
+
+def test_routers_forgot_a_quiet_connection_before_it_was_ended(address: tuple[str, int]) -> None:
+    """After a minute, some of them. The kernel says something on it twice by then."""
+    with Wire(address) as wire:
+        wire.send(GET)
+        assert wire.answer()[0] == 200
+        ours = _peer_of(wire.sock)
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) <= 30
+        ours.close()
+
+
+def _peer_of(client: socket.socket) -> socket.socket:
+    """Return the server's end of a connection within this process, once more."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError), socket.fromfd(int(name), socket.AF_INET, socket.SOCK_STREAM) as found:
+            if found.getpeername() == client.getsockname():
+                return found.dup()
+    raise AssertionError("the server's end is not in this process")
 
 
 def _answer_or_end(wire: Wire) -> int:
