@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
@@ -58,10 +60,21 @@ def test_public_keys_come_in_every_usual_form(world: World) -> None:
     named = note.verifier_key("mellanrum/aa/bb", public)
     for form in (public, public.hex(), named, public.hex().upper()):
         assert note.public_bytes(form) == public
-    with pytest.raises(BadNote):
-        note.public_bytes(named.replace("aa", "ab"))
-    with pytest.raises(BadNote):
-        note.public_bytes("nonsense")
+    other_kind = base64.b64encode(b"\2" + public).decode()
+    for none in (named.replace("aa", "ab"), named.rpartition("+")[0] + "+" + other_kind, "nonsense", "\ud800"):
+        with pytest.raises(BadNote):
+            note.public_bytes(none)
+
+
+def test_a_public_key_in_base64_is_read_whichever_signs_it_has() -> None:
+    for public in (bytes(32), b"\xff\xef\xbe" * 10 + b"\xff\xef"):
+        assert note.public_bytes(f" {base64.b64encode(public).decode()}\n") == public
+
+
+@pytest.mark.parametrize(("text", "name"), [("a", "n"), ("a\n", ""), ("a\n", "a b"), ("a\n", "a+b"), ("a\n", "a\nb")])
+def test_what_could_not_be_opened_again_is_not_signed(text: str, name: str) -> None:
+    with pytest.raises(ValueError, match="no such note"):
+        note.sign(text, name, Ed25519PrivateKey.generate())
 
 
 def test_every_log_that_grew_gets_a_checkpoint(world: World) -> None:
