@@ -43,29 +43,21 @@ def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, st
 
 
 def _hops(environ: dict[str, Any], *, standard: bool) -> Iterator[str]:
-    """Yield whom each hop names as its client, from the right, as it is written. The rest is read only if asked for."""
-    if not standard:
-        yield from filter(str.strip, reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")))
-        return
-    for pairs in map(_pairs, reversed(environ.get("HTTP_FORWARDED", "").split(","))):
-        if "for" in pairs:
-            yield pairs["for"]
+    """Yield whom each hop names as its client, from the right, as it is written; nothing if it names nobody: what is
+    left of it was written by whom it does not name. The rest is read only if asked for.
+    """
+    said = environ.get("HTTP_FORWARDED" if standard else "HTTP_X_FORWARDED_FOR", "")
+    for hop in filter(str.strip, reversed(said.split(","))):
+        yield _pairs(hop).get("for", "") if standard else hop
 
 
 def _pairs(hop: str) -> dict[str, str]:
-    """Return what a hop says by lower-case name; what is malformed is left out."""
+    """Return what a hop says by lower-case name. What is malformed is no address, no scheme and no host."""
     found: dict[str, str] = {}
     for pair in hop.split(";"):
-        name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or not (name.isascii() and name.isalpha()):
-            continue
-        if len(value) > 1 and value[0] == value[-1] == '"':
-            value = value[1:-1]
-            fits = '"' not in value and "\\" not in value
-        else:
-            fits = '"' not in value and len(value.split()) <= 1
-        if fits:
-            found[name.lower()] = value
+        name, _, value = (part.strip() for part in pair.partition("="))
+        is_quoted = value.startswith('"') and value.endswith('"')
+        found[name.lower()] = value[1:-1] if is_quoted else value
     return found
 
 

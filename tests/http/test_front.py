@@ -675,6 +675,16 @@ LOCAL = ("127.0.0.0/8",)
         (LOCAL, "x-forwarded", "X-Forwarded-For: 6.6.6.6, ::ffff:127.0.0.1\r\n", "6.6.6.6 http a"),
         (LOCAL, "x-forwarded", f"X-Forwarded-For: fe80::1%{'zone' * 999}\r\n", "fe80::1 http a"),
         (LOCAL, "forwarded", 'Forwarded: for="[FE80::1%25eth0]:80"\r\n', "fe80::1 http a"),
+        (LOCAL, "x-forwarded", "X-Forwarded-For: 1.2.3.4, \r\n", "1.2.3.4 http a"),
+        (LOCAL, "forwarded", "Forwarded: for=6.6.6.6, for=1.2.3.4, , \r\n", "1.2.3.4 http a"),
+        *(
+            (LOCAL, "forwarded", f"Forwarded: for=6.6.6.6;host=b, {hop}\r\n", "127.0.0.1 https a")
+            for hop in ("proto=https", "proto=https;for", "for=;proto=https", 'for="1.2.3.4;proto="https"')
+        ),
+        *(
+            (LOCAL, "forwarded", f"Forwarded: for=1.2.3.4;{pair}\r\n", "1.2.3.4 http a")
+            for pair in ('host="b', 'host="b\\"c"', "host=b c", 'proto="https', "hosts=b", '="')
+        ),
         (("10.0.0.0/8",), "x-forwarded", "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1 http a"),
     ],
 )
