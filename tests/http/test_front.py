@@ -11,14 +11,25 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+
+
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from config.logging import ROOT
 from server.http import connection, listener, request, tls
 from server.http.channel import PULSE_SECONDS, Channel, ClientGone, TooSlow
+
+
+from server.http import connection, listener, parser, request, tls
+from server.http.body import CHUNK_LINE_BYTES_MAX
+from server.http.channel import Channel, ClientGone, TooSlow
+from server.http.parser import check_trailer
 from server.http.pool import Pool
 from server.http.request import OWNED
 from tests.http.fronts import Echo, Wire, front, settings_with
@@ -74,6 +85,14 @@ REFUSED = {
     "another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "absolute target and another host": (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "user in a target": (b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "user in a target and in the host": (b"GET http://u@a/ HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
+    "relative target of OPTIONS": (b"OPTIONS a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "asterisk of another method": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "two credentials": (
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nAuthorization: Basic YTpj\r\n\r\n",
+        400,
+    ),
+    "NUL in a head without end": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\0c", 400),
     "connect": (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "unknown expectation": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", 417),
     "no name": (b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
@@ -137,6 +156,26 @@ def test_chunks_with_extensions_and_trailers_are_read_whole(address: tuple[str, 
         assert wire.answer()[2] == b"hello!"
         assert wire.answer()[0] == 200
     assert "HTTP_X_T" not in echo.seen[0]
+
+
+def test_a_chunk_may_come_in_pieces(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhello")
+        time.sleep(0.1)
+        wire.send(b"world\r\n0\r\n\r\n")
+        assert wire.answer()[2] == b"helloworld"
+
+
+def test_the_end_of_a_line_between_chunks_is_not_waited_for_beyond_its_limit(address: tuple[str, int]) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"a" * CHUNK_LINE_BYTES_MAX)
+        assert wire.answer()[0] == 400
+
+
+def test_field_names_that_nobody_knows_fill_no_memory() -> None:
+    for number in range(3000):
+        check_trailer(b"X-%d: a" % number)
+    assert len(parser._variables) <= 2000
 
 
 def test_unread_chunks_are_no_request_of_their_own(address: tuple[str, int], echo: Echo) -> None:
@@ -469,6 +508,20 @@ def test_http_1_0_closes_unless_asked_to_stay(address: tuple[str, int]) -> None:
         assert wire.is_closed()
 
 
+def test_http_1_0_needs_no_host_and_knows_no_interim_answer(address: tuple[str, int], echo: Echo) -> None:
+    with Wire(address) as wire:
+        wire.send(b"PUT http://b/x HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi")
+        assert wire.answer()[::2] == (200, b"hi")
+    assert echo.seen[0]["HTTP_HOST"] == "b"
+
+
+def test_what_holds_for_the_whole_server_may_be_asked(address: tuple[str, int], echo: Echo) -> None:
+    with Wire(address) as wire:
+        wire.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert wire.answer()[0] == 200
+    assert echo.seen[0]["PATH_INFO"] == "*"
+
+
 def test_fifty_stalled_heads_take_nobodys_turn(address: tuple[str, int]) -> None:
     stalled = [Wire(address) for _ in range(50)]
     try:
@@ -650,6 +703,25 @@ def test_a_self_signed_certificate_is_made_once(tmp_path: Path) -> None:
     shown = tls.fingerprint(tls.read(*first))
     assert tls.fingerprint(tls.read(*tls.self_signed(tmp_path / "tls", "127.0.0.1"))) == shown
     assert first[1].stat().st_mode & 0o077 == 0
+    first[1].write_bytes(tls.self_signed(tmp_path / "other", "127.0.0.1")[1].read_bytes())
+    assert tls.fingerprint(tls.read(*tls.self_signed(tmp_path / "tls", "127.0.0.1"))) != shown, "its key was another's"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("192.0.2.9", x509.IPAddress(ip_address("192.0.2.9"))), ("box.example", x509.DNSName("box.example"))],
+)
+def test_a_self_signed_certificate_is_for_the_host_that_is_served(
+    tmp_path: Path, host: str, name: x509.GeneralName
+) -> None:
+    made = x509.load_pem_x509_certificate(tls.self_signed(tmp_path, host)[0].read_bytes())
+    assert name in made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+
+def test_a_certificate_that_was_read_leaves_no_descriptor_with_its_key(certificate: tuple[Path, Path]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    tls.context(tls.read(*certificate))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 LOCAL = ("127.0.0.0/8",)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from server.http import tls
-from server.http.proxy_header import REST_BYTES_MAX, SIGNATURE
+from server.http.channel import ClientGone
+from server.http.proxy_header import LINE_BYTES_MAX, REST_BYTES_MAX, SIGNATURE, ProxyHeader
 from tests.http.fronts import Echo, Wire, front, settings_with
 
 LOCAL = ("127.0.0.0/8",)
@@ -33,12 +34,14 @@ GOOD = {
         b"PROXY TCP6 " + b" ".join([b"ffff:" * 7 + b"ffff"] * 2) + b" 65535 65535\r\n",
         ":".join(["ffff"] * 8),
     ),
+    "v1 longest of all": (b"PROXY UNKNOWN " + b"x" * (LINE_BYTES_MAX - 16) + b"\r\n", "127.0.0.1"),
     "v1 unknown": (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
     "v1 unknown with words": (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", "127.0.0.1"),
     "v2 over IPv4": (binary(0x21, 0x11, V4), "1.2.3.4"),
     "v2 over IPv6": (binary(0x21, 0x21, V6), "2001:db8::1"),
     "v2 over IPv4 mapped into IPv6": (binary(0x21, 0x21, MAPPED), "1.2.3.4"),
     "v2 with fields": (binary(0x21, 0x11, V4 + FIELDS), "1.2.3.4"),
+    "v2 longest": (binary(0x21, 0x11, V4 + bytes(REST_BYTES_MAX - len(V4))), "1.2.3.4"),
     "v2 local": (binary(0x20, 0x00, b""), "127.0.0.1"),
     "v2 local with an address": (binary(0x20, 0x11, V4), "127.0.0.1"),
     "v2 unspecified": (binary(0x21, 0x00, FIELDS), "127.0.0.1"),
@@ -58,6 +61,7 @@ MALFORMED = {
     "v1 more words": b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r\n",
     "v1 line feed alone": b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n" + GET,
     "v1 without end": b"PROXY UNKNOWN " + b"x" * 200,
+    "v1 too long": b"PROXY UNKNOWN " + b"x" * (LINE_BYTES_MAX - 15) + b"\r\n",
     "v1 udp": b"PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
     "v2 version": binary(0x31, 0x11, V4),
     "v2 command": binary(0x22, 0x11, V4),
@@ -82,7 +86,7 @@ def test_a_trusted_balancer_says_who_the_client_is(name: str) -> None:
 def test_a_malformed_header_ends_the_connection_without_an_answer(name: str) -> None:
     echo = Echo()
     with front(echo, settings_with(proxy_protocol_from=LOCAL)) as address, Wire(address) as wire:
-        wire.send(MALFORMED[name])
+        wire.send(MALFORMED[name] + GET)
         assert wire.is_closed()
     assert not echo.seen
 
@@ -117,6 +121,15 @@ def test_a_header_that_does_not_end_in_time_ends_the_connection_and_is_in_nobody
         assert time.monotonic() - began < 12
         for wire in slow:
             wire.sock.close()
+
+
+def test_who_hangs_up_within_the_header_is_gone_and_not_read_on_and_on() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(SIGNATURE[:5])
+        theirs.close()
+        with pytest.raises(ClientGone):
+            ProxyHeader().is_whole(ours)
 
 
 def test_nor_does_one_that_drips() -> None:
