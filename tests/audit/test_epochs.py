@@ -15,7 +15,7 @@ from providers import tables
 from providers.audit import note, opening
 from providers.audit.bundle import Outcome, export, verify_bundle
 from providers.audit.checkpoints import Checkpoints
-from providers.audit.epochs import DUE, REACHED, due_from_now, mark_due, require_none_due
+from providers.audit.epochs import DUE, REACHED, due_from_now, mark_due, note_reached, require_none_due
 from providers.audit.errors import BadNote, EpochDue
 from providers.audit.events import Projection
 from providers.audit.verify import verify_logs
@@ -370,9 +370,20 @@ def test_a_database_put_back_by_itself_is_known_by_how_far_logs_were_signed(worl
     assert not due(world)
 
 
+def test_a_database_without_the_log_that_was_signed_is_an_earlier_one(world: World) -> None:
+    note_reached(world.database.folder, new_id(), 1)
+    assert due(world)
+
+
 def test_a_mark_is_settled_by_a_newer_epoch_alone(world: World) -> None:
     folder = world.database.folder
     epoch(world)
+    with world.database.read() as connection:
+        newest = max(connection.execute(select(tables.log_epoch.c.at)).scalars())
+    mark_due(folder, newest)
+    assert due(world)
+    mark_due(folder, newest - 1)
+    assert not due(world)
     for text in (None, "", "soon", "9" * 30, "1"):
         mark_due(folder, due_from_now(world.database))
         if text is not None:

@@ -15,6 +15,7 @@ from config.database import Database
 from config.errors import StorageFull
 from config.ids import new_id
 from providers import tables
+from providers.audit import log
 from providers.audit.errors import EntryDamaged, UnknownKind, UnknownLog
 from providers.audit.events import KINDS, Projection
 from providers.audit.journal import ReadJournal
@@ -127,6 +128,14 @@ def test_probes_that_could_not_be_told_were_forgotten(world: World, monkeypatch:
         world.audit.flush_unseen(everything=True)
     world.audit.flush_unseen(everything=True)
     assert sum(entry.event["facts"]["count"] for entry in world.entries(space=b"")) == 2
+
+
+def test_probes_of_many_fill_no_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "UNSEEN_MAX", 2)
+    for name in ("Rut", "Kaj", "Ulf", "Rut"):
+        world.audit.note_unseen(actor(name))
+    world.audit.flush_unseen(everything=True)
+    assert sum(entry.event["facts"]["count"] for entry in world.entries(space=b"")) == 3
 
 
 def test_probes_counted_by_a_clock_that_was_ahead_are_told_once_it_is_right(
@@ -294,6 +303,24 @@ def test_what_two_erase_of_one_event_at_the_same_time_is_erased_both(world: Worl
     second.join(30)
     (entry,) = world.entries()
     assert [entry.personal[name].value for name in ("path", "actor.name")] == [None, None]
+    with world.database.write() as connection:
+        assert world.audit.forget(connection, lambda _: ["path", "what no event has"]) == 0
+
+
+def test_forgetting_passes_over_a_space_that_was_erased(world: World) -> None:
+    world.record(1)
+    world.record(1, {}, space=None, node=None)
+    world.keyring.destroy(world.space)
+    with world.database.write() as connection:
+        assert world.audit.forget(connection, of_person(actor().principal, fields=["path"])) == 1
+
+
+def test_of_what_others_did_about_a_person_what_was_typed_is_forgotten(world: World) -> None:
+    world.record(1, facts={"person": actor("Rut").principal.hex()})
+    with world.database.write() as connection:
+        assert world.audit.forget(connection, of_person(actor("Rut").principal)) == 1
+    (entry,) = world.entries()
+    assert (entry.personal["path"].value, entry.personal["actor.name"].value) == (None, actor().name)
 
 
 def test_reading_goes_by_ranges(world: World, database: Database) -> None:

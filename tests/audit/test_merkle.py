@@ -164,3 +164,17 @@ def test_bad_requests_are_refused() -> None:
     assert not merkle.verify_consistency(0, 3, b"", b"", [])
     assert merkle.verify_consistency(0, 3, merkle.EMPTY_ROOT, b"x" * 32, [])
     assert merkle.consistency_ranges(0, 3) == []
+
+
+def test_a_path_that_goes_on_breaks_off_or_leads_nowhere_proves_nothing() -> None:
+    """Each of these would add up, if only the hashes were compared."""
+    one, two, three, four = (merkle.leaf_hash(b"%d" % number) for number in range(4))
+    assert not merkle.verify_inclusion(one, 0, 1, [two], merkle.node_hash(two, one))
+    for old, new, path in ((1, 4, []), (2, 1, []), (3, 4, [])):
+        assert not merkle.verify_consistency(old, new, one, one, path)
+    assert merkle.verify_consistency(0, 4, merkle.EMPTY_ROOT, one, [])
+    assert not merkle.verify_consistency(0, 4, merkle.EMPTY_ROOT, one, [two])
+    before, after = merkle.node_hash(three, one), merkle.node_hash(three, merkle.node_hash(one, two))
+    assert merkle.verify_consistency(3, 4, before, after, [one, two, three])
+    before, after = merkle.node_hash(four, before), merkle.node_hash(four, after)
+    assert not merkle.verify_consistency(3, 4, before, after, [one, two, three, four])

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 
 from providers import tables
 from providers.audit.events import Projection
-from providers.audit.log import of_person
+from providers.audit.log import body_label, of_person, stored
 from providers.audit.verify import Finding, verify_logs
 from tests.audit.forge import change_event, drop_last, rebuild
 from tests.audit.helpers import CUSTOMER, RIVAL, World, actor
@@ -67,9 +67,12 @@ def swap(connection: Connection, log: int, _: int) -> None:
         set_entry(old, number=new)(connection, log, 0)
 
 
-def set_node(connection: Connection, log: int, _: int) -> None:
-    where = (NODE.log == log) & (NODE.level == 2) & (NODE.index == 1)
-    connection.execute(update(tables.tree_node).where(where).values(hash=b"x" * 32))
+def set_node(index: int) -> Act:
+    def act(connection: Connection, log: int, _: int) -> None:
+        where = (NODE.log == log) & (NODE.level == 2) & (NODE.index == index)
+        connection.execute(update(tables.tree_node).where(where).values(hash=b"x" * 32))
+
+    return act
 
 
 def delete_node(connection: Connection, log: int, _: int) -> None:
@@ -121,7 +124,8 @@ DAMAGE: dict[str, tuple[Act, int | None, str]] = {
     "stream told of another event": (set_entry(5, True, source_number=6), 5, "knows nothing"),
     "stream with a body of its own": (set_entry(5, True, source_log=None, body=b"x"), 5, "changed"),
     "stream whose event is gone": (set_entry(5, True, source_number=600), 5, "missing"),
-    "wrong node of the tree": (set_node, 4, "level 2 is wrong"),
+    "wrong node of the tree": (set_node(1), 4, "level 2 is wrong"),
+    "wrong node at the end of what is signed": (set_node(4), 16, "level 2 is wrong"),
     "missing node of the tree": (delete_node, 6, "level 1 is missing"),
     "event beyond the end": (add_entry, 20, "beyond"),
     "node that belongs to no event": (add_node, None, "no event"),
@@ -164,6 +168,17 @@ def test_a_stream_rolled_back_without_the_keys_is_shorter_than_the_log_it_tells_
     assert [finding.what for finding in findings(grown)] == [
         "the supplier's log tells of 20 events in this stream, which has 5"
     ]
+
+
+def test_an_event_of_a_stream_that_the_supplier_was_never_told_of_shows_whoever_signed_it(grown: World) -> None:
+    stream = grown.log(CUSTOMER)
+    with grown.database.write() as connection:
+        (row,) = stored(connection, stream.id, 5, 6)
+        body = grown.audit.open_body(stream, row, grown.audit.uids(connection, grown.space))
+        sealed = grown.audit.sealer(grown.space).seal(body_label(stream.uid, 5), body.to_bytes())
+        set_entry(5, True, source_log=None, source_number=None, body=sealed)(connection, 0, stream.id)
+    rebuild(grown)
+    assert [(found.log, found.number) for found in findings(grown)] == [(stream.uid.hex(), 5)]
 
 
 def test_a_log_removed_whole_leaves_what_stands_without_it(grown: World) -> None:
