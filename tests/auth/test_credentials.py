@@ -62,6 +62,7 @@ def test_a_code_is_good_for_one_step_either_way() -> None:
         ("x" * 250 + "abcdefgh", False),
         pytest.param(credentials.new_device_password(), False, id="a device password"),
         ("hemlig ramsa\x00 som är lång", False),
+        ("hemlig ramsa\x7f som är lång", False),
         ("hemlig ramsa\ud800 som är lång", False),
     ],
 )
@@ -72,7 +73,7 @@ def test_a_weak_password_is_refused(password: str, second_factor: bool) -> None:
 
 @pytest.mark.parametrize(
     ("password", "second_factor"),
-    [("en riktigt lång ramsa", False), ("k9!vx2qp", True), ("ö" * 10 + "abcdefgh" * 8, False)],
+    [("en riktigt lång ramsa", False), ("k9!vx2qp", True), ("ö" * 10 + "abcdefgh" * 8, False), ("abcdefgh" * 32, True)],
 )
 def test_a_good_password_needs_no_composition(password: str, second_factor: bool) -> None:
     credentials.check_strength(password, second_factor=second_factor, names=("anna",))
@@ -85,6 +86,8 @@ def test_a_hash_fits_its_password_in_any_normal_form() -> None:
     assert not credentials.password_fits("en lång a ramsa", phc)
     assert not credentials.password_fits("en lång å ramsa", b"$argon2id$broken")
     assert not credentials.password_fits("en lång å ramsa", None)
+    longest = "abcdefgh" * 32
+    assert credentials.password_fits(longest, credentials.hash_password(longest))
 
 
 def test_without_a_hash_the_same_work_is_done() -> None:

@@ -131,6 +131,22 @@ def test_a_key_revoked_between_its_proof_and_the_code(house: House) -> None:
         house.authenticator.complete(half, code_of(secret))
 
 
+def test_a_key_revoked_while_the_code_is_looked_at(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = blob()
+    made = add(house, key, needs_code=True)
+    secret = house.directory.enrol_totp(house.anna.id)
+    half = sign_in(house, key)
+    real = credentials.totp_step
+
+    def slow(*shown: Any) -> int | None:
+        house.directory.revoke_device(made.id)
+        return real(*shown)
+
+    monkeypatch.setattr(credentials, "totp_step", slow)
+    with pytest.raises(SignInRefused):
+        house.authenticator.complete(half, code_of(secret))
+
+
 def test_half_by_a_password_is_completed_without_a_key(house: House) -> None:
     house.directory.set_password(house.anna.id, PASSWORD)
     secret = house.directory.enrol_totp(house.anna.id)

@@ -187,6 +187,13 @@ def test_what_is_old_is_swept(house: House, throttle: Throttle) -> None:
         assert len(connection.execute(select(tables.throttle)).all()) == 2
 
 
+def test_a_network_is_known_for_a_month_even_if_nobody_swept(house: House, throttle: Throttle) -> None:
+    throttle.succeeded(throttle.begin(ANNA, ADDRESS))
+    for days, is_known in ((29, True), (2, False)):
+        later(house.database, days * 86_400)
+        assert throttle.begin(ANNA, ADDRESS).is_known is is_known
+
+
 def test_no_login_and_no_address_is_kept_in_the_clear(house: House, throttle: Throttle) -> None:
     fail(throttle, ANNA, ADDRESS)
     with house.database.transient_read() as connection:
@@ -216,10 +223,11 @@ def test_who_waits_out_the_last_wait_in_vain_is_told_at_once(house: House, throt
     for _ in range(19):
         fail(throttle, ANNA, ADDRESS)
         later(house.database, 901)
+    assert not throttle.tries([ANNA])[ANNA].is_locked
     fail(throttle, ANNA, ADDRESS)
+    assert throttle.tries([ANNA])[ANNA].is_locked
     for _ in range(2):
         with pytest.raises(AccountLocked):
             throttle.begin(ANNA, ADDRESS)
         later(house.database, 901)
-    assert throttle.tries([ANNA])[ANNA].is_locked
     throttle.begin(ANNA, ELSEWHERE)
