@@ -281,3 +281,34 @@ def test_what_a_worker_told_a_gate_that_was_behind_was_lost_and_its_counts_never
         ours.close()
         theirs.close()
         world.installation.close()
+
+
+def test_while_a_worker_does_not_read_nobody_who_was_accepted_is_lost(house: Callable[..., House]) -> None:
+    here = house(strangers_per_address_max=50)
+    worker = here.worker()
+    here.gate._workers[0].line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # it holds a few messages at most
+    clients = [here.knock() for _ in range(30)]
+    time.sleep(0.2)
+    worker.listen()
+    assert len(worker.got) == 30 and all(is_open(each) for each in clients)
+
+
+def test_what_a_worker_says_twice_or_too_late_changes_nothing(house: Callable[..., House]) -> None:
+    here = house(connections_per_person_max=2)
+    worker = here.worker()
+    for _ in range(2):
+        here.knock()
+    worker.listen()
+    for number in worker.got:
+        for what in (SIGNED_IN, SIGNED_IN, ASKING):
+            worker.say(what, number, b"p" * 16)
+    worker.listen()
+    assert not worker.cut
+    for number in list(worker.got):
+        worker.end(number)
+        worker.say(GONE, number)
+    time.sleep(0.1)
+    assert not here.gate._strangers, "who is gone takes no room"
+    here.knock()
+    worker.listen()
+    assert len(worker.got) == 1
