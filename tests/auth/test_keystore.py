@@ -40,6 +40,9 @@ def test_a_key_that_stands_is_not_overwritten(keystore: Keystore) -> None:
 
 
 def test_what_is_not_there_is_named(keystore: Keystore) -> None:
+    keystore.destroy(NONE)
+    with pytest.raises(UnknownKey):
+        keystore.replace(NONE, b"new")
     keystore.create(ONE, b"one")
     with pytest.raises(UnknownKey, match=NONE.hex()):
         keystore.get(NONE)
@@ -135,6 +138,24 @@ def test_nothing_is_left_aside(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "keystore").iterdir()) == [".lock", f"{ONE.hex()}.key"]
 
 
+def test_a_destroyed_key_is_overwritten_for_good_and_then_its_name_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keystore, wrapped = FileKeystore(tmp_path / "keystore"), b"one" * 20
+    keystore.create(ONE, wrapped)
+    path, real, synced = tmp_path / "keystore" / f"{ONE.hex()}.key", os.fsync, []
+
+    def sync(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), path.read_bytes() if path.exists() else None))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    keystore.destroy(ONE)
+    (overwritten, content), gone = synced
+    assert (overwritten, gone) == (str(path), (str(path.parent), None))
+    assert content is not None and len(content) == len(wrapped) and content != wrapped
+
+
 @pytest.mark.skipif(not Path("/usr/bin/strace").exists(), reason="strace is not installed")
 def test_a_key_is_synced_before_it_is_linked_and_its_folder_before_it_returns(tmp_path: Path) -> None:
     import subprocess
@@ -153,7 +174,7 @@ def test_a_key_is_synced_before_it_is_linked_and_its_folder_before_it_returns(tm
     names = [line.split("(")[0].split()[-1] for line in calls.read_text().splitlines() if "(" in line]
     names = names[names.index("mkdir") :]
     done = names.index("link" if "link" in names else "linkat")
-    assert names[:done].count("fsync") == 2  # the folder's parent, the file
+    assert names[:done] == ["mkdir", "fsync", "write", "fsync"]  # the folder's parent, the file
     assert "fsync" in names[done : len(names) - names[::-1].index("write")]
 
 
