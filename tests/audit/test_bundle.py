@@ -11,14 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.clock import SECOND_US
 from config.database import Database
 from providers.audit import note
 from providers.audit.bundle import export, verify_bundle
 from providers.audit.errors import NotSignedYet
 from providers.audit.events import Projection
 from providers.audit.log import of_person
+from providers.audit.merkle import EMPTY_ROOT
 from tests.audit.forge import change_event, drop_last, rebuild
-from tests.audit.helpers import CUSTOMER, RIVAL, World, actor
+from tests.audit.helpers import AT, CUSTOMER, RIVAL, World, actor
 
 
 def exported(world: World, folder: Path, party: bytes = b"") -> Path:
@@ -93,7 +95,7 @@ def test_the_last_ten_events_dropped(grown: World, tmp_path: Path) -> None:
     rebuild(grown)
     outcome = verify_bundle(exported(grown, tmp_path, CUSTOMER), grown.public_key, kept)
     assert (outcome.code, outcome.number) == (2, 10)
-    assert "events 10 to 19 were dropped" in outcome.message
+    assert "events 10 to 19 were dropped" in outcome.message and not outcome.checkpoint
     grown.record(10, kind="read")  # the gap filled with other events
     grown.checkpoints.advance_now()
     assert verify_bundle(exported(grown, tmp_path, CUSTOMER), grown.public_key, kept).code == 1
@@ -204,3 +206,37 @@ def test_a_forgotten_person_leaves_a_whole_bundle_without_them(grown: World, tmp
     path = exported(grown, tmp_path, CUSTOMER)
     assert "Berit" not in path.read_text() and "År 2.pdf" in path.read_text()
     assert verify_bundle(path, grown.public_key, kept).code == 0
+
+
+def test_what_the_first_line_says_beside_what_is_signed(grown: World, tmp_path: Path) -> None:
+    path = exported(grown, tmp_path)
+    head, rest = path.read_text().split("\n", 1)
+    origin = json.loads(head)["origin"]
+    for change, code in (
+        ({"v": 9}, 2),
+        ({"v": 2}, 1),
+        ({"origin": f"{origin}0", "public_key": note.verifier_key(f"{origin}0", grown.public_key)}, 1),
+    ):
+        path.write_text(json.dumps({**json.loads(head), **change}) + "\n" + rest)
+        assert verify_bundle(path, grown.public_key).code == code
+
+
+def test_checkpoints_lead_to_the_newest_each_with_more_than_the_one_before(world: World, tmp_path: Path) -> None:
+    for count, hours in ((5, 0), (4, 2)):
+        world.record(count)
+        world.checkpoints.advance_now(AT + hours * 3600 * SECOND_US)
+    path = exported(world, tmp_path)
+    head, first, second, *rest = path.read_text().split("\n")
+    bent = [*rest[:7], rest[7].replace('"version":1', '"version":2'), *rest[8:]]
+    path.write_text("\n".join([head, first, second, *bent]))
+    assert verify_bundle(path, world.public_key).number == 5, "the first five are good"
+    path.write_text("\n".join([head.replace('"checkpoints":2', '"checkpoints":3'), first, first, second, *rest]))
+    assert verify_bundle(path, world.public_key).code == 1
+
+
+def test_a_kept_checkpoint_of_nothing_is_that_of_an_empty_log(grown: World, tmp_path: Path) -> None:
+    path, key = exported(grown, tmp_path), grown.keyring.installation().signing
+    origin = note.opened(grown.checkpoint(), grown.public_key).origin
+    for root, code in ((EMPTY_ROOT, 0), (b"r" * 32, 1)):
+        kept = note.signed(note.Checkpoint(origin, 0, root), key)
+        assert verify_bundle(path, grown.public_key, kept).code == code

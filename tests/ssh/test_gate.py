@@ -308,7 +308,13 @@ def test_what_a_worker_says_twice_or_too_late_changes_nothing(house: Callable[..
         worker.end(number)
         worker.say(GONE, number)
     time.sleep(0.1)
-    assert not here.gate._strangers, "who is gone takes no room"
+    assert not here.gate._strangers and not here.gate._of_person, "who is gone takes no room"
     here.knock()
     worker.listen()
     assert len(worker.got) == 1
+
+
+def test_strangers_of_one_ipv6_network_count_together(house: Callable[..., House]) -> None:
+    network = house().gate._network
+    assert network("2001:db8:1:2::3") == network("2001:db8:1:2:ffff::4") != network("2001:db8:1:3::3")
+    assert network("192.0.2.1") == network("::ffff:192.0.2.1") != network("192.0.2.2")

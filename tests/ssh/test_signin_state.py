@@ -181,3 +181,38 @@ def test_half_is_not_enough_whatever_is_taken() -> None:
         return stage
 
     assert asyncio.run(half()).signin.take() is None
+
+
+def test_what_is_asked_for_next_goes_by_what_was_shown() -> None:
+    def question(asked: Any) -> str:
+        return str(asked[3][0][0])
+
+    async def steps() -> None:
+        stage = Stage()
+        signin = stage.signin
+        signin.begin("anna")
+        assert signin.takes("password") and signin.takes("publickey") and question(signin.challenge()) == "Password: "
+        assert await signin.answer([DEVICE]) is True
+        signin.begin("anna")
+        assert question(await signin.answer([PASSWORD])) == "Verification code: "
+        assert signin.takes("password"), "no key was shown"
+        assert await signin.answer(["000000"]) is False
+        assert await signin.answer([CODE]) is False, "after a wrong code the password is asked for again"
+        assert not await stage.by_key("half")
+        assert [signin.takes(each) for each in ("publickey", "password", "keyboard-interactive")] == [
+            False,
+            False,
+            True,
+        ]
+        assert question(signin.challenge()) == "Verification code: "
+        assert await signin.answer(["000000"]) is False
+        assert await signin.answer([CODE]) is True, "a key need not be shown again"
+
+    asyncio.run(steps())
+
+
+def test_who_stands_half_is_not_taken_for_whole_whoever_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keeper, "basic", lambda *_, **__: principal("anna", Standing.HALF))
+    stage = Stage()
+    asyncio.run(stage.by_password())
+    assert stage.signin.take() is None
