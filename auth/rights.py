@@ -178,8 +178,6 @@ def _covers_lane(principal: Principal, grant: Grant, node: NodeView) -> bool:
 
     Customers of a closed space don't see one another's lanes, whatever their role.
     """
-    if grant.role is Role.BREAK:
-        return False
     if node.lane in (NOBODY, principal.party):
         return True
     return grant.role is not Role.UPLOADER and (principal.is_supplier or node.is_open)
@@ -193,6 +191,6 @@ def _permits(grant: Grant, action: Action, node: NodeView) -> bool:
 
 
 def _is_being_made(principal: Principal, node: NodeView, at: int) -> bool:
-    if node.created_by is None or node.created_by != principal.id:
+    if node.created_by != principal.id:
         return False
     return node.first_content_at is None or at <= node.first_content_at + CREATOR_GRACE_US

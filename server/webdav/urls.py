@@ -75,7 +75,7 @@ class Origins:
 
         Userinfo is ignored. Raises BadName as `path_of` does.
         """
-        if url.startswith("/") and not url.startswith("//"):
+        if url.startswith("/"):
             return path_of(re.split(r"[?#]", url, maxsplit=1)[0])
         found = _URL.match(url)
         if found is None:
@@ -87,7 +87,7 @@ class Origins:
 
     def _is_ours(self, scheme: str, authority: str) -> bool:
         host = self._environ.get("HTTP_HOST", "").lower()
-        if authority == host or self._with_port(scheme, authority) in (self._with_port(scheme, host), host):
+        if self._with_port(scheme, authority) == self._with_port(scheme, host):
             return True
         for origin in self._public:
             found = _URL.match(origin)

@@ -77,7 +77,7 @@ MUTANTS: dict[str, tuple[str, str]] = {
         "",
     ),
     "steps of a creator": ("if action in _STEPS and", "if"),
-    "who created": ("if node.created_by is None or node.created_by != principal.id:", "if False:"),
+    "who created": ("if node.created_by != principal.id:", "if False:"),
     "end of the grace": ("at <= node.first_content_at + CREATOR_GRACE_US", "True"),
     "the grace": ("at <= node.first_content_at + CREATOR_GRACE_US", "False"),
     "before content": ("return node.first_content_at is None or ", "return node.first_content_at is not None and "),
