@@ -13,16 +13,29 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from config.errors import StorageFailed, StorageFull
 from providers.vault.errors import DamagedContent
 from providers.vault.local import LocalStore
 from providers.vault.manifests import Shape, content
 from providers.vault.reader import Location
-from providers.vault.records import HEAD_BYTES, PACK_HEAD_BYTES, Head, pack_head, pack_record_head, walk
+from providers.vault.records import (
+    HEAD_BYTES,
+    PACK_HEAD_BYTES,
+    TAG_BYTES,
+    Codec,
+    Head,
+    Kind,
+    pack_head,
+    pack_record_head,
+    record_head,
+    walk,
+)
+from providers.vault.sealing import Sealing
 from tests.tools import ROOT
 from tests.vault.conformance.suite import record
-from tests.vault.world import OTHER_SPACE, SPACE, World, local, packs_of
+from tests.vault.world import OTHER_SPACE, SPACE, Keys, World, local, packs_of
 
 
 def flip(file: Path, at: int, mask: int = 1) -> None:
@@ -209,6 +222,26 @@ def test_length_other_than_declared(world: World) -> None:
     forged[2] ^= 1
     with pytest.raises(DamagedContent, match=r"length|more or fewer bytes"):
         world.vault.reader(SPACE, bytes(forged), world.catalogue.locate).read(0, 10_000)
+
+
+@pytest.mark.parametrize("plain", [b"text " * 500, random.Random(1).randbytes(2500)], ids=["packed", "as it is"])
+def test_a_record_of_another_length_than_is_asked_for(plain: bytes) -> None:
+    sealing = Sealing(SPACE, Keys().space(SPACE))
+    cid = sealing.cid(Kind.CHUNK, plain)
+    sealed = memoryview(sealing.seal(Kind.CHUNK, cid, plain))
+    for length in (len(plain) - 1, len(plain) + 1):
+        with pytest.raises(DamagedContent):
+            sealing.open_into(memoryview(bytearray(length)), sealed, Kind.CHUNK, cid, length)
+    head = record_head(sealed)
+    assert head is not None
+    for codec, packed in ((Codec.NONE, plain), (Codec.ZSTD, zstandard.compress(plain))):
+        lying = head._replace(codec=codec, sealed_bytes=len(packed) + TAG_BYTES, raw_bytes=len(plain) + 1)
+        sealed = memoryview(bytearray(HEAD_BYTES + lying.sealed_bytes))
+        sealing.seal_packed(sealed, lying, packed)
+        with pytest.raises(DamagedContent):
+            sealing.open_into(memoryview(bytearray(lying.raw_bytes)), sealed, Kind.CHUNK, cid, lying.raw_bytes)
+        with pytest.raises(DamagedContent):
+            sealing.open(sealed, Kind.CHUNK, cid)
 
 
 @pytest.mark.parametrize("forged", [b"", b"\x00", b"\x00\x01", b"\x09" + bytes(41), b"\x01\x01" + bytes(40)])
