@@ -95,6 +95,21 @@ def test_nobody_but_keepers_asks_or_approves(world: World, node: bytes, what: st
     assert world.installation.erasures.get(asked.id).state is State.REQUESTED
 
 
+def test_who_was_a_keeper_when_signing_in_is_asked_again_at_the_act(world: World, node: bytes) -> None:
+    erasures, keeper = world.installation.erasures, administrator(world)
+    asked = ask(world, world.installation.operator(), "version", node)
+    world.person("alva", "Byrån AB", administrator=True)
+    world.installation.directory.change_person(keeper.id, administrator=False)
+    for act in (
+        lambda: ask(world, keeper, "version", node),
+        lambda: erasures.approve(keeper, asked.id),
+        lambda: erasures.cancel(keeper, asked.id),
+    ):
+        with pytest.raises(NotAKeeper):
+            act()
+    assert erasures.get(asked.id).state is State.REQUESTED
+
+
 def test_an_administrator_of_a_customer_is_no_keeper(world: World, node: bytes) -> None:
     world.person("erik", "Kund AB", administrator=True)
     with pytest.raises(NotAKeeper):

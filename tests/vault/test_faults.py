@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +22,10 @@ from providers.vault.local import LocalStore
 from providers.vault.manifests import Shape, content
 from providers.vault.reader import Location
 from providers.vault.records import (
+    _CRC,
     HEAD_BYTES,
     PACK_HEAD_BYTES,
+    RECORD_BYTES_MAX,
     TAG_BYTES,
     Codec,
     Head,
@@ -242,6 +245,32 @@ def test_a_record_of_another_length_than_is_asked_for(plain: bytes) -> None:
             sealing.open_into(memoryview(bytearray(lying.raw_bytes)), sealed, Kind.CHUNK, cid, lying.raw_bytes)
         with pytest.raises(DamagedContent):
             sealing.open(sealed, Kind.CHUNK, cid)
+
+
+def test_a_record_is_opened_as_what_it_is_and_whole_or_not_at_all() -> None:
+    sealing, plain = Sealing(SPACE, Keys().space(SPACE)), random.Random(1).randbytes(50)
+    cid = sealing.cid(Kind.CHUNK, plain)
+    whole = sealing.seal(Kind.CHUNK, cid, plain)
+    assert sealing.open(whole, Kind.CHUNK, cid) == plain
+    head = record_head(whole)
+    assert head is not None
+    packed_otherwise = bytearray(whole)
+    sealing.seal_packed(memoryview(packed_otherwise), head._replace(codec=7), plain)
+    for given, kind in ((whole + b"x", Kind.CHUNK), (whole, Kind.LEAF), (packed_otherwise, Kind.CHUNK)):
+        with pytest.raises(DamagedContent):
+            sealing.open(given, kind, cid)
+
+
+def test_what_only_looks_like_the_head_of_a_record_is_none() -> None:
+    head = Head(Kind.CHUNK, Codec.NONE, bytes(12), TAG_BYTES, 0, bytes(32))
+    longest = head._replace(sealed_bytes=RECORD_BYTES_MAX - HEAD_BYTES)
+    for good in (head, longest):
+        assert record_head(pack_record_head(good)) == good
+    none = [head._replace(sealed_bytes=TAG_BYTES - 1), longest._replace(sealed_bytes=longest.sealed_bytes + 1)]
+    fields = pack_record_head(head)[: -_CRC.size]
+    other = [fields[:at] + b"\x09" + fields[at + 1 :] for at in (0, 4, 7)]  # the magic, the format, what is reserved
+    for data in (*map(pack_record_head, none), *(each + _CRC.pack(zlib.crc32(each)) for each in other)):
+        assert record_head(data) is None
 
 
 @pytest.mark.parametrize("forged", [b"", b"\x00", b"\x00\x01", b"\x09" + bytes(41), b"\x01\x01" + bytes(40)])
