@@ -45,7 +45,7 @@ _GROWN = Query(
     .order_by(_LOG.id)
 )
 _LEAVES = Query(
-    select(_ENTRY.number, _ENTRY.leaf_hash)
+    select(_ENTRY.leaf_hash)
     .where(_ENTRY.log == bindparam("log"), _ENTRY.number >= bindparam("start"), _ENTRY.number < bindparam("end"))
     .order_by(_ENTRY.number)
 )
@@ -176,9 +176,7 @@ class Checkpoints:
         frontier = frontier_at(connection, info.id, info.signed_size)
         end = min(info.size, info.signed_size + leaves)
         nodes = []
-        for number, leaf_hash in _LEAVES.rows(connection, log=info.id, start=info.signed_size, end=end):
-            if number != frontier.size:
-                raise TreeDamaged
+        for (leaf_hash,) in _LEAVES.rows(connection, log=info.id, start=info.signed_size, end=end):
             for level, index, hashed in frontier.append(leaf_hash):
                 nodes.append({"log": info.id, "level": level, "index": index, "hash": hashed})
         if frontier.size != end:

@@ -212,6 +212,17 @@ def test_one_damaged_log_does_not_hold_up_the_others(world: World) -> None:
         assert connection.execute(select(func.count()).select_from(tables.checkpoint)).scalar_one() in (2, 3)
 
 
+@pytest.mark.parametrize("number", [5, 7], ids=["within", "the last"])
+def test_a_log_that_lacks_an_event_is_not_signed_any_further(world: World, number: int) -> None:
+    world.record(4, {})
+    world.checkpoints.advance_now()
+    world.record(4, {})
+    with world.database.write() as connection:
+        connection.execute(tables.log_entry.delete().where(tables.log_entry.c.number == number))
+    assert world.checkpoints.advance_now() == 0
+    assert world.log().signed_size == 4
+
+
 def test_what_comes_meanwhile_is_left_to_the_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would go on for as long as anybody works: an export waited for the end of the day."""
     world.record()
