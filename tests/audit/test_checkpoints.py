@@ -16,7 +16,7 @@ from config.clock import SECOND_US
 from providers import tables
 from providers.audit import checkpoints, merkle, note
 from providers.audit.checkpoints import Checkpoints
-from providers.audit.errors import BadNote
+from providers.audit.errors import BadNote, UnknownLog
 from providers.audit.events import Projection
 from providers.audit.verify import verify_logs
 from tests.audit.helpers import CUSTOMER, RIVAL, World
@@ -38,6 +38,19 @@ def test_a_note_of_the_reference_implementation_opens() -> None:
             note.open_note(bent, "PeterNeumann", public)
     with pytest.raises(BadNote):
         note.open_note(GO_NOTE, "PeterNeuman", public)
+    with pytest.raises(BadNote, match="no text"):
+        note.open_note(f"\ud800{GO_NOTE}", "PeterNeumann", public)
+
+
+def test_a_note_has_bounds() -> None:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw()
+    good = note.sign("a\n", "n", key)
+    line = good.splitlines(keepends=True)[-1]
+    assert note.open_note(good + 99 * line, "n", public) == "a\n"
+    for bent in (good + 100 * line, note.sign("a" * note.NOTE_BYTES_MAX + "\n", "n", key)):
+        with pytest.raises(BadNote):
+            note.open_note(bent, "n", public)
 
 
 @given(st.integers(0, 10**18 - 1), st.binary(min_size=32, max_size=32))
@@ -124,6 +137,14 @@ def test_proofs_come_from_stored_nodes(world: World) -> None:
                 if later.size >= known.size:
                     path = world.checkpoints.consistency(connection, info, known.size, later.size)
                     assert merkle.verify_consistency(known.size, later.size, known.root, later.root, path)
+        world.record(1)  # which is not signed yet
+        info = world.log()
+        for number, size in ((5, 5), (19, 20), (-1, 5)):
+            with pytest.raises(UnknownLog):
+                world.checkpoints.inclusion(connection, info, number, size)
+        for old, new in ((5, 4), (4, 20), (-1, 4)):
+            with pytest.raises(UnknownLog):
+                world.checkpoints.consistency(connection, info, old, new)
 
 
 def test_one_of_many_processes_holds_the_lease(world: World) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from providers.audit.bundle import verify_bundle
@@ -35,6 +36,11 @@ def test_a_body_of_the_first_form_gives_the_leaf_it_gave() -> None:
     assert body.to_bytes() == BODY
     made = leaf(body.event_json(Projection.PERSON), b"u" * 16, 7)
     assert hashlib.sha256(made).hexdigest() == "67b6b581b8f4d95f7966abddfe9e9f299565497ce1fd5e1afeba80fe0d57be2c"
+
+
+def test_a_body_of_a_newer_form_is_not_taken_for_one_of_this() -> None:
+    with pytest.raises(ValueError, match="version"):
+        Body.from_bytes(BODY.replace(b'"v":1', b'"v":2'))
 
 
 def root(leaves: list[bytes]) -> bytes:

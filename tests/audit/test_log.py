@@ -261,6 +261,32 @@ def test_an_event_that_is_not_what_its_hash_says_is_not_shown(world: World) -> N
         world.entries()
 
 
+@pytest.mark.parametrize(("number", "party"), [(1, b""), (2, b""), (1, CUSTOMER)], ids=["within", "last", "source"])
+def test_what_stands_behind_a_missing_event_is_not_shown(world: World, number: int, party: bytes) -> None:
+    world.record(3)
+    with world.database.write() as connection:
+        gone = (tables.log_entry.c.log == world.log().id) & (tables.log_entry.c.number == number)
+        connection.execute(tables.log_entry.delete().where(gone))
+    info, shown = world.log(party), []
+    with world.database.read() as connection, pytest.raises(EntryDamaged) as raised:
+        for entry in world.audit.entries(connection, info):
+            shown.append(entry.number)
+    assert (raised.value.facts["number"], shown) == (number, list(range(number)))
+
+
+def test_what_was_emptied_is_damaged_to_who_forgets(world: World) -> None:
+    world.record(1)
+    with world.database.write() as connection:
+        connection.execute(tables.log_entry.update().values(body=None))
+        with pytest.raises(EntryDamaged):
+            world.audit.forget(connection, lambda _: ["path"])
+
+
+def test_an_event_cannot_name_another_actor_than_its_own(world: World) -> None:
+    with pytest.raises(ValueError, match=r"actor\.name"):
+        world.record(1, personal={"actor.name": "Rut"})
+
+
 def test_forgetting_a_person_erases_their_openings_alone(world: World) -> None:
     world.record(1)
     world.record(1, actor=actor("Rut", device=b"E" * 16))
