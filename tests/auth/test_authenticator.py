@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select, update
 
 from auth import authenticator as module
-from auth import credentials, tables
+from auth import credentials, pausing, tables
 from auth.directory import SYSTEM
-from auth.errors import Revoked, SignInRefused, SignInUncounted, Throttled
+from auth.errors import Paused, Revoked, SignInRefused, SignInUncounted, Throttled
 from auth.rights import Kind, Standing, decide
 from auth.roles import Action, GranteeKind, Role, Via
 from auth.throttle import Attempt
@@ -127,6 +127,39 @@ def test_a_device_ends_at_its_time_although_nothing_changes(house: House) -> Non
         house.basic("anna", secret)
     with pytest.raises(Revoked):
         house.refreshed(held)
+
+
+@pytest.mark.parametrize("is_device", [True, False], ids=["device", "account"])
+def test_what_is_paused_neither_signs_in_nor_goes_on_nor_holds_anything(house: House, is_device: bool) -> None:
+    house.directory.set_password(house.anna.id, PASSWORD)
+    shown, other = (house.secret, PASSWORD) if is_device else (PASSWORD, house.secret)
+    held = house.basic("anna", shown)
+    subject, device = (house.device.id if is_device else house.anna.id), held.device
+
+    def pause(act: Callable[..., bool]) -> bool:
+        with house.database.write() as connection:
+            return act(connection, subject, is_device=is_device)
+
+    def attempts() -> None:
+        with house.database.read() as connection:
+            house.authenticator.holder(house.anna.id, device, connection)
+        house.refreshed(held)
+        house.basic("anna", shown)
+
+    attempts()
+    assert [pause(pausing.pause), pause(pausing.pause)] == [True, False]
+    with house.database.read() as connection, pytest.raises(Paused):
+        house.authenticator.holder(house.anna.id, device, connection)
+    with pytest.raises(Paused):
+        house.refreshed(held)
+    with pytest.raises(Paused):
+        house.basic("anna", shown)
+    house.basic("anna", other)
+    assert [pause(pausing.resume), pause(pausing.resume)] == [True, False]
+    attempts()
+    house.directory.end_person(house.anna.id)
+    with house.database.read() as connection, pytest.raises(Revoked):
+        house.authenticator.holder(house.anna.id, device, connection)
 
 
 def test_a_device_brings_its_bounds(house: House) -> None:

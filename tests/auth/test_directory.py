@@ -138,6 +138,8 @@ def test_an_ended_organisation_takes_its_people_along(house: House) -> None:
         house.person("bo", house.customer)
     with pytest.raises(UnknownName):
         house.directory.end_organisation(house.customer.id)
+    with pytest.raises(UnknownName):
+        house.directory.rename_organisation(house.customer.id, "Köparen AB")
     assert house.directory.add_organisation("Köparen KB").id != house.customer.id
 
 

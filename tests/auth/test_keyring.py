@@ -43,6 +43,12 @@ def again(keyring: Keyring, root: RootKey = OLD) -> Keyring:
     return Keyring(root, keyring.keystore)
 
 
+def test_a_root_key_has_32_bytes() -> None:
+    for length in (0, 31, 33):
+        with pytest.raises(ValueError, match="32 bytes"):
+            RootKey(bytes(length))
+
+
 def test_keys_are_the_same_for_another_process(keyring: Keyring) -> None:
     other = again(keyring)
     assert other.space(ONE).manifest_key == keyring.space(ONE).manifest_key
