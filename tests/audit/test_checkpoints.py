@@ -48,7 +48,8 @@ def test_a_note_has_bounds() -> None:
     good = note.sign("a\n", "n", key)
     line = good.splitlines(keepends=True)[-1]
     assert note.open_note(good + 99 * line, "n", public) == "a\n"
-    for bent in (good + 100 * line, note.sign("a" * note.NOTE_BYTES_MAX + "\n", "n", key)):
+    long, damaged = note.sign("a" * note.NOTE_BYTES_MAX + "\n", "n", key), good.replace("\n\n", "\n\n— x AAAA\n")
+    for bent in (good + 100 * line, long, damaged):
         with pytest.raises(BadNote):
             note.open_note(bent, "n", public)
 
