@@ -11,9 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-
-
-from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -22,13 +19,9 @@ import pytest
 from cryptography import x509
 
 from config.logging import ROOT
-from server.http import connection, listener, request, tls
-from server.http.channel import PULSE_SECONDS, Channel, ClientGone, TooSlow
-
-
 from server.http import connection, listener, parser, request, tls
 from server.http.body import CHUNK_LINE_BYTES_MAX
-from server.http.channel import Channel, ClientGone, TooSlow
+from server.http.channel import PULSE_SECONDS, Channel, ClientGone, TooSlow
 from server.http.parser import check_trailer
 from server.http.pool import Pool
 from server.http.request import OWNED
