@@ -1,7 +1,7 @@
 """Operations ask through their own connection alone: whatever asks the database beside it sees other rows than they do.
 
-Two are asked beside it all the same, which no operation changes that would ask for it: names, which stay what they were
-while it lasts, and locks, which are in tables of their own.
+Three are asked beside it all the same, which no operation changes that would ask for it: names, which stay what they
+were while it lasts, and locks and whether the clock is believed, which are in tables of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from config.database import Database
 #: Who asks beside it. Queries of `transient_ask` are of locks, or of what no operation writes.
 _MAY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("read", "ask", "write", "exclusively"), ("auth.records", "auth.directory")),
-    **dict.fromkeys(("transient_read", "transient_write"), ("providers.locks",)),
+    "transient_read": ("providers.locks", "providers.steady"),
+    "transient_write": ("providers.locks",),
 }
 _here = threading.local()
 
