@@ -109,6 +109,6 @@ def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     standing = sum(info.customer == found.id for info in desk.installation.spaces.all())
     lines = [f"Ended {found.name}. What its people did stays."]
     if standing:
-        lines.append(f'Its {standing} spaces stand as before: "mellanrum space remove" archives one, and')
+        lines.append(f'Its {standing} spaces stand as before: "mellanrum space remove SPACE" archives one, and')
         lines.append(f"  mellanrum erase request --org {id_text(found.id)} --reason TEXT   asks to erase all of it")
     return Answer(document(found) | {"ended": True}, lines)

@@ -143,11 +143,9 @@ def suffixes_over_all(patch: pytest.MonkeyPatch) -> None:
     """Spaces of one name are told apart by numbers given over all customers."""
     shown = Sights._shown
 
-    def leaky(self: Sights, connection: Any, principal: Principal, spaces: Any) -> dict[bytes, str]:
-        everything = self.space_infos(connection, principal.epoch)
-        return {
-            space: name for space, name in shown(self, connection, principal, everything).items() if space in spaces
-        }
+    def leaky(self: Sights, connection: Any, principal: Principal, spaces: Any) -> tuple[dict[bytes, str], bool]:
+        names, is_given = shown(self, connection, principal, self.space_infos(connection, principal.epoch))
+        return {space: name for space, name in names.items() if space in spaces}, is_given
 
     patch.setattr(Sights, "_shown", leaky)
 

@@ -144,11 +144,11 @@ class Document:
         mine = self.item
         if mine is None or found is None or mine.id == found.id:
             return
-        if not mine.version:  # nothing was in it: it gives way to whatever comes there
+        if mine.version:
+            with suppress(DriveError):
+                self.place(drive)
+        elif self.blocks is None or self.editors:  # nothing was in it: it gives way to whatever comes there
             self.item = found
-            return
-        with suppress(DriveError):
-            self.place(drive)
 
     def moved(self, item: Item, before: str) -> None:
         """This client has moved it, and it may be another document now that has its bytes, or another version of one.
