@@ -6,6 +6,7 @@ Each story is played before both, packet by packet, by clients that have a conne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from struct import pack
 
@@ -373,7 +374,34 @@ def room_asked_for_by_what_is_open(play: Play) -> None:
     play.one.close(gone)
 
 
+def read_for_no_bytes(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    for handle in play.one.open(play.at("d"), READ), play.one.open(play.at("d"), READ | WRITE):
+        for offset in 0, 4:
+            play.tell(partial(play.one.ask, Type.READ, string(handle) + pack(">QI", offset, 0)))
+
+
+def copied_from_where_there_is_less(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    source, goal = play.one.open(play.at("d"), READ), play.one.open(play.at("e"), NEW | READ)
+    for start, length in (0, 4), (0, 0), (1, 4), (4, 1), (4, 0), (9, 1):
+        places = string(source) + pack(">QQ", start, length) + string(goal) + pack(">Q", 0)
+        play.one.extended("copy-data", places)  # is refused by none
+    play.tell(lambda: play.one.read(goal, 0, 20))
+    play.one.close(goal)
+
+
+def asked_for_its_room_under_a_name_that_is_gone(play: Play) -> None:
+    play.one.put(play.at("d"), b"0123")
+    handle = play.one.open(play.at("d"), READ)
+    play.rename("d", "e")
+    play.tell(lambda: len(play.one.extended("fstatvfs@openssh.com", string(handle))))
+
+
 STORIES = [
+    read_for_no_bytes,
+    copied_from_where_there_is_less,
+    asked_for_its_room_under_a_name_that_is_gone,
     written_under_a_name_that_is_gone,
     emptied_under_a_name_that_is_gone,
     written_on_under_a_name_that_is_gone,
