@@ -68,9 +68,9 @@ def free_names(patch: pytest.MonkeyPatch) -> None:
     """statvfs tells how many more documents there is room for, in all spaces together."""
     tell = server.sftp.engine.extensions._tell_room
 
-    def leaky(engine: Any, request: int, path: Any) -> None:
+    def leaky(engine: Any, request: int, path: Any, **given: Any) -> None:
         patch.setattr(server.sftp.engine.extensions, "_COUNT", (1 << 32) - _count(engine.drive, tables.version))
-        tell(engine, request, path)
+        tell(engine, request, path, **given)
 
     patch.setattr(server.sftp.engine.extensions, "_tell_room", leaky)
 
