@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -174,6 +175,21 @@ ROWS: dict[str, Row] = {
 }
 
 
+def _fresh(row: str, sizes: Sizes, local: Path) -> None:
+    """Make what a row puts of bytes no server has seen: what a vault holds already it need not seal again."""
+    (local / "new").write_bytes(os.urandom(sizes.large_bytes) if row in ("put", "put 32 KiB") else b"")
+    if row == "put small":
+        for number in range(sizes.small):
+            (local / "small" / f"{number:04}.bin").write_bytes(os.urandom(SMALL_BYTES))
+
+
+def _written(row: str, sizes: Sizes) -> int:
+    """Return how many bytes of files a row writes, at the server or at the client."""
+    if row == "ls -l":
+        return 0
+    return sizes.small * SMALL_BYTES if row.endswith("small") else sizes.large_bytes
+
+
 def prepare(server: Server, sizes: Sizes, local: Path) -> None:
     """Put there what is read and listed."""
     server.batch(f'put {local}/large "{server.root}/kept"')
@@ -245,8 +261,7 @@ def _measure(folder: Path, local: Path, sizes: Sizes, rows: list[str]) -> None:
     (local / "small").mkdir(parents=True)
     (local / "large").write_bytes(os.urandom(sizes.large_bytes))
     (local / "one").write_bytes(b"1")
-    for number in range(sizes.small):
-        (local / "small" / f"{number:04}.bin").write_bytes(os.urandom(SMALL_BYTES))
+    _fresh("put small", sizes, local)
     with ExitStack() as stack:
         started = (
             sshd(folder / "sshd", key),
@@ -260,11 +275,9 @@ def _measure(folder: Path, local: Path, sizes: Sizes, rows: list[str]) -> None:
         found: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for number in range(1, sizes.rounds + 1):
             for row in rows:
-                # What a vault holds already it need not seal again: what is put is new to all of them.
-                (local / "new").write_bytes(os.urandom(sizes.large_bytes) if row.startswith("put") else b"")
-                for server in running:
-                    # What the client gets, it writes into memory too.
-                    ready_memory(0 if row.startswith("ls") else sizes.large_bytes)
+                _fresh(row, sizes, local)
+                for server in random.sample(running, len(running)):
+                    ready_memory(_written(row, sizes))  # what the client gets, it writes into memory too
                     cpu, began = cpu_seconds(server.pid), time.perf_counter()
                     ROWS[row](server, sizes, local, number)
                     seconds = time.perf_counter() - began
