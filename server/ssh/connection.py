@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import sys
 import termios
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, Final
@@ -18,7 +17,7 @@ from typing import Any, Final
 import asyncssh
 from asyncssh.connection import SSHServerConnection, SSHServerConnectionOptions
 from asyncssh.misc import DisconnectError
-from asyncssh.packet import SSHPacket
+from asyncssh.packet import SSHPacket, String
 
 from server.quickack import acknowledge
 from server.ssh import algorithms
@@ -65,6 +64,8 @@ class Connection(SSHServerConnection):
         self.number = number
         self._tries_left = tries_max
         self._rsa_signature = algorithms.RSA_SIGNATURE
+        #: The host keys that the client may ask us to prove still.
+        self._unproven = dict(self._all_server_host_keys)
         self._early = _EARLY
         self._stranger_packets_left = _STRANGER_PACKETS_MAX + tries_max * _TRY_PACKETS_MAX
         self._packet_bytes_max, self._max_recv_pktlen = self._max_recv_pktlen, _STRANGER_PACKET_BYTES_MAX
@@ -145,12 +146,19 @@ class Connection(SSHServerConnection):
         return own
 
     def _process_hostkeys_prove_00_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
-        """Prove that we have the host keys that a client asks about, those of the next rotation among them: by an RSA
-        key that was not agreed on, asyncssh signs with SHA-1, which clients refuse.
+        """Prove that we have the host keys that a client asks about, those of the next rotation among them, each once:
+        a packet has room for six hundred names, and RSA takes a millisecond or two for each. By an RSA key that was not
+        agreed on, asyncssh signs with SHA-1 besides, which clients refuse.
         """
-        held = self._all_server_host_keys.items()
-        self._all_server_host_keys = OrderedDict((blob, self._signing(pair)) for blob, pair in held)
-        super()._process_hostkeys_prove_00_at_openssh_dot_com_global_request(packet)
+        proven, proofs = String("hostkeys-prove-00@openssh.com") + String(self._session_id), []
+        while packet:
+            blob = packet.get_string()
+            pair = self._unproven.pop(blob, None)
+            if pair is None:
+                self._report_global_response(False)
+                return
+            proofs.append(String(self._signing(pair).sign(proven + String(blob))))
+        self._report_global_response(b"".join(proofs))
 
     @property
     def is_open_to_injection(self) -> bool:

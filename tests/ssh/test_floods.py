@@ -9,7 +9,7 @@ import statistics
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import asyncssh
@@ -173,3 +173,28 @@ def test_answers_to_a_client_that_reads_none_piled_up(kind: type[Connection], mo
             return most
 
     assert asyncio.run(ask()) < 300_000
+
+
+async def _proven(kind: type[Connection], asked: Sequence[int]) -> list[int]:
+    """Return how requests are answered that name one host key so many times each: 81 is with proofs, 82 without."""
+    answers: list[int] = []
+    async with Met(kind, send_server_host_keys=True) as met:
+
+        def answered(_: Any, number: int, *__: Any) -> bool:
+            answers.append(number)
+            return True
+
+        met.client._packet_handlers = {**type(met.client)._packet_handlers, 81: answered, 82: answered}
+        (key,) = met.here._all_server_host_keys
+        for times in asked:
+            met.client.send_packet(80, String("hostkeys-prove-00@openssh.com"), Boolean(True), String(key) * times)
+        async with asyncio.timeout(30):
+            while len(answers) < len(asked):
+                await asyncio.sleep(0.01)
+    return answers
+
+
+def test_a_packet_full_of_host_keys_to_be_proven_held_up_everybody(kind: type[Connection]) -> None:
+    """Six hundred proofs by RSA took a second. A client that learns of new keys asks for each of them once."""
+    assert asyncio.run(_proven(kind, [600])) == [82]
+    assert asyncio.run(_proven(kind, [1, 1])) == [81, 82]
