@@ -7,6 +7,8 @@ import re
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from config.addresses import network
+
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?")
 
@@ -67,7 +69,7 @@ def networks(value: tuple[str, ...]) -> str | None:
     """Allow addresses and networks in CIDR form."""
     for each in value:
         try:
-            ipaddress.ip_network(each)
+            network(each)
         except ValueError:
             return f"has {each!r}, which is no network: write it like 192.0.2.0/24"
     return None

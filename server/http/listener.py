@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import resource
 import socket
 import ssl
@@ -11,13 +10,14 @@ from typing import Any
 
 from cheroot.server import HTTPServer
 
+from config.addresses import network
 from config.logging import get_log
 from config.settings import Settings
 from server.http import access
 from server.http.connection import Connection, Connections
 from server.http.lead import Lead
 from server.http.pool import Pool
-from server.http.proxies import Network, is_among
+from server.http.proxies import is_among
 
 WORKERS_MAX = 512
 EXPIRATION_SECONDS = 0.25
@@ -60,9 +60,9 @@ class Listener(HTTPServer):
         self.lead = Lead(self)
         self.requests = Pool(self, http.worker_threads, WORKERS_MAX)
         self.shutdown_timeout = settings.process.drain_seconds
-        self.trusted_proxies = _networks(http.trusted_proxies)
+        self.trusted_proxies = tuple(map(network, http.trusted_proxies))
         self.believes_forwarded = http.forwarded_header == "forwarded"
-        self.proxy_protocol_from = _networks(http.proxy_protocol_from)
+        self.proxy_protocol_from = tuple(map(network, http.proxy_protocol_from))
         self.connections_max = min(http.connections_max, _descriptors_max() - DESCRIPTORS_KEPT)
         remembered = 0 if http.self_signed else http.strict_transport_seconds
         #: The line that tells browsers to come over TLS alone (RFC 6797); none if empty.
@@ -138,7 +138,3 @@ class Listener(HTTPServer):
 def _descriptors_max() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else max(soft, 2 * DESCRIPTORS_KEPT)
-
-
-def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)

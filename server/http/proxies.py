@@ -6,14 +6,11 @@ client wrote them.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from config.addresses import Address, parsed
+from config.addresses import Address, Network, parsed
 from server.http.parser import HOST
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def apply_forwarded(environ: dict[str, Any], proxies: tuple[Network, ...], *, standard: bool) -> None:

@@ -751,6 +751,8 @@ LOCAL = ("127.0.0.0/8",)
             for pair in ('host="b', 'host="b\\"c"', "host=b c", 'proto="https', "hosts=b", '="')
         ),
         (("10.0.0.0/8",), "x-forwarded", "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1 http a"),
+        (("::ffff:127.0.0.1",), "x-forwarded", "X-Forwarded-For: 1.2.3.4\r\n", "1.2.3.4 http a"),
+        (("::ffff:127.0.0.0/104",), "x-forwarded", "X-Forwarded-For: 6.6.6.6, 127.0.0.9\r\n", "6.6.6.6 http a"),
     ],
 )
 def test_only_a_trusted_proxy_is_believed_and_only_in_the_headers_it_sets(

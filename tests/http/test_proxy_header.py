@@ -82,6 +82,14 @@ def test_a_trusted_balancer_says_who_the_client_is(name: str) -> None:
     assert echo.seen[0]["REMOTE_ADDR"] == address_seen
 
 
+def test_a_balancer_whose_network_was_written_as_mapped_addresses_was_refused() -> None:
+    echo = Echo()
+    with front(echo, settings_with(proxy_protocol_from=("::ffff:127.0.0.0/104",))) as address, Wire(address) as wire:
+        wire.send(GOOD["v1 over IPv4"][0] + GET)
+        assert wire.answer()[0] == 200
+    assert echo.seen[0]["REMOTE_ADDR"] == GOOD["v1 over IPv4"][1]
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_header_ends_the_connection_without_an_answer(name: str) -> None:
     echo = Echo()
