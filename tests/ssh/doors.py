@@ -18,6 +18,7 @@ import pytest
 
 from server.ssh.hostkeys import HostKeys
 from tests.serving import Served, populate, start
+from tests.ssh.meeting import QUICK
 from tests.tools import need
 from tests.worlds import World
 
@@ -84,6 +85,7 @@ class Door:
         standard: dict[str, Any] = {
             "known_hosts": None, "config": None, "agent_path": None, "client_keys": None, "username": login,
             "gss_host": None, "preferred_auth": "publickey,keyboard-interactive,password", "port": self.port,
+            "encryption_algs": QUICK,
         }  # fmt: skip
         return asyncssh.connect(self.host, **(standard | options))
 

@@ -22,7 +22,7 @@ from server.ssh import fast
 from server.ssh.connection import Connection
 from server.ssh.worker import chosen
 from tests.ssh.doors import serving_sftp
-from tests.ssh.meeting import Met
+from tests.ssh.meeting import QUICK, Met
 from tests.worlds import settings_for
 
 GLOBAL_REQUEST = 80
@@ -96,7 +96,9 @@ async def _talk_then_be_silent(interval: float) -> tuple[int, int]:
 
     server = await loop.create_server(make, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = await asyncssh.connect("127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None)
+    client = await asyncssh.connect(
+        "127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None, encryption_algs=QUICK
+    )
     for _ in range(20):
         await asyncio.sleep(interval / 8)
         client.send_debug("I am here.")
@@ -140,7 +142,9 @@ async def _shown() -> int:
 
     server = await loop.create_server(make, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = await asyncssh.connect("127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None)
+    client = await asyncssh.connect(
+        "127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None, encryption_algs=QUICK
+    )
     for _ in range(100):
         client.send_debug("x" * 1000)
     client.close()

@@ -23,6 +23,7 @@ from server.sftp.crowd import Crowd
 from server.ssh.connection import Connection
 from server.ssh.signin import Threads
 from server.ssh.visitor import Visitor
+from tests.ssh.meeting import QUICK
 from tests.worlds import World
 
 CONTENT = bytes(3 << 20)
@@ -92,7 +93,9 @@ async def _read_and_go(
     )
     server = await loop.create_server(lambda: kind(loop, options, 1, 3), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = await asyncssh.connect("127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None)
+    client = await asyncssh.connect(
+        "127.0.0.1", port, username="any", known_hosts=None, config=None, agent_path=None, encryption_algs=QUICK
+    )
     for _ in range(2):
         sftp = await client.start_sftp_client()
         async with sftp.open("/Rum/a", "wb") as file:
