@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
-from providers.errors import IsAFolder, PreconditionFailed
-from providers.model import Item
+from providers.errors import IsAFolder
+from providers.model import Conditions, Item
 from server.webdav import live
 from server.webdav.conditions import entity_tags, http_date
 from server.webdav.dates import http_date as date_text
@@ -35,20 +36,20 @@ def get(exchange: Exchange) -> Answer:
     """Answer 200, 206, 304, 412 or 416. Opening a document is an event, so nothing is opened that is not sent."""
     item = None
     if exchange.method == "HEAD" or not exchange.environ.keys().isdisjoint(_CONDITIONAL):
-        item = exchange.drive.stat(exchange.path, conditions=exchange.states)
+        item = exchange.drive.stat(exchange.path, conditions=_demanded(exchange))
         if item.is_folder:
             return _folder(exchange, item)
         if not _is_wanted(exchange, item):
             return Answer("304 Not Modified", _validators(item))
         if exchange.method == "HEAD":
-            return _answer(exchange, item, None)
+            return Answer("200 OK", _headers(item), (), item.size)
     try:
         reader = exchange.drive.read(exchange.path)
     except IsAFolder:
         return _folder(exchange, exchange.drive.stat(exchange.path))
     try:
         if item is not None and reader.item.etag != item.etag:  # it was saved in between
-            exchange.drive.stat(exchange.path, conditions=exchange.states)
+            exchange.drive.stat(exchange.path, conditions=_demanded(exchange))
             if not _is_wanted(exchange, reader.item):
                 reader.close()
                 return Answer("304 Not Modified", _validators(reader.item))
@@ -70,39 +71,38 @@ def _folder(exchange: Exchange, item: Item) -> Answer:
     return Answer("301 Moved Permanently", [*headers, *GUARD], (FOLDER_TEXT,))
 
 
+def _demanded(exchange: Exchange) -> Conditions:
+    """Return what must hold for anything to be sent, which comes first (RFC 9110 13.2.2); a drive asks for it."""
+    asked = exchange.conditions
+    return replace(exchange.states, if_match=asked.if_match, unmodified_since=asked.unmodified_since)
+
+
 def _validators(item: Item) -> list[tuple[str, str]]:
     return [("ETag", item.etag), ("Last-Modified", date_text(item.modified // SECOND_US)), *GUARD]
 
 
+def _headers(item: Item) -> list[tuple[str, str]]:
+    return [("Content-Type", live.media_type(item.name)), ("Accept-Ranges", "bytes"), *_validators(item)]
+
+
 def _is_wanted(exchange: Exchange, item: Item) -> bool:
-    """Return False for 304. Raises PreconditionFailed. The order is that of RFC 9110 13.2.2."""
-    environ = exchange.environ
-    second = item.modified // SECOND_US
-    matches = entity_tags(environ.get("HTTP_IF_MATCH"))
-    if matches is not None:
-        if "*" not in matches and item.etag not in matches:
-            raise PreconditionFailed
-    else:
-        limit = http_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", ""))
-        if limit is not None and second > limit:
-            raise PreconditionFailed
-    known = entity_tags(environ.get("HTTP_IF_NONE_MATCH"))
+    """Return False for 304: the client has it. A date counts for nothing beside tags (RFC 9110 13.1.3)."""
+    known = entity_tags(exchange.header("HTTP_IF_NONE_MATCH"))
     if known is not None:
         return "*" not in known and item.etag not in [tag.removeprefix("W/") for tag in known]
-    since = http_date(environ.get("HTTP_IF_MODIFIED_SINCE", ""))
-    return since is None or second > since
+    since = http_date(exchange.header("HTTP_IF_MODIFIED_SINCE") or "")
+    return since is None or item.modified // SECOND_US > since
 
 
-def _answer(exchange: Exchange, item: Item, reader: Reader | None) -> Answer:
-    headers = [("Content-Type", live.media_type(item.name)), ("Accept-Ranges", "bytes"), *_validators(item)]
+def _answer(exchange: Exchange, item: Item, reader: Reader) -> Answer:
+    headers = _headers(item)
     try:
         ranges = _ranges(exchange, item)
     except Unsatisfiable:
-        if reader is not None:
-            reader.close()
+        reader.close()
         headers = [("Content-Range", f"bytes */{item.size}"), *_validators(item)]
         return Answer("416 Range Not Satisfiable", headers, (), 0)
-    if ranges is None and reader is not None and item.size <= SMALL_BYTES:
+    if ranges is None and item.size <= SMALL_BYTES:
         exchange.watch(reader)
         content = reader.read(0, item.size)
         reader.close()
@@ -118,9 +118,7 @@ def _answer(exchange: Exchange, item: Item, reader: Reader | None) -> Answer:
 
 def _ranges(exchange: Exchange, item: Item) -> list[Range] | None:
     asked = exchange.header("HTTP_RANGE")
-    if asked is None or exchange.method == "HEAD":
-        return None
-    if not item.size:
+    if asked is None or not item.size:
         return None  # players ask for `bytes=0-` of whatever they open: an empty document is no error
     condition = (exchange.header("HTTP_IF_RANGE") or "").strip()
     if condition and condition != item.etag and http_date(condition) != item.modified // SECOND_US:
@@ -129,7 +127,7 @@ def _ranges(exchange: Exchange, item: Item) -> list[Range] | None:
 
 
 def _multipart(
-    exchange: Exchange, item: Item, reader: Reader | None, ranges: list[Range], headers: list[tuple[str, str]]
+    exchange: Exchange, item: Item, reader: Reader, ranges: list[Range], headers: list[tuple[str, str]]
 ) -> Answer:
     boundary = secrets.token_hex(16)
     parts = []
@@ -147,11 +145,9 @@ def _multipart(
 
 
 def _stream(
-    exchange: Exchange, reader: Reader | None, parts: list[tuple[bytes, Range]], tail: bytes
+    exchange: Exchange, reader: Reader, parts: list[tuple[bytes, Range]], tail: bytes
 ) -> Iterator[bytes | memoryview]:
     """Return the pieces. The first is read at once, so that damage is an error and not a broken answer."""
-    if reader is None:
-        return iter(())
     pieces = _pieces(exchange, reader, parts, tail)
     return Stream(pieces, next(pieces, b""), reader)
 

@@ -66,6 +66,8 @@ def test_conditional_gets(home: Home) -> None:
         ({"If_Match": etag}, 200),
         ({"If_Match": etag.strip('"')}, 200),
         ({"If_Match": '"other"'}, 412),
+        ({"If_Match": '"other"', "If_None_Match": etag}, 412),
+        ({"If_Match": etag, "If_Unmodified_Since": "Fri, 14 Jul 2017 02:40:00 GMT"}, 200),
         ({"If_Unmodified_Since": "Fri, 14 Jul 2017 02:40:00 GMT"}, 412),
         ({"If_Unmodified_Since": date}, 200),
     ):
@@ -73,6 +75,13 @@ def test_conditional_gets(home: Home) -> None:
             got = home.dav.request(method, home / "a", **headers)
             assert got.status == status, (method, headers)
             assert status != 304 or (got.headers["etag"] == etag and not got.body)
+
+
+def test_a_tag_that_a_proxy_made_weak_let_one_save_and_not_read(home: Home) -> None:
+    etag = home.dav.put(home / "a", b"x").headers["etag"]
+    for method, status in (("GET", 200), ("HEAD", 200), ("PUT", 204)):
+        assert home.dav.request(method, home / "a", If_Match=f'"other", W/{etag}').status == status, method
+        assert home.dav.request(method, home / "a", If_Match='W/"other"').status == 412, method
 
 
 def test_conditional_puts(home: Home) -> None:
