@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from auth import credentials, tables
-from auth.errors import UnknownName
+from auth.errors import KeyringError, UnknownName
 from auth.events import Actor
 from auth.keyring import Keyring
 from auth.people import Device
@@ -29,6 +29,11 @@ from config.ids import new_id
 
 _DEVICES = select(tables.device, tables.ssh_key.c.public_key, tables.ssh_key.c.needs_code).outerjoin(
     tables.ssh_key, tables.ssh_key.c.device == tables.device.c.id
+)
+_LABEL = (
+    select(tables.device.c.label, tables.person.c.organisation)
+    .join(tables.person, tables.person.c.id == tables.device.c.person)
+    .where(tables.device.c.id == bindparam("device"))
 )
 
 
@@ -141,6 +146,17 @@ class Devices(Records):
             rows = connection.execute(_DEVICES.where(tables.device.c.person == person)).all()
         found = [self._device(row, organisation) for row in rows]
         return sorted(found, key=lambda each: each.created_at)
+
+    def device_label(self, device: bytes) -> str:
+        """Return what a device is called, or nothing for an id that is none. One revoked, or whose person left,
+        keeps its label.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(_LABEL, {"device": device}).first()
+        try:
+            return "" if row is None else self._opened(row.organisation, b"device" + device, row.label)
+        except KeyringError:  # destroyed, or damaged: what else is told with the label goes on
+            return ""
 
     def _device(self, row: Any, organisation: bytes) -> Device:
         people = self._keyring.organisation(organisation).people

@@ -145,12 +145,11 @@ def _whose(desk: Desk, alert: Alert) -> tuple[str, str, str]:
     """Return the login, the device's label and the organisation; ids of those that have gone since."""
     directory = desk.installation.directory
     organisation = directory.organisation_name(alert.organisation) or id_text(alert.organisation)
+    label = directory.device_label(alert.subject) or id_text(alert.subject)
     try:
-        login = directory.person(alert.person).login
-        labels = {device.id: device.label for device in directory.devices(alert.person)}
+        return directory.person(alert.person).login, label, organisation
     except UnknownName:
-        return id_text(alert.person), id_text(alert.subject), organisation
-    return login, labels.get(alert.subject, id_text(alert.subject)), organisation
+        return id_text(alert.person), label, organisation
 
 
 def _named(desk: Desk, text: str) -> Alert:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from providers.audit import bundle, note
 from providers.audit.checkpoints import installation_id
 from providers.audit.errors import NotSignedYet
 from providers.audit.events import Event, Projection
+from providers.audit.leaf import ACTOR_DEVICE, ACTOR_NAME, ACTOR_ORGANISATION
 from providers.audit.log import Entry, LogInfo
 from providers.audit.opening import open_epoch
 from providers.drive.transaction import actor_of
@@ -85,13 +88,18 @@ def show_all(desk: Desk, options: argparse.Namespace) -> Answer:
     start = max(0, log.size - parse_count(options.last, "mellanrum audit list"))
     with installation.database.read() as connection:
         found = [document(entry) for entry in installation.audit.entries(connection, log, start)]
-    rows = ((e["number"], e["time"], e["event"]["kind"], e["event"]["outcome"], _who(e), _what(e)) for e in found)
-    return Answer(found, table(("number", "time", "event", "outcome", "who", "what"), rows))
+    label = cache(lambda device: installation.directory.device_label(bytes.fromhex(device)) or device)
+    rows = (_row(shown, label) for shown in found)
+    headings = ("number", "time", "event", "outcome", "who", "organisation", "device", "what")
+    return Answer(found, table(headings, rows))
 
 
-def _who(shown: dict[str, Any]) -> str:
-    personal = shown["personal"]
-    return str(personal.get("actor.name") or personal.get("actor.organisation_name") or "")
+def _row(shown: dict[str, Any], label: Callable[[str], str]) -> tuple[object, ...]:
+    """Return an event as the table shows it: of whoever did it as much as the log's reader may know."""
+    event, personal = shown["event"], shown["personal"]
+    device = personal.get(ACTOR_DEVICE)
+    who = (personal.get(ACTOR_NAME, ""), personal.get(ACTOR_ORGANISATION, ""), label(device) if device else "")
+    return (shown["number"], shown["time"], event["kind"], event["outcome"], *who, _what(shown))
 
 
 def _what(shown: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from providers import tables
 from providers.drive import Drive
 from providers.installation import Installation
 from providers.paths import parse
-from tests.cli.shop import Shop
+from tests.cli.shop import SUPPLIER, Shop
 from tests.worlds import fetch, settings_for, store
 
 
@@ -69,6 +69,25 @@ def test_the_customer_sees_that_the_operator_looked(shop: Shop, drive: Drive) ->
     shop.ok("history", "Kund AB/Rum/a.txt")
     kinds = [each["event"]["kind"] for each in shop.ok("audit", "list", "--space", "Kund AB/Rum", "--party", "Kund AB")]
     assert "operator_look" in kinds
+
+
+def test_a_log_that_was_listed_told_neither_whose_people_nor_which_device_it_was(shop: Shop, drive: Drive) -> None:
+    shop.ok("grant", "add", "Kund AB/Rum", "viewer", "--org", "Kund AB")
+    store(drive, PLACE, b"one")
+    log = ("audit", "list", "--space", "Kund AB/Rum")
+    for party, device in (((), "laptop"), (("--party", "Kund AB"), "")):  # a customer learns no others' devices
+        assert told(shop.run(*log, *party).out, "/a.txt") == ["add", "Mia Lund", SUPPLIER, device]
+    shop.ok("person", "remove", "mia", "--yes")
+    assert told(shop.run(*log).out, "/a.txt") == ["add", "Mia Lund", SUPPLIER, "laptop"], "who left is still told of"
+
+
+def told(table: str, what: str) -> list[str]:
+    """Return the kind of the one event about something, and who did it: person, organisation, device."""
+    heading, *rows = table.splitlines()
+    (row,) = [row for row in rows if row.endswith(what)]
+    at = {name: heading.index(name) for name in heading.split()}
+    pairs = (("EVENT", "OUTCOME"), ("WHO", "ORGANISATION"), ("ORGANISATION", "DEVICE"), ("DEVICE", "WHAT"))
+    return [row[at[start] : at[end]].strip() for start, end in pairs]
 
 
 def test_trash_and_the_way_back(shop: Shop, drive: Drive) -> None:
