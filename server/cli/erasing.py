@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import shlex
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from auth.errors import SignInRefused
@@ -20,10 +17,9 @@ from providers.holding.letting_go import GivenBack
 from providers.holding.model import Erasure, Kind, State
 from providers.holding.report import Report, report_of
 from providers.holding.sweeping import Swept
-from server.cli import find
+from server.cli import asking, find
 from server.cli.errors import Misused, NoSuchVersion, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
-from server.cli.people import password_in
 from server.cli.text import clock_doubt, facts, moment, size, table
 
 _REQUEST = "mellanrum erase request"
@@ -63,9 +59,7 @@ def add_to(nouns: Noun) -> None:
 
 def _add_person(command: Parser) -> None:
     command.add_argument("--as", dest="login", metavar="LOGIN", help="sign in as an administrator of the supplier")
-    command.add_argument(
-        "--password-file", metavar="FILE", type=Path, help="take the password from a file; - for stdin"
-    )
+    asking.add_password_file(command)
     command.add_argument("--code", metavar="CODE", help="the second factor; asked for if missing")
 
 
@@ -75,22 +69,16 @@ def person(desk: Desk, options: argparse.Namespace, command: str) -> Principal:
         return desk.operator
     authenticator = desk.installation.authenticator
     if options.password_file is None:
-        password = _asked(f"Password of {options.login}: ", "--password-file", command)
+        password = asking.typed(f"Password of {options.login}: ", "--password-file", command)
     else:
-        password = password_in(options.password_file)
+        password = asking.first_line(options.password_file)
     try:
         found = authenticator.password_then_code(options.login, password, None, via=Via.CLI, address=HERE)
         if found.standing is Standing.FULL:
             return found
-        return authenticator.complete(found, options.code or _asked("Code: ", "--code", command))
+        return authenticator.complete(found, options.code or asking.typed("Code: ", "--code", command))
     except SignInRefused:
         raise NotSignedIn(login=options.login) from None
-
-
-def _asked(question: str, option: str, command: str) -> str:
-    if not sys.stdin.isatty():
-        raise Misused(problem=f"There is no terminal to ask on; take {option}.", command=command)
-    return getpass.getpass(question)
 
 
 def document(desk: Desk, found: Erasure) -> dict[str, Any]:

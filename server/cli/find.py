@@ -204,16 +204,17 @@ def path(text: str) -> Path:
 
 
 def read_text(file: File) -> str:
-    """Return what stands in a file. Raises InputUnreadable."""
+    """Return what stands in a file, or comes from standard input, `-`. Raises InputUnreadable."""
     with reading(file) as stream:
         return stream.read()
 
 
 @contextmanager
 def reading(file: File) -> Iterator[TextIO]:
-    """Open a file of text. Raises InputUnreadable, also for what goes wrong while it is read."""
+    """Open a file of text, or standard input, `-`. Raises InputUnreadable, also for what goes wrong while reading."""
     try:
-        with file.open(encoding="utf-8-sig") as stream:
+        named = 0 if str(file) == "-" else file
+        with open(named, encoding="utf-8-sig", closefd=named != 0) as stream:
             yield stream
     except OSError as error:
         raise InputUnreadable(file=file, why=(error.strerror or "it is not there").lower()) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from config.settings import Settings
 from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
 from server import processes
-from server.cli import keys, people
-from server.cli.errors import DamageFound, Misused
+from server.cli import asking, keys
+from server.cli.errors import DamageFound
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.holding import Hold
 from server.cli.making import Names, whole_or_not_at_all
@@ -35,9 +34,9 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("--supplier", metavar="NAME", help="the supplier's name; asked for if missing")
     command.add_argument("--admin", metavar="LOGIN", help="the first administrator's login; asked for if missing")
     command.add_argument("--admin-name", metavar="NAME", help="and name")
-    people.add_password(command)
+    asking.add_password(command)
     command.add_argument("--recovery-kit", metavar="FILE", type=Path, help="write the root key under a passphrase too")
-    keys.add_passphrase(command)
+    asking.add_passphrase(command)
     command = nouns.command("serve", serve, "Serve until told to stop.")
     command.add_argument("--http-host", metavar="HOST", help="instead of http.host")
     command.add_argument("--http-port", metavar="PORT", type=int, help="instead of http.port; 0: any free port")
@@ -54,10 +53,10 @@ def init(desk: Desk, options: argparse.Namespace) -> Answer:
     settings = desk.settings
     Installation.require_none(settings.folder)
     Installation.require_empty_database(settings)
-    password = people.given_password(options, command=_INIT)
-    supplier = options.supplier or _asked("The supplier's name: ", "--supplier")
-    login = options.admin or _asked("Login of the first administrator: ", "--admin")
-    name = options.admin_name or (login if options.admin else _asked("Their name: ", "--admin-name"))
+    password = asking.new_password(options, command=_INIT)
+    supplier = options.supplier or _named("The supplier's name: ", "--supplier")
+    login = options.admin or _named("Login of the first administrator: ", "--admin")
+    name = options.admin_name or (login if options.admin else _named("Their name: ", "--admin-name"))
     names = Names.checked(supplier, login, name, password)
     kit = None if options.recovery_kit is None else keys.NewKit(options.recovery_kit, options, _INIT)
     try:
@@ -67,6 +66,10 @@ def init(desk: Desk, options: argparse.Namespace) -> Answer:
         if kit is not None:
             kit.drop()
         raise
+
+
+def _named(question: str, option: str) -> str:
+    return asking.typed(question, option, _INIT, shown=True)
 
 
 def _made(desk: Desk, names: Names, password: str | None, kit: keys.NewKit | None) -> Answer:
@@ -126,16 +129,6 @@ def _about_key(desk: Desk) -> list[str]:
         "Without it nothing that is stored can be read, by anyone. Keep a copy away from this machine, never beside",
         'the data or its backups. "mellanrum key kit FILE" writes it under a passphrase, to be printed.',
     ]
-
-
-def _asked(question: str, option: str) -> str:
-    if not sys.stdin.isatty():
-        raise Misused(problem=f"There is no terminal to ask on; give {option}.", command=_INIT)
-    print(question, end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    if not answer:
-        raise Misused(problem=f"{option} is needed.", command=_INIT)
-    return answer
 
 
 def serve(desk: Desk, options: argparse.Namespace) -> Answer:

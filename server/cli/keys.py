@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,9 @@ from providers.audit.epochs import require_none_due
 from providers.audit.events import Event
 from providers.drive.transaction import actor_of
 from providers.installation import Installation, root_key
-from server.cli import find, kit
+from server.cli import asking, find, kit
 from server.cli.errors import Misused, OutputTaken
-from server.cli.frame import Answer, Desk, Noun, Parser
+from server.cli.frame import Answer, Desk, Noun
 from server.cli.holding import Hold
 from server.cli.text import facts
 
@@ -34,22 +32,13 @@ def add_to(nouns: Noun) -> None:
     noun.command("show", show, "Show which root key this is, where it comes from, and how many keys it wraps.")
     command = noun.command("kit", make_kit, "Write a recovery kit: the root key under a passphrase, to be printed.")
     command.add_argument("file", metavar="FILE", type=Path)
-    add_passphrase(command)
+    asking.add_passphrase(command)
     command = noun.command("recover", recover, "Get the root key back from a recovery kit.")
     command.add_argument("kit", metavar="KIT", type=Path)
     command.add_argument("--to", metavar="KEYFILE", type=Path, required=True, help="the key file to write")
-    add_passphrase(command, "we ask")
+    asking.add_passphrase(command, "we ask")
     command = noun.command("rewrap", rewrap, "Wrap every key with a new root key. The server must be stopped.")
     command.add_argument("--new", metavar="KEYFILE", type=Path, help="the new root key; made if it is not there")
-
-
-_ASKS_OR_MAKES = "we ask, or make one and print it if there is no terminal"
-
-
-def add_passphrase(command: Parser, otherwise: str = _ASKS_OR_MAKES) -> None:
-    """Add the option that says what a kit's passphrase is."""
-    told = f"its first line is the passphrase; without it {otherwise}"
-    command.add_argument("--passphrase-file", metavar="FILE", type=Path, help=told)
 
 
 class NewKit:
@@ -81,12 +70,10 @@ class NewKit:
 def _passphrase_for_new_kit(options: argparse.Namespace, command: str) -> tuple[str, bool]:
     """Return the passphrase for a new kit, and whether we made it up ourselves and must show it."""
     if options.passphrase_file is not None:
-        return kit.check_passphrase(_first_line(options.passphrase_file), command), False
-    if sys.stdin.isatty():
-        given = getpass.getpass("Passphrase for the recovery kit (empty: have one made): ")
-        if given:
-            if getpass.getpass("Once more: ") != given:
-                raise Misused(problem="The two passphrases differ.", command=command)
+        return kit.check_passphrase(asking.first_line(options.passphrase_file), command), False
+    if asking.has_terminal():
+        question = "Passphrase for the recovery kit (empty: have one made): "
+        if given := asking.typed_twice(question, "passphrases", "--passphrase-file", command):
             return kit.check_passphrase(given, command), False
     return kit.new_passphrase(), True
 
@@ -131,11 +118,9 @@ def recover(desk: Desk, options: argparse.Namespace) -> Answer:
     if options.to.exists():
         raise OutputTaken(file=options.to)
     if options.passphrase_file is not None:
-        passphrase = _first_line(options.passphrase_file)
-    elif sys.stdin.isatty():
-        passphrase = getpass.getpass("Passphrase: ")
+        passphrase = asking.first_line(options.passphrase_file)
     else:
-        raise Misused(problem="Name the passphrase with --passphrase-file.", command="mellanrum key recover")
+        passphrase = asking.typed("Passphrase: ", "--passphrase-file", "mellanrum key recover")
     root = kit.root_of(text, passphrase, str(options.kit))
     find.write_new(options.to, root.text().encode("ascii") + b"\n")
     return Answer(
@@ -204,7 +189,3 @@ def _put_in_place(fresh: Path, file: Path, kept: Path) -> None:
     os.replace(fresh, file)
     for folder in {fresh.parent, file.parent}:
         sync_folder(folder)
-
-
-def _first_line(file: Path) -> str:
-    return (find.read_text(file).splitlines() or [""])[0]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import shlex
-import sys
-from pathlib import Path
 from typing import Any
 
 from auth.people import Person
 from auth.throttle import Tries
 from config.ids import id_text
-from server.cli import find
+from server.cli import asking, find
 from server.cli.errors import Misused
-from server.cli.frame import Answer, Desk, Noun, Parser
+from server.cli.frame import Answer, Desk, Noun
 from server.cli.text import facts, moment, table, yes
 
 
@@ -27,7 +24,7 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("--org", metavar="NAME", help="their organisation; by default the supplier")
     command.add_argument("--mail", metavar="ADDRESS")
     command.add_argument("--administrator", action="store_true", help="looks after their organisation's people")
-    add_password(command)
+    asking.add_password(command)
     command = noun.command("list", show_all, "List people.")
     command.add_argument("--org", metavar="NAME", help="of one organisation")
     for verb, run, help in (
@@ -50,35 +47,7 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("--administrator", choices=("yes", "no"))
     command = noun.command("password", password, "Set a person's password.")
     command.add_argument("login", metavar="LOGIN")
-    add_password(command)
-
-
-def add_password(command: Parser) -> None:
-    """Add the options that say what a password is. Never on the command line, where others can read it."""
-    given = command.add_mutually_exclusive_group()
-    given.add_argument("--password-file", metavar="FILE", type=Path, help="take the password from a file; - for stdin")
-    given.add_argument("--ask-password", action="store_true", help="ask for the password")
-
-
-def given_password(options: argparse.Namespace, *, command: str) -> str | None:
-    """Return the password that the options lead to; None if they name none. Raises Misused."""
-    if options.password_file is not None:
-        return password_in(options.password_file)
-    if not options.ask_password:
-        return None
-    if not sys.stdin.isatty():
-        raise Misused(problem="There is no terminal to ask on; take --password-file.", command=command)
-    first = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != first:
-        raise Misused(problem="The two passwords differ.", command=command)
-    return first
-
-
-def password_in(file: Path) -> str:
-    """Return the password that a file holds, or the first line of standard input, `-`. Raises InputUnreadable."""
-    if str(file) == "-":
-        return sys.stdin.readline().rstrip("\n")
-    return find.read_text(file).rstrip("\r\n")
+    asking.add_password(command)
 
 
 def document(desk: Desk, found: Person) -> dict[str, Any]:
@@ -105,7 +74,7 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
         options.name,
         mail=options.mail,
         administrator=options.administrator,
-        password=given_password(options, command="mellanrum person add"),
+        password=asking.new_password(options, command="mellanrum person add"),
         actor=desk.actor,
     )
     organisation = directory.organisation_name(home)
@@ -184,7 +153,7 @@ def password(desk: Desk, options: argparse.Namespace) -> Answer:
     """Set a password."""
     found = find.person(desk, options.login)
     options.ask_password = options.ask_password or options.password_file is None
-    chosen = given_password(options, command="mellanrum person password")
+    chosen = asking.new_password(options, command="mellanrum person password")
     desk.installation.directory.set_password(found.id, chosen or "", actor=desk.actor)
     desk.installation.authenticator.release(found, actor=desk.actor)
     return Answer(document(desk, found) | {"password": True}, [f"{found.name} has a new password."])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def document(desk: Desk, key: Device, person: Person) -> dict[str, Any]:
 def add(desk: Desk, options: argparse.Namespace) -> Answer:
     """Add a public key."""
     person = find.person(desk, options.login)
-    text = sys.stdin.read() if str(options.file) == "-" else find.read_text(options.file)
+    text = find.read_text(options.file)
     blob, comment = public_key(text)
     expires = parse_end(options.expires, desk.settings.zone, "mellanrum sshkey add")
     label = options.label or comment.strip()
