@@ -154,9 +154,9 @@ class Noun:
 
     parsers: Any
 
-    def command(self, verb: str, run: Command, help: str, aliases: Sequence[str] = ()) -> Parser:
+    def command(self, verb: str, run: Command, help: str) -> Parser:
         """Add a command; return its parser, which has the options that stand everywhere."""
-        parser: Parser = self.parsers.add_parser(verb, help=help, description=help, aliases=list(aliases))
+        parser: Parser = self.parsers.add_parser(verb, help=help, description=help)
         add_everywhere(parser, default=argparse.SUPPRESS)
         parser.set_defaults(run=run)
         return parser

@@ -26,7 +26,7 @@ _HELP = "its name; CUSTOMER/NAME where several have it"
 def add_to(nouns: Noun) -> None:
     """Add the commands of this noun."""
     noun = nouns.noun("space", "Spaces: what customers are let into.")
-    command = noun.command("create", create, "Make a space. Nobody is let in by that: grants do.", aliases=["add"])
+    command = noun.command("create", create, "Make a space. Nobody is let in by that: grants do.")
     command.add_argument("name", metavar="NAME")
     command.add_argument("--customer", metavar="ORG", help="whose it is; by default the supplier's own")
     command.add_argument("--template", metavar="FOLDER", type=File, help="make the folders that stand in this one")
