@@ -1,4 +1,4 @@
-"""The console script."""
+"""The whole command line, from its parser to its exit code."""
 
 from __future__ import annotations
 

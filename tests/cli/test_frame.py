@@ -215,3 +215,14 @@ def test_an_answer_that_a_full_disk_does_not_take_is_told_of(shop: Shop, options
     assert ran.stderr.startswith("mellanrum: The answer could not be printed: no space left on device.")
     assert ran.stderr.count("\n") == 1
     assert through_shell(shop, "2>/dev/full", "org", "list", "no", "such").returncode == 64
+
+
+def test_a_third_of_what_a_command_took_went_into_looking_for_garbage() -> None:
+    program = (
+        "import gc, sys; from server.cli.start import main\n"
+        "looked, sys.argv = gc.get_stats()[2]['collections'], ['mellanrum', '--version']\n"
+        "try: main()\n"
+        "finally: print(gc.get_stats()[2]['collections'] - looked, gc.get_freeze_count() > 50_000, gc.isenabled())"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=100)
+    assert ran.stdout.splitlines()[-1] == "0 True True", ran.stderr

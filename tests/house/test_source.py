@@ -125,7 +125,7 @@ def test_no_module_breaks_the_rule(find: Callable[[Module], Iterator[str]]) -> N
 def dead(all_modules: tuple[Module, ...]) -> list[str]:
     """Return modules that no other module imports and that are no way in."""
     used = {name for module in all_modules for name in imported(module) if name != module.name}
-    ways_in = {*PACKAGES, "server.cli.main", "server.http.worker", "server.ssh.worker"}
+    ways_in = {*PACKAGES, "server.cli.start", "server.http.worker", "server.ssh.worker"}
     return [
         module.shown
         for module in all_modules
