@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wsgidav.dav_error import DAVError
 from wsgidav.dav_provider import DAVProvider
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from auth.errors import Revoked, SignInNeeded, SignInRefused, Throttled
+from auth.errors import Revoked, SignInRefused, Throttled
 from auth.rights import Principal
 from config.errors import MellanrumError
 from config.logging import get_log
@@ -65,23 +64,12 @@ class DoorKeeper(Protocol):
         ...
 
 
-class _LocksElsewhere:
-    """Tells WsgiDAV that there are locks. They are the drive's; WsgiDAV is never let near them."""
-
-    def check_write_permission(self, **_: object) -> None:
-        raise NotImplementedError
-
-
 class Methods(DAVProvider):  # type: ignore[misc]
     """Takes over every method, so that none of WsgiDAV's own data paths is reached."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
-
-    def set_lock_manager(self, lock_manager: object) -> None:
-        """Keep ours, whatever the application has."""
-        self.lock_manager = _LocksElsewhere()
 
     def get_resource_inst(self, path: str, environ: dict[str, Any]) -> None:
         """Never asked: methods find their resources through the drive."""
@@ -165,10 +153,6 @@ class WebDav:
             if isinstance(error, SignInRefused | Throttled | Revoked) and _is_office_head(environ):
                 return send(Answer("200 OK", GUARD), start_response)
             return send(answer_to(error, method, "/dav/"), start_response)
-        if principal is None:
-            if _is_office_head(environ):
-                return send(Answer("200 OK", GUARD), start_response)
-            return send(answer_to(SignInNeeded(), method, "/dav/"), start_response)
         if method not in METHODS:
             return send(answer_to(NotHere(), method, "/dav/"), start_response)
         owned: Callable[[bytes], None] | None = environ.get("mellanrum.owned")
@@ -180,15 +164,8 @@ class WebDav:
         environ[_DRIVE] = drive
         # The path is ours to parse, and what is left of a body is the listener's to drain, within bounds.
         environ.update({"PATH_INFO": "/", "wsgidav.all_input_read": 1, "wsgidav.auth.user_name": ""})
-        return self._through_wsgidav(environ, start_response)
-
-    def _through_wsgidav(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes | memoryview]:
-        try:
-            yield from self._wsgidav(environ, start_response)
-        except DAVError:
-            yield from send(answer_to(NotHere(), environ["REQUEST_METHOD"], "/dav/"), start_response)
+        answered: Iterable[bytes | memoryview] = self._wsgidav(environ, start_response)
+        return answered
 
 
 def _is_office_head(environ: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import Any, Protocol
 
+from auth.errors import SignInNeeded
 from auth.rights import Principal
 from auth.roles import Via
 
@@ -43,10 +44,10 @@ def credentials(environ: dict[str, Any]) -> tuple[str, str] | None:
     return login, password
 
 
-def principal_of(environ: dict[str, Any], authenticator: Authenticator) -> Principal | None:
-    """Return who is asking, None without well-formed credentials. Raises SignInRefused or Throttled."""
+def principal_of(environ: dict[str, Any], authenticator: Authenticator) -> Principal:
+    """Return who is asking. Raises SignInNeeded without well-formed credentials, SignInRefused or Throttled."""
     found = credentials(environ)
     if found is None:
-        return None
+        raise SignInNeeded
     login, password = found
     return authenticator.basic(login, password, via=Via.WEBDAV, address=environ.get("REMOTE_ADDR", ""))
