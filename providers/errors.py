@@ -125,6 +125,10 @@ class BadName(DriveError):
     exit_code = 16
 
 
+class NotText(BadName):
+    """That name cannot be used: it is no UTF-8 text. Choose another."""
+
+
 class NameTooLong(BadName):
     """That name is too long. At most {limit} bytes are kept. Choose a shorter one."""
 

@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from providers.errors import BadName, NameTooLong
+from providers.errors import BadName, NameTooLong, NotText
 from providers.noise import ONLY_NOISE
 
 #: What a name, in bytes of UTF-8, and the names of a path may come to at all. What is new may be held to less.
@@ -105,11 +105,11 @@ def parse(text: str) -> Path:
 
 
 def parse_bytes(raw: bytes) -> Path:
-    """Return the path that UTF-8 bytes spell; raise BadName if they are no UTF-8."""
+    """Return the path that UTF-8 bytes spell; raise NotText if they are no UTF-8."""
     try:
         return parse(raw.decode("utf-8"))
     except UnicodeDecodeError:
-        raise BadName(why="it is not valid UTF-8.") from None
+        raise NotText from None
 
 
 def parse_posix(raw: bytes) -> Path:
@@ -122,7 +122,7 @@ def parse_posix(raw: bytes) -> Path:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadName(why="it is not valid UTF-8.") from None
+        raise NotText from None
     segments: list[str] = []
     for segment in text.split("/"):
         if segment == "..":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
 from config.errors import MellanrumError
-from providers.errors import BadName, IsAFolder, NotAFolder, NotFound, ParentMissing, UploadIncomplete
+from providers.errors import IsAFolder, NotAFolder, NotFound, NotText, ParentMissing, UploadIncomplete
 from providers.model import Item
 from providers.paths import Path, check_segment, means_folder, parse_posix
 from server.sftp.pipe import CutOff, Pipe
@@ -176,7 +176,7 @@ class _Sink(_Half):
         name = record[4].decode("utf-8", "replace")
         try:
             if b"\xef\xbf\xbd" not in record[4] and "\N{REPLACEMENT CHARACTER}" in name:
-                raise BadName(why="it is not valid UTF-8.")
+                raise NotText
             path = target.joined(check_segment(name)) if is_folder else target
             if record[1] == b"C":
                 if not is_folder and _is_slashed(self._request.paths[0]):

@@ -38,6 +38,7 @@ _TABLE: dict[type[MellanrumError], Told] = {
     errors.SameResource: Told("403 Forbidden"),
     errors.TooManyAtOnce: Told("403 Forbidden"),
     errors.BadName: Told("403 Forbidden"),
+    errors.NotText: Told("400 Bad Request"),
     errors.NameTooLong: Told("414 URI Too Long"),
     errors.QuotaExceeded: Told("507 Insufficient Storage", "<D:quota-not-exceeded/>"),
     errors.UploadIncomplete: Told("409 Conflict"),
@@ -76,8 +77,6 @@ def told(error: MellanrumError, method: str) -> Told:
     """Return the status and condition for an error; the nearest class in its ancestry counts."""
     if isinstance(error, RequestError):
         return Told(error.status, error.condition)
-    if isinstance(error, errors.BadName) and "UTF-8" in str(error.facts.get("why", "")):
-        return Told("400 Bad Request")
     for kind in type(error).__mro__:
         found = _BY_METHOD.get((method, kind)) or _TABLE.get(kind)
         if found is not None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from providers.errors import BadName
+from providers.errors import BadName, NotText
 from providers.paths import Path, parse_bytes
 
 PREFIX = "/dav"
@@ -40,7 +40,7 @@ def href_of(path: Path, *, is_folder: bool = False) -> str:
 def path_of(target: str) -> Path | None:
     """Return the path that an undecoded URL path names, None if it lies outside `/dav`.
 
-    Raises BadName (undecodable, an encoded slash, or a name that may not stand) or NameTooLong.
+    Raises NotText (undecodable), BadName (an encoded slash, or a name that may not stand) or NameTooLong.
     """
     return _path_lately_asked_for(target) if len(target) <= _REMEMBERED_MAX else _path_of(target)
 
@@ -50,7 +50,7 @@ def _path_of(target: str) -> Path | None:
         return None
     inner = target[len(PREFIX) :]
     if _BAD_ESCAPE.search(inner):
-        raise BadName(why="its percent-encoding is no UTF-8 text.")
+        raise NotText
     if "%2f" in inner.lower():
         raise BadName(why="it holds a slash.")
     return parse_bytes(unquote_to_bytes(inner.encode("latin-1")))
