@@ -160,9 +160,9 @@ class Connection(HTTPConnection):
         answer = (
             b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
         )
-        with suppress(OSError, ValueError), socket.socket(fileno=self.socket.detach()) as plain:
-            plain.send(answer % len(text) + text)
-            plain.shutdown(socket.SHUT_WR)
+        with suppress(OSError, ValueError), socket.socket(fileno=self.socket.detach()) as bare:
+            bare.send(answer % len(text) + text)
+            bare.shutdown(socket.SHUT_WR)
 
     def _refuse(self, error: Refused) -> None:
         request = Request(self.server, self, _NO_HEAD)

@@ -10,6 +10,7 @@ from typing import Any
 from config.clock import SECOND_US
 from providers.errors import BadName
 from providers.model import NO_CONDITIONS, ConditionList, Conditions, ConditionTerm
+from providers.paths import Path
 from server.webdav.refusals import BadRequest
 from server.webdav.urls import Origins
 
@@ -81,7 +82,8 @@ def parse_if(text: str, origins: Origins) -> tuple[ConditionList, ...]:
     Raises BadRequest for what the grammar does not allow.
     """
     lists: list[ConditionList] = []
-    path, is_foreign, is_tagged, needs_list, at = None, False, False, False, 0
+    path: Path | None = None
+    is_tagged, needs_list, at = False, False, 0
     text = text.strip()
     while at < len(text):
         found = _TOKEN.match(text, at)
@@ -90,12 +92,12 @@ def parse_if(text: str, origins: Origins) -> tuple[ConditionList, ...]:
         if found[3] is not None:
             if needs_list or (lists and not is_tagged):
                 raise BadRequest(why="the If header mixes lists with and without tags")
-            path, is_foreign = _tagged(found[3], origins)
+            path = _tagged(found[3], origins)
             is_tagged = needs_list = True
             at = found.end()
         elif found[1]:
             terms, at = _terms(text, found.end())
-            lists.append(ConditionList(path, (*terms, NEVER) if is_foreign else terms))
+            lists.append(ConditionList(path, (*terms, NEVER) if is_tagged and path is None else terms))
             needs_list = False
         else:
             raise BadRequest(why="the If header is malformed")
@@ -139,13 +141,12 @@ def _terms(text: str, at: int) -> tuple[tuple[ConditionTerm, ...], int]:
         negated = False
 
 
-def _tagged(url: str, origins: Origins) -> tuple[Any, bool]:
-    """Return the path that a resource tag names, and whether it lies elsewhere."""
+def _tagged(url: str, origins: Origins) -> Path | None:
+    """Return the path that a resource tag names, None if it lies elsewhere."""
     try:
-        path = origins.path_in(url)
+        return origins.path_in(url)
     except BadName:
-        path = None
-    return path, path is None
+        return None
 
 
 def http_date(text: str) -> int | None:

@@ -13,7 +13,7 @@ from config.errors import DatabaseBusy, DatabaseSilent, MellanrumError, StorageF
 from providers import errors
 from server.webdav.exchange import GUARD, Answer, xml_answer
 from server.webdav.refusals import RequestError
-from server.webdav.xml import PROLOGUE, escape
+from server.webdav.xml import PROLOGUE
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="Mellanrum", charset="UTF-8"')
 
@@ -23,6 +23,10 @@ class Told(NamedTuple):
 
     status: str
     condition: str = ""
+
+    def about(self, href: str) -> str:
+        """Return the precondition as it holds of `href`, empty if there is none."""
+        return self.condition.replace("%s", href)
 
 
 _HREF = "<D:%s><D:href>%%s</D:href></D:%s>"
@@ -86,7 +90,8 @@ def told(error: MellanrumError, method: str) -> Told:
 
 def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
     """Return what the client is told of an error. `href` is what it asked for."""
-    status, condition = told(error, method)
+    found = told(error, method)
+    status, condition = found.status, found.about(href)
     headers = [*GUARD]
     if status.startswith("401"):
         headers.append(CHALLENGE)
@@ -97,8 +102,7 @@ def answer_to(error: MellanrumError, method: str, href: str) -> Answer:
     if status.startswith("405"):
         headers.append(("Allow", ALLOWED))
     if condition:
-        inner = condition % escape(href) if "%s" in condition else condition
-        return xml_answer(status, f'{PROLOGUE}<D:error xmlns:D="DAV:">{inner}</D:error>', headers)
+        return xml_answer(status, f'{PROLOGUE}<D:error xmlns:D="DAV:">{condition}</D:error>', headers)
     headers.append(("Content-Type", "text/plain; charset=utf-8"))
     return Answer(status, headers, (f"{error.said.rstrip()}\n".encode(),))
 

@@ -100,9 +100,9 @@ class Exchange:
         return int(seconds * SECOND_US) if 0 <= seconds <= _SECONDS_MAX else None
 
     @property
-    def has_body(self) -> bool:
-        """Whether a body comes with the request."""
-        return self.declared != 0
+    def depth(self) -> str:
+        """The Depth header in lower case; `infinity`, which every method that has one takes for granted, without."""
+        return (self.header("HTTP_DEPTH") or "infinity").strip().lower()
 
     def require_plain(self) -> None:
         """Raise CompressedBody where the body is told to be in a content coding (RFC 9110 8.4)."""

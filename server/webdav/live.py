@@ -76,13 +76,13 @@ DOCUMENT: dict[str, Column] = {
     "{DAV:}getetag": lambda items: [item.etag for item in items],
 }
 FOLDER: dict[str, Column] = _BOTH
-#: Not in `allprop`: RFC 4331 says so of the quota, and Windows asks by name for its own.
 QUOTAS = frozenset({QUOTA_USED, QUOTA_AVAILABLE})
-_BY_NAME_ONLY = frozenset({WIN32_MODIFIED, *QUOTAS})
-#: Live, but from elsewhere than the item: see `server.webdav.sheets`.
+#: Live, but from elsewhere than the item: see `server.webdav.sheets`. Of these only locks are in `allprop`; RFC 4331
+#: says so of the quota.
 ELSEWHERE = frozenset({LOCKDISCOVERY, *QUOTAS, *CHECKSUMS})
-ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, RESOURCETYPE, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
-ALL_OF_FOLDER = tuple(name for name in (*FOLDER, RESOURCETYPE, LOCKDISCOVERY) if name not in _BY_NAME_ONLY)
+#: What `allprop` means. Windows asks by name for its own.
+ALL_OF_DOCUMENT = tuple(name for name in (*DOCUMENT, RESOURCETYPE, LOCKDISCOVERY) if name != WIN32_MODIFIED)
+ALL_OF_FOLDER = tuple(name for name in (*FOLDER, RESOURCETYPE, LOCKDISCOVERY) if name != WIN32_MODIFIED)
 LIVE = frozenset({*DOCUMENT, *FOLDER, RESOURCETYPE, *ELSEWHERE})
 #: What Explorer reads of a listing for which it sent no body. It takes names from hrefs, and when a document was made
 #: from `creationdate`, which says what it set itself (`created_as_set`): once is enough.
@@ -131,12 +131,11 @@ def active_locks(locks: Sequence[Lock]) -> str:
 
 def _active_lock(lock: Lock) -> str:
     left = max(0, min(lock.seconds, -(-(lock.expires_at - now_us()) // SECOND_US)))
-    owner = lock.owner
     token = f"<D:locktoken><D:href>{escape(lock.token)}</D:href></D:locktoken>" if lock.token else ""
     return (
         "<D:activelock><D:locktype><D:write/></D:locktype>"
         f"<D:lockscope><D:{'shared' if lock.is_shared else 'exclusive'}/></D:lockscope>"
-        f"<D:depth>{'infinity' if lock.is_deep else '0'}</D:depth>{owner}"
+        f"<D:depth>{'infinity' if lock.is_deep else '0'}</D:depth>{lock.owner}"
         f"<D:timeout>Second-{left}</D:timeout>{token}"
         f"<D:lockroot><D:href>{href_of(lock.root)}</D:href></D:lockroot></D:activelock>"
     )

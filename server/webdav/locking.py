@@ -25,13 +25,12 @@ def lock(exchange: Exchange) -> Answer:
     asked, seconds = _asked(exchange), _timeout(exchange)
     if asked is None:
         return _answer("200 OK", exchange.drive.refresh_lock(exchange.path, _tokens(exchange), seconds))
-    depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
-    if depth not in ("0", "infinity"):
+    if exchange.depth not in ("0", "infinity"):
         raise BadRequest(why="its depth is none that a lock can have")
     is_shared, owner = asked
     taken, created = exchange.drive.lock(
         exchange.path,
-        is_deep=depth == "infinity",
+        is_deep=exchange.depth == "infinity",
         is_shared=is_shared,
         owner=owner,
         seconds=seconds,

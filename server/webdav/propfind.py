@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from xml.etree.ElementTree import Element
@@ -61,7 +61,7 @@ def propfind(exchange: Exchange) -> Answer:
 
 def _depth(exchange: Exchange) -> tuple[str, bool]:
     """Return the depth, and whether the resource itself is meant: older programs of Microsoft ask for `1,noroot`."""
-    depth, *besides = (part.strip() for part in (exchange.header("HTTP_DEPTH") or "infinity").lower().split(","))
+    depth, *besides = (part.strip() for part in exchange.depth.split(","))
     if depth not in ("0", "1", "infinity") or besides not in ([], ["noroot"]) or (besides and depth == "0"):
         raise BadRequest(why="its depth is none")
     return depth, not besides
@@ -96,9 +96,9 @@ def _members(
     return pieces
 
 
-def _encoded(texts: object) -> list[bytes]:
+def _encoded(texts: Iterable[str]) -> list[bytes]:
     """Return the texts as UTF-8 in pieces of some hundred, so that no single text grows with the folder."""
-    found: list[str] = list(texts)  # type: ignore[call-overload]
+    found = list(texts)
     return [
         "".join(found[start : start + _PIECE_ITEMS]).encode("utf-8") for start in range(0, len(found), _PIECE_ITEMS)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 from config.clock import SECOND_US
@@ -16,7 +17,7 @@ from server.webdav.exchange import Answer, Exchange, xml_answer
 from server.webdav.refusals import BadRequest
 from server.webdav.sheets import CLOSING, OPENING
 from server.webdav.urls import href_of
-from server.webdav.xml import DAV, MICROSOFT, empty_element, escape, fragment, language_of, read_xml
+from server.webdav.xml import DAV, MICROSOFT, empty_element, fragment, language_of, read_xml
 
 _PROTECTED = "<D:error><D:cannot-modify-protected-property/></D:error>"
 Change = tuple[str, Element | None, str | None]
@@ -86,19 +87,13 @@ def _with_own_tokens(exchange: Exchange, names: list[str]) -> Conditions:
     if not all(name.startswith(MICROSOFT) for name in names):
         return conditions
     own = {lock.token for lock in exchange.drive.locks(exchange.path) if lock.token}
-    return Conditions(
-        conditions.if_match,
-        conditions.if_none_match,
-        conditions.lists,
-        conditions.tokens | own,
-        conditions.unmodified_since,
-    )
+    return replace(conditions, tokens=conditions.tokens | own)
 
 
 def _refused(exchange: Exchange, error: MellanrumError, href: str, names: list[str]) -> Answer:
-    status, condition = told(error, exchange.method)
-    inner = condition % escape(exchange.href) if "%s" in condition else condition
-    return _multistatus(href, _propstat(names, status, f"<D:error>{inner}</D:error>" if inner else ""))
+    found = told(error, exchange.method)
+    condition = found.about(exchange.href)
+    return _multistatus(href, _propstat(names, found.status, condition and f"<D:error>{condition}</D:error>"))
 
 
 def _failed(href: str, names: list[str], refused: set[str], status: str, condition: str) -> Answer:

@@ -11,7 +11,7 @@ from server.webdav.refusals import BadDestination, BadRequest, UnsupportedBody
 
 def mkcol(exchange: Exchange) -> Answer:
     """Answer 201."""
-    if exchange.has_body and exchange.environ["wsgi.input"].read(1):
+    if exchange.environ["wsgi.input"].read(1):
         raise UnsupportedBody
     if exchange.path.is_root:
         raise TargetExists
@@ -28,15 +28,14 @@ def delete(exchange: Exchange) -> Answer:
 
 def copy(exchange: Exchange) -> Answer:
     """Answer 201 where nothing stood, else 204. Depth 0 copies a folder without what is in it."""
-    depth = _depth(exchange)
-    if depth == "1":
+    if exchange.depth not in ("0", "infinity"):
         raise BadRequest(why="its depth is none that a copy can have")
     goal, overwrite = _goal(exchange), _overwrite(exchange)
     made, created = exchange.drive.copy(
         exchange.path,
         goal,
         overwrite=overwrite,
-        deep=depth != "0",
+        deep=exchange.depth != "0",
         modified=exchange.modified,
         conditions=exchange.conditions,
     )
@@ -55,7 +54,9 @@ def move(exchange: Exchange) -> Answer:
 
 def _require_whole(exchange: Exchange, why: str) -> None:
     """Refuse a part of a folder, with `why`, and what is no folder but was spelled as one."""
-    is_part = _depth(exchange) != "infinity"
+    if exchange.depth not in ("0", "1", "infinity"):
+        raise BadRequest(why="its depth is none")
+    is_part = exchange.depth != "infinity"
     if not is_part and not exchange.ends_in_slash:
         return
     is_folder = exchange.drive.stat(exchange.path).is_folder
@@ -68,13 +69,6 @@ def _require_whole(exchange: Exchange, why: str) -> None:
 def _done(exchange: Exchange, made: Item, created: bool) -> Answer:
     headers = [] if exchange.modified is None or made.is_folder else [MTIME_ACCEPTED]
     return done(made.path, created, headers, is_folder=made.is_folder)
-
-
-def _depth(exchange: Exchange) -> str:
-    depth = (exchange.header("HTTP_DEPTH") or "infinity").strip().lower()
-    if depth not in ("0", "1", "infinity"):
-        raise BadRequest(why="its depth is none")
-    return depth
 
 
 def _overwrite(exchange: Exchange) -> bool:
