@@ -36,7 +36,8 @@ _BUFFER_BYTES: Final = 1 << 20
 #: So much is taken at once of what asyncssh has to take apart: what a turn has no time for is copied.
 _STOCK_BYTES: Final = 128 << 10
 _STRANGER_BYTES: Final = 16 << 10
-#: After so many packets it is looked how long the turn has lasted. That many long ones never come at once.
+#: After so many packets it is looked how long the turn has lasted. That many long ones never come at once; one that
+#: asyncssh took apart counts for all of them: it may be a command to be split, or proofs to be signed.
 _LOOK_PACKETS: Final = 64
 _TAG_BYTES: Final = 16
 _BLOCK_BYTES: Final = 16
@@ -189,10 +190,12 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         taken = 0
         try:
             while self._is_quick and self._transport and self._recv_handler == self._recv_pkthdr:
-                if not self._take():
+                count = self._take()
+                if not count:
                     break
-                taken += 1
-                if taken % _LOOK_PACKETS == 0:
+                taken += count
+                if taken >= _LOOK_PACKETS:
+                    taken = 0
                     self._deliver()
                     if self._loop.time() > until:
                         self._go_on_later()
@@ -220,17 +223,17 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
             and isinstance(self._send_encryption, Gcm)
         )
 
-    def _take(self) -> bool:
-        """Take one packet; return whether there was a whole one."""
+    def _take(self) -> int:
+        """Take one packet; return for how many it counts, 0 where none was whole."""
         view, start = self._left, self._start
         if len(view) - start < _BLOCK_BYTES:
-            return False
+            return 0
         (length,) = _LENGTH.unpack_from(view, start)
         if length > self._max_recv_pktlen:
             raise ProtocolError("Max packet size exceeded")
         stop = start + 4 + length + _TAG_BYTES
         if stop > len(view):
-            return False
+            return 0
         gcm = self._recv_encryption
         assert isinstance(gcm, Gcm)
         try:
@@ -240,14 +243,14 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
         self._start = stop
         if self._is_common(plain):
             self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
-            return True
+            return 1
         gcm.put_back()
         self._deliver()
         self._inpbuf = bytes(view[start:stop])
         while self._inpbuf and self._recv_handler():
             pass
         self._is_quick = self._may_be_quick()
-        return True
+        return _LOOK_PACKETS
 
     def _is_common(self, plain: bytes) -> bool:
         """Return whether the packet was one of the two kinds, with nothing odd about it, and was taken."""

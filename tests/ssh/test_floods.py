@@ -175,6 +175,35 @@ def test_answers_to_a_client_that_reads_none_piled_up(kind: type[Connection], mo
     assert asyncio.run(ask()) < 300_000
 
 
+def test_64_requests_were_carried_out_before_it_was_looked_how_long_that_took(kind: type[Connection]) -> None:
+    """What asyncssh carries out may take its time: a command is split, a key is signed with."""
+    together: list[int] = []
+
+    async def ask() -> None:
+        async with Met(kind) as met:
+            take = met.here._take_for_a_turn
+
+            def taken(how: Any) -> None:
+                together.append(0)
+                take(how)
+
+            def slow(*_: Any) -> bool:
+                together[-1] += 1
+                time.sleep(2 * ours.TURN_SECONDS)
+                return True
+
+            met.here._take_for_a_turn = taken
+            met.here._packet_handlers = {**type(met.here)._packet_handlers, 80: slow}
+            for _ in range(20):
+                met.client.send_packet(80, String("slow"), Boolean(False))
+            async with asyncio.timeout(30):
+                while sum(together) < 20:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(ask())
+    assert max(together) == 1
+
+
 async def _proven(kind: type[Connection], asked: Sequence[int]) -> list[int]:
     """Return how requests are answered that name one host key so many times each: 81 is with proofs, 82 without."""
     answers: list[int] = []
