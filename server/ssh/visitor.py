@@ -11,8 +11,9 @@ from auth.rights import Principal
 from config.addresses import plain
 from config.logging import get_log
 from config.settings.schema import SftpSettings
-from server.sftp.channel import Channel, Jobs
+from server.sftp.channel import Channel
 from server.sftp.crowd import Crowd
+from server.sftp.jobs import Jobs
 from server.ssh.connection import Connection
 from server.ssh.signin import Authenticator, Challenge, SignIn, Threads
 

@@ -23,8 +23,8 @@ from config.settings import Settings
 from config.settings.schema import SftpSettings
 from providers.installation import Installation
 from server import serving
-from server.sftp.channel import Jobs
 from server.sftp.crowd import Crowd
+from server.sftp.jobs import Jobs
 from server.ssh import algorithms, fast, methods
 from server.ssh.connection import Connection
 from server.ssh.gate import ASKING, CUT, GONE, MESSAGE_BYTES_MAX, NEW, NUMBER, READY, SIGNED_IN

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from providers.errors import NotAtHand
-from server.sftp.channel import AT_ONCE_SECONDS_MAX, Asked, Jobs
+from server.sftp.jobs import AT_ONCE_SECONDS_MAX, Asked, Jobs
 
 
 class Clock:

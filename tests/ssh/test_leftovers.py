@@ -18,8 +18,8 @@ from auth.roles import Role, Via
 from config.settings.schema import SftpSettings
 from providers.drive import Drive
 from server.sftp import channel
-from server.sftp.channel import Jobs
 from server.sftp.crowd import Crowd
+from server.sftp.jobs import Jobs
 from server.ssh.connection import Connection
 from server.ssh.signin import Threads
 from server.ssh.visitor import Visitor
