@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from config.errors import StorageFailed
 from providers.drive import Drive
 from providers.drive.reading import Reader
+from providers.drive.uploads import Upload
 from providers.errors import NotFound
 from providers.paths import parse
 from server.sftp import pipe as pipes
@@ -72,6 +74,60 @@ def test_a_folder_that_is_not_ended_fails_with_what_came_whole(world: World) -> 
 def test_a_line_without_anything_in_it_is_no_record(world: World) -> None:
     ran = run_exec(world.drive("anna"), "scp -t /Rum", given=[b"\nC0644 3 not\nabc\0"])
     assert ran.status == 1 and ran.out.startswith(b"\0\x01scp: record: That is no record of scp.")
+
+
+@pytest.mark.parametrize(
+    ("line", "given", "why"),
+    [
+        ("scp -t /Rum", b"D0755 0 ny\n", "A folder stands where a document is needed."),
+        ("scp -r -t /Rum", b"D0755 0 doc\n", "A document stands where a folder is needed."),
+        ("scp -t /Rum", b"C0644 3 \xff\n", "it is not valid UTF-8."),
+        (
+            "scp -t /Rum",
+            b"C0644 3 half\nabc\x01scp: half: unreadable\n",
+            "The upload stopped before its end.",
+        ),
+        ("scp -f /Rum/Avtal", b"\0", "A folder stands where a document is needed."),
+        ("scp -r -f /Rum", b"\0" * 2 + b"\x01scp: not here\n", ""),
+    ],
+)
+def test_what_is_wrong_with_one_record_is_told_and_the_others_go_on(
+    world: World, line: str, given: bytes, why: str
+) -> None:
+    drive = world.drive("anna")
+    store(drive, "/Rum/doc", b"as it was")
+    ran = run_exec(drive, line, given + (b"C0644 3 next\nabc\0" if " -t " in line else b"\0" * 9))
+    assert ran.status == 1 and ran.err == "" and why in ran.out.decode()
+    assert names(drive) == (["Avtal", "doc", "next"] if " -t " in line else ["Avtal", "doc"])
+    assert fetch(drive, "/Rum/doc") == b"as it was"
+    assert ("-r -f" in line) is (b"C0644 9 doc\nas it was\0" in ran.out)
+
+
+@pytest.mark.parametrize(("word", "goes_on"), [(b"\x01", True), (b"\x02", False)])
+def test_a_client_that_could_not_read_something_says_whether_it_goes_on(
+    world: World, word: bytes, goes_on: bool
+) -> None:
+    drive = world.drive("anna")
+    ran = run_exec(drive, "scp -t /Rum", word + b"scp: a: no such file\nC0644 3 next\nabc\0")
+    assert ran.status == 1
+    assert names(drive) == (["Avtal", "next"] if goes_on else ["Avtal"])
+
+
+def test_the_rest_of_a_document_that_could_not_be_stored_was_taken_for_records(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = world.drive("anna")
+    stored = Upload.write
+
+    def full(upload: Upload, data: memoryview) -> None:
+        stored(upload, data)
+        if bytes(data[:3]) == BIG[:3]:
+            raise StorageFailed(what="no room")
+
+    monkeypatch.setattr(Upload, "write", full)
+    ran = run_exec(drive, "scp -t /Rum", b"C0644 %d big\n" % len(BIG) + BIG + b"\0C0644 3 next\nabc\0")
+    assert ran.status == 1 and ran.out.count(b"\x01scp: big: ") == 1
+    assert names(drive) == ["Avtal", "next"]
 
 
 @pytest.mark.parametrize("first", [b"", b"\0", b"\0\0", b"x"])

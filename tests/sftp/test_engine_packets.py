@@ -13,6 +13,7 @@ from providers.drive import Drive
 from providers.drive.reading import Reader
 from providers.paths import parse
 from server.sftp.engine import Limits, wire
+from server.sftp.engine.engine import NO_SFTP
 from server.sftp.engine.wire import APPEND, CREAT, EXCL, READ, TRUNC, WRITE, Code, Type, string
 from tests.sftp.client import U32, Client, Refused, encoded, sized, take, timed
 from tests.worlds import World, fetch, store
@@ -396,6 +397,17 @@ def test_a_time_alone_is_no_version(world: World, connect: Connect) -> None:
     assert len(world.drive("anna").versions(parse("/Rum/a.txt"))) == 1
 
 
+def test_a_time_set_by_who_only_reads_is_the_time_at_once(world: World, connect: Connect) -> None:
+    client = connect()
+    client.put("/Rum/a.txt", b"abc")
+    handle = client.open("/Rum/a.txt")
+    client.fsetstat(handle, timed(99))
+    assert client.fstat(handle).modified == connect().stat("/Rum/a.txt").modified == 99
+    client.close(handle)
+    assert connect().stat("/Rum/a.txt").modified == 99
+    assert len(world.drive("anna").versions(parse("/Rum/a.txt"))) == 1
+
+
 # --- extensions
 
 
@@ -558,6 +570,24 @@ def test_a_packet_that_stops_short_is_a_bad_message(connect: Connect) -> None:
     for kind in sorted(t for t in Type if Type.VERSION < t <= Type.RENAME or t == Type.EXTENDED):
         assert code_of(lambda kind=kind: client.done(kind, b"\0\0")) == Code.BAD_MESSAGE, kind  # type: ignore[misc]
     assert not client.door.has_ended
+
+
+def test_a_write_that_says_more_bytes_than_it_has_is_a_bad_message(connect: Connect) -> None:
+    client = connect()
+    handle = client.open("/Rum/a.txt", WRITE | CREAT | READ)
+    body = string(handle) + struct.pack(">QI", 0, 4) + b"abc"
+    assert code_of(lambda: client.done(Type.WRITE, body)) == Code.BAD_MESSAGE
+    assert client.fstat(handle).size == 0
+    assert not client.door.has_ended
+
+
+@pytest.mark.parametrize("packet", [b"", bytes((Type.STAT,)), bytes((Type.STAT, 0, 0, 1)), bytes((Type.WRITE,))])
+def test_a_packet_without_a_number_ends_the_channel(connect: Connect, packet: bytes) -> None:
+    """It cannot be answered."""
+    client = connect()
+    client.send_raw(packet)
+    client.collect()
+    assert client.door.has_ended and client.door.says == NO_SFTP
 
 
 def test_handles_are_what_they_were_opened_for(connect: Connect) -> None:
