@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -221,6 +222,22 @@ def test_targets_come_as_they_were_sent_over_kept_connections(echoed: tuple[Prox
     assert [each["mellanrum.target"].decode() for each in echo.seen] == list(TARGETS)
     assert len({each["REMOTE_PORT"] for each in echo.seen}) == 1
     assert {each["SERVER_PROTOCOL"] for each in echo.seen} == {"HTTP/1.1"}
+
+
+def test_a_proxy_connected_anew_for_most_of_what_came_at_once(echoed: tuple[Proxy, Echo]) -> None:
+    proxy, echo = echoed
+    head = f"PUT /x HTTP/1.1\r\nHost: {proxy.origin[8:]}\r\nContent-Length: 1\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(wire(proxy)) for _ in range(8)]
+        for times in (1, 2, 3):
+            for client in clients:
+                client.send(head)
+            while len(echo.seen) < times * len(clients):
+                time.sleep(0.01)  # all are under way, each on a connection of its own
+            for client in clients:
+                client.send(b"x")
+            assert [client.answer()[0] for client in clients] == [200] * len(clients)
+    assert len({each["REMOTE_PORT"] for each in echo.seen}) == len(clients)
 
 
 def test_a_long_destination_passes(echoed: tuple[Proxy, Echo]) -> None:
