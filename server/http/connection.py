@@ -18,6 +18,7 @@ from server.http import access
 from server.http.channel import Channel, ClientGone, TooSlow
 from server.http.lead import LOOK_SECONDS
 from server.http.parser import Fields, Head, Refused, parse_head
+from server.http.proxies import is_among
 from server.http.proxy_header import Malformed, ProxyHeader
 from server.http.request import Request, base_environ
 
@@ -56,10 +57,20 @@ class Connection(HTTPConnection):
         self.channel = Channel(sock, self.server.body_idle_seconds_max, self.server.requests)
 
     def _begin_tls(self) -> None:
-        """Make ready for the handshake, if one is due. Raises OSError if the client has gone."""
-        if self.server.tls is not None:
+        """Make ready for the handshake, or, if none is due, for a request. Raises OSError if the client has gone."""
+        if self.server.tls is None:
+            self._await_first_head()
+        else:
             self._speak_over(self.server.tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False))
             self._must_shake_hands = True
+
+    def _await_first_head(self) -> None:
+        """Begin to wait for the first request. A proxy may have connected ahead of any, and keeps what it did not need
+        yet among its idle connections: ended sooner than those, it could be ended as a request comes.
+        """
+        self._is_idle = is_among(self.environ["REMOTE_ADDR"], self.server.trusted_proxies)
+        waits = self.server.keep_alive_seconds_max if self._is_idle else self.server.header_read_seconds_max
+        self.deadline = time.monotonic() + waits
 
     def communicate(self) -> bool:
         """Serve what whole requests there are. Return True to wait for more."""
@@ -152,7 +163,7 @@ class Connection(HTTPConnection):
             raise ClientGone from error
         self.events = selectors.EVENT_READ
         self._must_shake_hands = False
-        self.deadline = time.monotonic() + self.server.header_read_seconds_max
+        self._await_first_head()
         return True
 
     def _say_that_this_is_tls(self) -> None:

@@ -565,6 +565,38 @@ def test_a_head_that_drips_is_not_waited_for_any_longer(echo: Echo, begins: byte
         assert 0.5 < wire.drip(seconds) < 5
 
 
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_what_a_proxy_had_connected_ahead_was_ended_before_its_idle_connections(
+    echo: Echo, certificate: tuple[Path, Path], is_tls: bool
+) -> None:
+    """Caddy connects anew while all are busy, and asks over the first that is free: the new one stays for later."""
+    context = tls.context(tls.read(*certificate)) if is_tls else None
+    client = ssl.create_default_context(cafile=str(certificate[0])) if is_tls else None
+    settings = settings_with(trusted_proxies=LOCAL, header_read_seconds_max=1, keep_alive_seconds_max=4)
+    with front(echo, settings, context) as address, Wire(address, client) as wire, Wire(address, client) as silent:
+        began = time.monotonic()
+        time.sleep(2)
+        wire.send(GET)
+        assert wire.answer()[0] == 200
+        assert silent.is_closed()
+        assert 3.5 < time.monotonic() - began < 12, "it waits as long as the idle, and no longer"
+
+
+def test_a_head_that_drips_through_a_proxy_is_not_waited_for_either(echo: Echo) -> None:
+    settings = settings_with(trusted_proxies=LOCAL, header_read_seconds_max=1)
+    with front(echo, settings) as address, Wire(address) as wire:
+        wire.send(b"GET / HTTP/1.1\r\nX: ")
+        assert 0.5 < wire.drip(0.15) < 5
+
+
+def test_who_connects_and_says_nothing_is_not_waited_for_as_a_proxy_is(echo: Echo) -> None:
+    settings = settings_with(trusted_proxies=("10.0.0.0/8",), header_read_seconds_max=1)
+    with front(echo, settings) as address, Wire(address) as wire:
+        began = time.monotonic()
+        assert wire.is_closed()
+        assert 0.5 < time.monotonic() - began < 8
+
+
 def test_a_body_that_stalls_ends_in_an_error(echo: Echo) -> None:
     with front(echo, settings_with(body_idle_seconds_max=1)) as address, Wire(address) as wire:
         wire.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
