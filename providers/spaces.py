@@ -17,7 +17,6 @@ from auth.roles import GranteeKind, Role
 from config.clock import now_us
 from config.ids import NOBODY, id_text, new_id
 from providers import tables
-from providers.audit.events import Projection
 from providers.catalogue.change import ChangeKind
 from providers.catalogue.nodes import Node
 from providers.drive.granting import record_grant, record_revoke
@@ -84,7 +83,8 @@ class Spaces:
             root = tx.change(info.id).add_root()
             place = Place(ROOT, info, (root,), self._storage.tree, None)
             _plant(tx, root, template)
-            tx.finish(ChangeKind.MADE, place, "space_created", personal={"space": name}, audience=_told(info))
+            audience = tx.audience_of_space(info)
+            tx.finish(ChangeKind.MADE, place, "space_created", personal={"space": name}, audience=audience)
             self._settle(tx, place, row)
             return info
 
@@ -170,7 +170,7 @@ class Spaces:
         """End a change that holds nothing but the row of the space itself, so that `verify` can compare it."""
         tx.change(place.space.id).note_space(row)
         tx.bump()
-        audience = _told(place.space)
+        audience = tx.audience_of_space(place.space)
         tx.finish(ChangeKind.SPACE, place, told, facts=_settled(row, before), personal=personal, audience=audience)
 
     def _row(self, info: SpaceInfo) -> dict[str, Any]:
@@ -281,10 +281,11 @@ class Spaces:
             return sorted(found, key=lambda pair: (pair[0].segments, id_text(pair[1].id)))
 
     def note_look(self, actor: Principal, space: bytes) -> None:
-        """Record that a keeper looks at names and history in a space, so that its customer knows."""
+        """Record that a keeper looks at names and history in a space, so that who sees it knows."""
 
         def work(tx: Transaction, place: Place) -> None:
-            self._storage.audit.record(tx.connection, tx.event("operator_look", place, tx.at), _told(place.space))
+            audience = tx.audience_of_space(place.space)
+            self._storage.audit.record(tx.connection, tx.event("operator_look", place, tx.at), audience)
 
         self._on(actor, space, ROOT, work)
 
@@ -334,10 +335,6 @@ def _settled(row: Mapping[Any, Any], before: Mapping[Any, Any] | None) -> dict[s
     if before is not None and before["retention_seconds"] != row["retention_seconds"]:
         facts["retention_before"] = before["retention_seconds"] or 0
     return facts
-
-
-def _told(info: SpaceInfo) -> dict[bytes, Projection]:
-    return {} if info.customer is None else {info.customer: Projection.FULL}
 
 
 def _plant(tx: Transaction, root: Node, folders: Iterable[Path]) -> int:

@@ -110,7 +110,7 @@ ERASING = frozenset({"erased", "thinned"})
 #: The first event of an epoch of a log, and of nothing else.
 EPOCH_OPENED = "epoch_opened"
 #: Facts that stand in the supplier's log alone: in a stream they would move by what other parties do.
-SUPPLIER_FACTS = frozenset({"change", "nodes"})
+SUPPLIER_FACTS = frozenset({"change", "nodes", "thinned_versions", "thinned_bytes"})
 #: Personal fields likewise: what a group across customers is called may tell of the others in it.
 SUPPLIER_PERSONAL = frozenset({"grantee_group"})
 

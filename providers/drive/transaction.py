@@ -282,6 +282,12 @@ class Look:
             seen[me.party] = Projection.FULL
         return seen
 
+    def audience_of_space(self, space: SpaceInfo) -> dict[bytes, Projection]:
+        """Return which parties learn of an act on a space as a whole: its customer, and whoever may see its root."""
+        root = self.storage.tree.root(self.connection, space.id)
+        seen = {} if root is None else self.audience(space, (root,))
+        return seen if space.customer is None else {**seen, space.customer: Projection.FULL}
+
     def event(
         self,
         kind: str,

@@ -19,7 +19,7 @@ from config.logging import get_log
 from config.settings.schema import HistorySettings
 from config.snapshots import writes
 from providers import tables
-from providers.audit.events import Event
+from providers.audit.events import Event, Projection
 from providers.audit.log import hold
 from providers.catalogue import contents
 from providers.catalogue.change import ChangeKind
@@ -194,30 +194,38 @@ class Erasures:
             rows = self._versions(tx, self._info(tx, space), node, found.number)
             which = [Which(row["node"], row["number"]) for row in rows]
             whole = [node] if found.kind is Kind.DOCUMENT else []
+            audience = subjects.audience(tx, self._info(tx, space), node)
             gone = erase(storage, connection, tx.change(space), which, whole, known, tx.at)
             if gone.said:
                 forget_comments(storage, connection, space, which)
-            self._done(tx, found, gone, elsewhere)
+            self._done(tx, found, gone, audience, elsewhere)
 
         storage.database.apply(work, heads=[space])
 
-    def _done(self, tx: Transaction, found: Erasure, gone: Gone, elsewhere: tuple[Elsewhere, ...]) -> None:
+    def _done(
+        self,
+        tx: Transaction,
+        found: Erasure,
+        gone: Gone,
+        audience: dict[bytes, Projection],
+        elsewhere: tuple[Elsewhere, ...] = (),
+    ) -> None:
         """End the change of an erasure: its event, and what is known of it from now on."""
         assert found.space is not None
         thins = found.kind is Kind.THINNING
         change = tx.change(found.space)
         digest = change.finish(ChangeKind.THIN if thins else ChangeKind.ERASE, tx.author)
-        facts: dict[str, str | int] = {
-            "change": change.number, "erasure": found.id.hex(), "versions": len(gone.versions),
-            "size": sum(row["size"] for row in gone.versions),
-        }  # fmt: skip
+        count, size = len(gone.versions), sum(row["size"] for row in gone.versions)
+        # Thinning goes through documents of all: how many there are is not for each party that may see the space.
+        told = {"thinned_versions": count, "thinned_bytes": size} if thins else {"versions": count, "size": size}
+        facts: dict[str, str | int] = {"change": change.number, "erasure": found.id.hex(), **told}
         if found.number is not None:
             facts["version"] = found.number
         event = Event(
             "thinned" if thins else "erased", change.at, actor_of(self._storage, tx.principal), found.space,
             found.node or found.space, facts, {"requested_by": found.words.asked_by}, digest,
         )  # fmt: skip
-        self._storage.audit.record(tx.connection, event, subjects.told(self._info(tx, found.space)))
+        self._storage.audit.record(tx.connection, event, audience)
         words = replace(found.words, approved_by=tx.principal.name, elsewhere=elsewhere)
         self._settle(tx, found, words, tx.at, change.number)
 
@@ -253,7 +261,8 @@ class Erasures:
         def work(connection: Connection) -> bool:
             tx = Transaction(storage, connection, actor, [space])
             rules.require_keeper(tx.principal)
-            found = thinnable(connection, self._info(tx, space), tx.at if anyway else sure, zone)
+            info = self._info(tx, space)
+            found = thinnable(connection, info, tx.at if anyway else sure, zone)
             if not found:
                 return False
             subject = subject_of(Kind.THINNING, space, None, None, None)
@@ -262,7 +271,7 @@ class Erasures:
             connection.execute(insert(tables.erasure), row)
             which = [Which(each["node"], each["number"]) for each in found]
             gone = erase(storage, connection, tx.change(space), which, [], known, tx.at)
-            self._done(tx, erasure(storage.keyring, row), gone, ())
+            self._done(tx, erasure(storage.keyring, row), gone, subjects.audience(tx, info, None))
             return True
 
         if not storage.database.apply(work, heads=[space]):
@@ -316,7 +325,7 @@ class Erasures:
         event = Event(
             "space_erased", change.at, actor_of(self._storage, tx.principal), info.id, info.id, facts, {}, digest
         )
-        self._storage.audit.record(tx.connection, event, subjects.told(info))
+        self._storage.audit.record(tx.connection, event, subjects.audience(tx, info, None))
 
     def finish(self, found: Erasure) -> None:
         """Do what follows an erasure: names leave the log, keys and packs go. Harmless when repeated."""
@@ -432,7 +441,8 @@ class Erasures:
             )
             return
         event = Event(kind, tx.at, actor, found.space, found.node or found.space, facts, personal)
-        self._storage.audit.record(tx.connection, event, subjects.told(self._info(tx, found.space)))
+        audience = subjects.audience(tx, self._info(tx, found.space), found.node)
+        self._storage.audit.record(tx.connection, event, audience)
 
 
 #: What else of a space holds sealed words or contents in the database, and is in no change.

@@ -10,8 +10,11 @@ from sqlalchemy import Connection, select
 from config.ids import NOBODY
 from providers import tables
 from providers.audit.events import Projection
-from providers.catalogue.standing import last_standings, standings
+from providers.catalogue.nodes import Node
+from providers.catalogue.past import as_they_went
+from providers.catalogue.standing import Standing, last_standings, standings
 from providers.drive.storage import Storage
+from providers.drive.transaction import Transaction
 from providers.errors import NotFound
 from providers.holding.errors import NotADocument
 from providers.holding.model import Elsewhere
@@ -22,9 +25,16 @@ _V = tables.version.c
 _BATCH = 500
 
 
-def told(info: SpaceInfo) -> dict[bytes, Projection]:
-    """Return which parties learn of what is done to a space as a whole: its customer."""
-    return {} if info.customer is None else {info.customer: Projection.FULL}
+def audience(tx: Transaction, info: SpaceInfo, node: bytes | None) -> dict[bytes, Projection]:
+    """Return which parties learn of what is done to a document, or with None to a space as a whole.
+
+    Of a document it is those who may see it where it stands, or stood last. To be asked before it is erased: then its
+    names are gone.
+    """
+    if node is None:
+        return tx.audience_of_space(info)
+    chain = line(tx.storage, tx.connection, node)
+    return tx.audience(info, chain) if chain and chain[0].id == info.id else {}
 
 
 def is_folder(connection: Connection, space: bytes, node: bytes) -> bool:
@@ -51,25 +61,25 @@ def standing(storage: Storage, connection: Connection, space: bytes, path: Path)
     return here.id
 
 
-def path_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> str:
-    """Return the path within its space at which a node stands, or stood last."""
-    names: list[str] = []
+def line(storage: Storage, connection: Connection, node: bytes) -> tuple[Node, ...]:
+    """Return the nodes from the root of a space down to one of it, each as it stands, or stood last."""
+    held: list[Standing] = []
     here = node
-    while here != space and len(names) <= DEPTH_MAX:
+    while here and len(held) <= DEPTH_MAX + 1:
         found = last_standings(connection, [here]).get(here)
         if found is None:
             break
-        names.append(found.opened(storage.names))
+        held.append(found)
         here = found.parent
-    return "/" + "/".join(reversed(names))
+    return tuple(as_they_went(storage.tree, connection, held[::-1]))
 
 
 def paths_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> tuple[str, ...]:
     """Return the paths within its space that a document stood at, the newest first."""
     found = []
     for held in reversed(standings(connection, [node])[node]):
-        above = path_of(storage, connection, space, held.parent)
-        found.append(f"{above.rstrip('/')}/{held.opened(storage.names)}")
+        above = [each.name for each in line(storage, connection, held.parent)[1:]]
+        found.append("/" + "/".join([*above, held.opened(storage.names)]))
     return tuple(dict.fromkeys(found))
 
 
