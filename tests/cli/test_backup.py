@@ -120,13 +120,16 @@ def test_the_order_by_hand_is_one_that_loses_nothing(shop: Shop, tmp_path: Path)
     need("rsync"), need("sqlite3")
     password, page = stored(shop), (ROOT / "docs" / "BACKUP.md").read_text("utf-8")
     block = page.split("## By hand")[1].split("```\n")[1]
-    goal = tmp_path / "backup"
-    (goal / "data").mkdir(parents=True)
+    begin, end = re.findall(r"`(exec 9[^`]+)`", page)  # where things are erased or thinned
+    first, rest = block.split("rsync", maxsplit=1)
+    goal = tmp_path / "backups" / "2026-11-28"  # nothing of it stands yet
     shop.data.with_name("data.toml").write_text("")
     with serving("--data", shop.data, "serve", "--http-port", "0", "--sftp-port", "0", "--workers", "1") as (told, _):
         assert answer(f"{told['dav']}Ett/a.bin", "bo", password, "PUT", b"acknowledged") == 201
-        script = block.replace("/srv/mellanrum/data", str(shop.data)).replace("/backups/2026-11-28", str(goal))
+        script = f"{first}{begin}\nrsync{rest}{end}\n".replace("/srv/mellanrum/data", str(shop.data))
+        script = script.replace("/backups/2026-11-28", str(goal))
         subprocess.run(["bash", "-e", "-c", script], check=True, timeout=60)
+    assert [each for each in (goal, goal / "data" / "catalogue.db") if each.stat().st_mode & 0o077] == []
     copy = Shop(copy_of(goal, shop.key), shop.capture)
     assert copy.run("verify").code == 56
     copy.ok("audit", "epoch", "--yes")
