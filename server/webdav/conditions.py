@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from config.clock import SECOND_US
 from providers.errors import BadName
 from providers.model import NO_CONDITIONS, ConditionList, Conditions, ConditionTerm
 from providers.paths import Path
+from server.webdav.dates import read_date
 from server.webdav.refusals import BadRequest
 from server.webdav.urls import Origins
 
@@ -36,7 +35,7 @@ def conditions_of(environ: dict[str, Any], origins: Origins) -> Conditions:
         tokens.add(bare_token(environ["HTTP_LOCK_TOKEN"]))
     if_match = entity_tags(environ.get("HTTP_IF_MATCH"))
     # RFC 9110 13.1.4: a date counts for nothing beside tags, which tell more exactly.
-    since = http_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", "")) if if_match is None else None
+    since = read_date(environ.get("HTTP_IF_UNMODIFIED_SINCE", "")) if if_match is None else None
     return Conditions(
         if_match=if_match,
         if_none_match=entity_tags(environ.get("HTTP_IF_NONE_MATCH")),
@@ -146,16 +145,4 @@ def _tagged(url: str, origins: Origins) -> Path | None:
     try:
         return origins.path_in(url)
     except BadName:
-        return None
-
-
-def http_date(text: str) -> int | None:
-    """Return a date of RFC 9110 5.6.7, in any of its three forms, in seconds since 1970 UTC; None if it is none."""
-    if not text:
-        return None
-    try:
-        found = parsedate_to_datetime(text)
-        # The form of C's asctime names no zone: UTC is meant, wherever this machine stands.
-        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError, TypeError, IndexError):
         return None

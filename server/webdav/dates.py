@@ -1,10 +1,11 @@
-"""Times as headers and properties write them, cached by the second."""
+"""Times as headers and properties write them, cached by the second, and as they are read from there."""
 
 from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
@@ -25,6 +26,18 @@ def http_date(second: int) -> str:
 def iso_date(second: int) -> str:
     """Return `1994-11-06T08:49:37Z` (RFC 3339) for seconds since 1970 UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+def read_date(text: str) -> int | None:
+    """Return a date of RFC 9110 5.6.7, in any of its three forms, in seconds since 1970 UTC; None if it is none."""
+    if not text:
+        return None
+    try:
+        found = parsedate_to_datetime(text)
+        # The form of C's asctime names no zone: UTC is meant, wherever this machine stands.
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
 
 
 def iso_of_http(text: str) -> str | None:

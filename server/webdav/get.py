@@ -11,8 +11,8 @@ from config.clock import SECOND_US
 from providers.errors import IsAFolder
 from providers.model import Conditions, Item
 from server.webdav import live
-from server.webdav.conditions import entity_tags, http_date
-from server.webdav.dates import http_date as date_text
+from server.webdav.conditions import entity_tags
+from server.webdav.dates import http_date, read_date
 from server.webdav.exchange import GUARD, Answer, Exchange
 from server.webdav.ranges import Range, Unsatisfiable, parse_ranges
 from server.webdav.urls import href_of
@@ -64,7 +64,7 @@ def _folder(exchange: Exchange, item: Item) -> Answer:
 
     lftp takes what does not redirect for a document, and then puts what belongs into the folder beside it.
     """
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Last-Modified", date_text(item.modified // SECOND_US))]
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Last-Modified", http_date(item.modified // SECOND_US))]
     if exchange.ends_in_slash or item.path.is_root:
         return Answer("200 OK", [*headers, *GUARD], (FOLDER_TEXT,))
     headers.append(("Location", href_of(exchange.path, is_folder=True)))
@@ -78,7 +78,7 @@ def _demanded(exchange: Exchange) -> Conditions:
 
 
 def _validators(item: Item) -> list[tuple[str, str]]:
-    return [("ETag", item.etag), ("Last-Modified", date_text(item.modified // SECOND_US)), *GUARD]
+    return [("ETag", item.etag), ("Last-Modified", http_date(item.modified // SECOND_US)), *GUARD]
 
 
 def _headers(item: Item) -> list[tuple[str, str]]:
@@ -90,7 +90,7 @@ def _is_wanted(exchange: Exchange, item: Item) -> bool:
     known = entity_tags(exchange.header("HTTP_IF_NONE_MATCH"))
     if known is not None:
         return "*" not in known and item.etag not in [tag.removeprefix("W/") for tag in known]
-    since = http_date(exchange.header("HTTP_IF_MODIFIED_SINCE") or "")
+    since = read_date(exchange.header("HTTP_IF_MODIFIED_SINCE") or "")
     return since is None or item.modified // SECOND_US > since
 
 
@@ -121,7 +121,7 @@ def _ranges(exchange: Exchange, item: Item) -> list[Range] | None:
     if asked is None or not item.size:
         return None  # players ask for `bytes=0-` of whatever they open: an empty document is no error
     condition = (exchange.header("HTTP_IF_RANGE") or "").strip()
-    if condition and condition != item.etag and http_date(condition) != item.modified // SECOND_US:
+    if condition and condition != item.etag and read_date(condition) != item.modified // SECOND_US:
         return None
     return parse_ranges(asked, item.size, exchange.settings.limits.ranges_max)
 

@@ -11,7 +11,7 @@ from config.errors import DatabaseBusy, MellanrumError, StorageFailed
 from providers.errors import Forbidden, Locked, PreconditionFailed, QuotaExceeded
 from providers.model import Conditions
 from server.webdav import live
-from server.webdav.conditions import http_date
+from server.webdav.dates import read_date
 from server.webdav.errors import told
 from server.webdav.exchange import Answer, Exchange, xml_answer
 from server.webdav.refusals import BadRequest
@@ -29,8 +29,8 @@ def _seconds(text: str) -> int | None:
 
 #: Properties that set the time of modification, and how each writes it: Explorer's, WinSCP's and rclone's.
 _TIMES: dict[str, Callable[[str], int | None]] = {
-    live.WIN32_MODIFIED: http_date,
-    f"{DAV}getlastmodified": http_date,
+    live.WIN32_MODIFIED: read_date,
+    f"{DAV}getlastmodified": read_date,
     f"{DAV}lastmodified": _seconds,
 }
 

@@ -16,7 +16,8 @@ from providers.paths import Path
 from server.http.parser import Refused, check_trailer, parse_head, refuse_early
 from server.http.proxies import apply_forwarded
 from server.webdav import locking, put, trees
-from server.webdav.conditions import bare_token, conditions_of, entity_tags, http_date
+from server.webdav.conditions import bare_token, conditions_of, entity_tags
+from server.webdav.dates import read_date
 from server.webdav.exchange import Exchange
 from server.webdav.propfind import propfind
 from server.webdav.ranges import Unsatisfiable, parse_ranges
@@ -61,7 +62,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "If": lambda text: conditions_of(exchange(text, "HTTP_IF").environ, origins()),
     "If-Match": entity_tags,
     "Lock-Token": bare_token,
-    "dates": http_date,
+    "dates": read_date,
     "Range": lambda text: parse_ranges(text, 10**6, 8),
     "Forwarded": lambda text: forwarded(text, standard=True),
     "X-Forwarded": lambda text: forwarded(text, standard=False),

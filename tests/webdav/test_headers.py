@@ -11,9 +11,8 @@ import pytest
 from providers.errors import BadName, NameTooLong
 from providers.model import ConditionList, ConditionTerm
 from providers.paths import Path
-from server.webdav.conditions import NEVER, bare_token, conditions_of, entity_tags, http_date, parse_if
-from server.webdav.dates import http_date as date_text
-from server.webdav.dates import iso_date, iso_of_http
+from server.webdav.conditions import NEVER, bare_token, conditions_of, entity_tags, parse_if
+from server.webdav.dates import http_date, iso_date, iso_of_http, read_date
 from server.webdav.ranges import Unsatisfiable, parse_ranges
 from server.webdav.refusals import BadRequest
 from server.webdav.signin import credentials
@@ -236,8 +235,8 @@ def test_ranges_outside_cannot_be_satisfied(text: str) -> None:
 
 
 def test_dates() -> None:
-    assert date_text(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
-    assert http_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777
+    assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert read_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777
     assert iso_date(784111777) == "1994-11-06T08:49:37Z"
     assert iso_of_http("Sun, 06 Nov 1994 08:49:37 GMT") == "1994-11-06T08:49:37Z"
     for text in (
@@ -247,7 +246,7 @@ def test_dates() -> None:
         "Sun, 06 Nov 0000 08:49:37 GMT",
     ):
         assert iso_of_http(text) is None
-    assert [http_date(text) for text in ("", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT", "0")] == [None] * 4
+    assert [read_date(text) for text in ("", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT", "0")] == [None] * 4
 
 
 def test_a_date_that_names_no_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +254,7 @@ def test_a_date_that_names_no_zone_is_utc_wherever_the_machine_stands(monkeypatc
     time.tzset()
     try:
         for text in ("Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 -0000"):
-            assert http_date(text) == 784111777, text
+            assert read_date(text) == 784111777, text
     finally:
         monkeypatch.undo()
         time.tzset()
