@@ -712,17 +712,6 @@ def test_plain_http_on_a_tls_port_is_told_so(echo: Echo, certificate: tuple[Path
         assert status == 400 and b"HTTPS" in body
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1])
-def test_old_tls_is_refused(echo: Echo, certificate: tuple[Path, Path], version: ssl.TLSVersion) -> None:
-    with front(echo, settings_with(), tls.context(tls.read(*certificate))) as address:
-        client = _client_tls(certificate[0])
-        client.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        with pytest.warns(DeprecationWarning):
-            client.maximum_version = version
-        with pytest.raises(ssl.SSLError):
-            Wire(address, client)
-
-
 def test_a_self_signed_certificate_is_made_once(tmp_path: Path) -> None:
     first = tls.self_signed(tmp_path / "tls", "127.0.0.1")
     shown = tls.fingerprint(tls.read(*first))
