@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -73,12 +73,12 @@ class ReadyInfo:
 
 @dataclass
 class _Worker:
-    """One process. `hand` gives what it serves on, and whether that is its own to close here once it has started.
+    """One process. `hand` lends what it serves on until it has started, and closes here what is its own then.
     `listener` is where it alone accepts, unless it is away.
     """
 
     module: str
-    hand: Callable[[], tuple[socket.socket, bool]]
+    hand: Callable[[], AbstractContextManager[socket.socket]]
     listener: socket.socket | None = None
     process: subprocess.Popen[bytes] | None = None
     is_ready: bool = False
@@ -109,7 +109,7 @@ def serve(
         (door,) = _listen(settings.sftp.host, settings.sftp.port, 1)
         info = replace(info, sftp_url=f"sftp://{_shown_address(door)}", host_keys=tuple(host_keys))
         gate = Gate(door, settings)
-        workers += [_Worker("server.ssh.worker", partial(_line_to, gate)) for _ in range(settings.sftp_workers)]
+        workers += [_Worker("server.ssh.worker", gate.attach) for _ in range(settings.sftp_workers)]
     task = {
         "folder": str(folder),
         "settings": settings_to_plain(settings),
@@ -134,12 +134,8 @@ def serve(
             supervisor.stop()
 
 
-def _lent(listener: socket.socket) -> tuple[socket.socket, bool]:
-    return listener, False
-
-
-def _line_to(gate: Gate) -> tuple[socket.socket, bool]:
-    return gate.attach(), True
+def _lent(listener: socket.socket) -> AbstractContextManager[socket.socket]:
+    return nullcontext(listener)
 
 
 class _Supervisor:
@@ -270,11 +266,10 @@ class _Supervisor:
         return delay
 
     def _start(self, worker: _Worker) -> None:
-        handed, is_its_own = worker.hand()
-        descriptor = handed.fileno()
         neighbours = [each for each in self._workers if each is not worker] if worker.listener is not None else []
         others = [each.listener.fileno() for each in neighbours if each.listener is not None]
-        try:
+        with worker.hand() as handed:
+            descriptor = handed.fileno()
             # Fixed arguments, our own interpreter; nothing of it comes from outside.
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-m", worker.module],
@@ -283,9 +278,6 @@ class _Supervisor:
                 pass_fds=(descriptor, *others),
                 env=os.environ | tls.environment() if self._task["tls"] else None,
             )
-        finally:
-            if is_its_own:
-                handed.close()
         _tell(process, {**self._task, "descriptor": descriptor, "others": others})
         assert process.stdout is not None
         worker.process, worker.started_at, worker.is_ready, worker.left = process, time.monotonic(), False, []
