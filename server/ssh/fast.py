@@ -162,7 +162,7 @@ class FastConnection(Connection, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the kernel may put what comes next: after what is left."""
-        if not self._is_quick and not self._left:
+        if not self._is_quick:  # then nothing is left
             return _RECEIVED[: _STOCK_BYTES if self._auth_complete else _STRANGER_BYTES]
         held = len(self._left)
         _RECEIVED[:held] = self._left

@@ -182,6 +182,3 @@ class Visitor(asyncssh.SSHServer):
 
     def _ended(self, channel: Channel) -> None:
         self._channels.discard(channel)
-
-
-Make = Callable[[], Visitor]

@@ -1,12 +1,12 @@
 """SFTP version 3 over one drive, as bytes in and bytes out: draft-ietf-secsh-filexfer-02, with OpenSSH's extensions.
 
-The engine knows no sockets, no threads and no clock but the one it is given. Whoever carries its bytes is a `Door`:
+The engine knows no sockets, no threads and no loop. Whoever carries its bytes is a `Door`:
 
     engine = Engine(drive, door)      # one for each channel on which the subsystem was asked for
     engine.receive(data)              # what the client sent, in pieces of any size
     engine.drained()                  # `door.unsent()` has fallen again after it stood high
     engine.ended()                    # the client sent its last byte; what it asked for is still answered
-    engine.lost()                     # the channel is gone; the same call, with nothing more to send
+    engine.lost()                     # the channel is gone, and nothing more can be sent
 
 Everything is called from one thread, and the engine calls the door from that thread alone. What may block (the drive)
 goes to `door.submit`, one hop for a block of bytes or a batch of writes, never one for each request. What the drive has

@@ -59,9 +59,6 @@ class Handles:
         self._open: dict[bytes, Handle] = {}
         self._last = 0
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def require_room(self) -> None:
         """Raise TooManyOpen unless one more may be opened."""
         if len(self._open) >= self._count_max:

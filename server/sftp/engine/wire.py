@@ -60,7 +60,6 @@ READ, WRITE, APPEND, CREAT, TRUNC, EXCL = 1, 2, 4, 8, 16, 32
 
 #: Which attributes are present: section 5.
 _SIZE, _UIDGID, _PERMISSIONS, _TIMES = 1, 2, 4, 8
-_EXTENDED: Final = 0x80000000
 
 FOLDER_MODE: Final = 0o040755
 DOCUMENT_MODE: Final = 0o100644
