@@ -117,7 +117,11 @@ class SignIn:
 
     async def password(self, password: str) -> bool:
         """Return whether a password is enough by itself."""
-        self._whole = await self._basic(password)
+        executor = self._threads.looking if is_device_form(password) else self._threads.hashing
+        self._whole = await self._run(
+            executor,
+            lambda: self._authenticator.basic(self._login, password, via=Via.SFTP, address=self._address),
+        )
         return self._whole is not None
 
     def challenge(self) -> Challenge:
@@ -157,13 +161,6 @@ class SignIn:
             self._half = None  # a password is asked for again; a key need not be
         self._whole = await self._run(self._threads.looking, lambda: self._authenticator.complete(half, code))
         return self._whole is not None
-
-    async def _basic(self, password: str) -> Principal | None:
-        executor = self._threads.looking if is_device_form(password) else self._threads.hashing
-        return await self._run(
-            executor,
-            lambda: self._authenticator.basic(self._login, password, via=Via.SFTP, address=self._address),
-        )
 
     # --- the end
 

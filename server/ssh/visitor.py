@@ -61,6 +61,8 @@ class Visitor(asyncssh.SSHServer):
         self.connection: Connection | None = None
         self.principal: Principal | None = None
         self.drive: Drive | None = None
+        #: The gate's, by which it is told what becomes of this one.
+        self.number = 0
         self._channels: set[Channel] = set()
         self._has_asked = False
 
@@ -68,7 +70,7 @@ class Visitor(asyncssh.SSHServer):
 
     def connection_made(self, conn: Any) -> None:
         """Begin."""
-        self.connection = conn
+        self.connection, self.number = conn, conn.number
         peer = conn.get_extra_info("peername")
         self.address = plain(str(peer[0])) if peer else ""
         house = self._house
@@ -160,7 +162,7 @@ class Visitor(asyncssh.SSHServer):
         """Return a channel for a session, unless there are too many."""
         if self.drive is None or len(self._channels) >= self._house.settings.channels_max:
             return False
-        channel = Channel(self.drive, self._house.jobs, self._unsent, self._ended, self._enter)
+        channel = Channel(self.drive, self._house.jobs, self._unsent, self._channels.discard, self._enter)
         self._channels.add(channel)
         assert self.connection is not None
         return self.connection.channel(), channel
@@ -177,8 +179,5 @@ class Visitor(asyncssh.SSHServer):
         return 0 if self.connection is None else self.connection.unsent()
 
     def _enter(self) -> Callable[[], None] | None:
-        assert self.connection is not None and self.drive is not None
-        return self._house.crowd.enter(self.drive.principal.id, self.connection.number)
-
-    def _ended(self, channel: Channel) -> None:
-        self._channels.discard(channel)
+        assert self.drive is not None
+        return self._house.crowd.enter(self.drive.principal.id, self.number)

@@ -54,7 +54,6 @@ class SshWorker:
         self._line = line
         #: What the gate was not told yet, for its end of the line is full.
         self._untold: deque[bytes] = deque()
-        self._numbers: dict[Visitor, int] = {}
         self._visitors: dict[int, Visitor | None] = {}
         self._epoch = 0
         self._connection = chosen(settings.sftp)
@@ -73,26 +72,22 @@ class SshWorker:
 
     def arrived(self, visitor: Visitor) -> None:
         """Know a visitor by the number of its connection."""
-        assert visitor.connection is not None
-        number = visitor.connection.number
-        self._numbers[visitor] = number
-        self._visitors[number] = visitor
+        self._visitors[visitor.number] = visitor
 
     def asking(self, visitor: Visitor) -> None:
         """Tell the gate that this one agreed on keys, which takes more than to knock."""
-        self._tell(NUMBER.pack(ASKING, self._numbers[visitor]))
+        self._tell(NUMBER.pack(ASKING, visitor.number))
 
     def signed_in(self, visitor: Visitor) -> None:
         """Tell the gate that this is no stranger any longer."""
         assert visitor.principal is not None
-        self._tell(NUMBER.pack(SIGNED_IN, self._numbers[visitor]) + visitor.principal.id)
+        self._tell(NUMBER.pack(SIGNED_IN, visitor.number) + visitor.principal.id)
 
     def gone(self, visitor: Visitor) -> None:
         """Tell the gate."""
-        number = self._numbers.pop(visitor, None)
-        if number is not None:
-            self._visitors.pop(number, None)
-            self._tell(NUMBER.pack(GONE, number))
+        if visitor.number in self._visitors:
+            del self._visitors[visitor.number]
+            self._tell(NUMBER.pack(GONE, visitor.number))
 
     def _tell(self, message: bytes) -> None:
         """Tell the gate, in order and at last: a connection that it never hears the end of counts for ever."""

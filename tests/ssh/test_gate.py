@@ -264,7 +264,7 @@ def test_what_a_worker_told_a_gate_that_was_behind_was_lost_and_its_counts_never
 
     async def leave() -> list[int]:
         worker = SshWorker(world.installation, settings_for(data_folder), theirs)
-        worker._numbers = {each: each.number for each in left}
+        worker._visitors = {each.number: each for each in left}
         for each in left:
             worker.gone(each)
         loop, told = asyncio.get_running_loop(), []
