@@ -40,7 +40,7 @@ def add_to(nouns: Noun) -> None:
     command.add_argument("--document", metavar="ID", help="the document of that id, which may stand nowhere any longer")
     told = "all of a customer, or of one that has ended: its spaces, and what is known of its people"
     command.add_argument("--org", metavar="NAME", help=told)
-    command.add_argument("--reason", metavar="TEXT", required=True, help="why; kept, sealed, and told to whoever may see it")
+    command.add_argument("--reason", metavar="TEXT", required=True, help="why; sealed, and told to whoever may see it")
     _add_person(command)
     noun.command("list", show_all, "List what was asked to be erased.")
     command = noun.command("approve", approve, "Erase what another person asked for.")
