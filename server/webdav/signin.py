@@ -22,10 +22,7 @@ class Authenticator(Protocol):
 
 
 def credentials(environ: dict[str, Any]) -> tuple[str, str] | None:
-    """Return login and password of a Basic header, None if there is none that is well-formed.
-
-    A Windows domain before the login is taken off.
-    """
+    """Return login and password of a Basic header, None if there is none that is well-formed."""
     scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() != "basic" or len(rest) > _LENGTH_MAX:
         return None
@@ -38,7 +35,6 @@ def credentials(environ: dict[str, Any]) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
     login, colon, password = text.partition(":")
-    login = login.rpartition("\\")[2]
     if not colon or not login or not text.isprintable():
         return None
     return login, password
