@@ -1,4 +1,4 @@
-"""The WSGI application at `/dav`: OPTIONS for anyone, signing in, then our methods, most of them called by WsgiDAV."""
+"""The WSGI application at `/dav`: OPTIONS for anyone, signing in, then our methods, five of them by way of WsgiDAV."""
 
 from __future__ import annotations
 
