@@ -407,6 +407,17 @@ def test_an_answer_that_broke_off_is_not_taken_for_whole(address: tuple[str, int
             wire.answer()
 
 
+@pytest.mark.parametrize("text", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
+def test_a_header_with_the_end_of_a_line_in_it_leaves_nothing_of_its_answer(text: str) -> None:
+    def splits(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [("X-Name", text), ("Content-Length", "0")])
+        return []
+
+    with front(splits, settings_with()) as address, Wire(address) as wire:
+        wire.send(GET)
+        assert wire.sock.recv(65536) == b""
+
+
 def test_requests_in_one_packet_are_answered_in_order(address: tuple[str, int], echo: Echo) -> None:
     with Wire(address) as wire:
         wire.send(b"".join(b"PUT /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n%d" % (n, n) for n in range(5)))
