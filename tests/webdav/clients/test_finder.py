@@ -44,6 +44,7 @@ TRACES: dict[str, list[Step]] = {
         Step("PUT", "a.txt", 400, {"X_Expected_Entity_Length": "6"}, [b"con", b"tent"]),
         Step("PUT", "b.txt", 400, {"X_Expected_Entity_Length": "6"}, [b"con", b"tent"]),
         Step("PUT", "b.txt", 400, {"X_Expected_Entity_Length": "6"}, b"content"),
+        Step("PUT", "b.txt", 400, {"X_Expected_Entity_Length": "8"}, b"content"),
         Step("GET", "a.txt", 200, holds="old"),
         Step("GET", "b.txt", 404),
     ],

@@ -71,6 +71,12 @@ TRACES: dict[str, list[Step]] = {
         ),
         READ_BACK,
     ],
+    "W7 any property with the token in Lock-Token": [
+        Step("PUT", "a.docx", 201, body=b"x"),
+        Step("LOCK", "a.docx", 200, body=LOCK, keep={"token": "lock-token"}),
+        Step("PROPPATCH", "a.docx", 207, body=sets({"{urn:x}p": "1"}), holds="423 Locked"),
+        Step("PROPPATCH", "a.docx", 207, {"Lock_Token": "{token}"}, sets({"{urn:x}p": "1"}), holds="200 OK"),
+    ],
     "W8 the time is the real one after others wrote": [
         *explorer_copies("a.docx", b"content"),
         Step("PROPPATCH", "a.docx", 207, body=sets({"{DAV:}getlastmodified": SECOND})),
@@ -113,9 +119,10 @@ TRACES: dict[str, list[Step]] = {
     ],
     "W13 every element has a prefix": [
         Step("PUT", "a", 201, body=b"x"),
-        Step("PROPFIND", "", 207, {"Depth": "1"}, lacks='xmlns="DAV:"', holds='<D:multistatus xmlns:D="DAV:"'),
-        Step("LOCK", "a", 200, body=LOCK, lacks='xmlns="DAV:"', holds="<D:prop "),
-        Step("PROPPATCH", "a", 207, body=EXPLORER_SETS, lacks='xmlns="DAV:"', holds="<D:multistatus "),
+        Step("PROPFIND", "", 207, {"Depth": "1"}, lacks='xmlns="', holds='<D:multistatus xmlns:D="DAV:"'),
+        Step("PROPFIND", "", 207, {"Depth": "1"}, asks("{urn:x}p", ATTRIBUTES), lacks='xmlns="', holds=":p xmlns:"),
+        Step("LOCK", "a", 200, body=LOCK, lacks='xmlns="', holds="<D:prop "),
+        Step("PROPPATCH", "a", 207, body=EXPLORER_SETS, lacks='xmlns="', holds="<D:multistatus "),
     ],
     "W15 UNLOCK with a bare token": [
         Step("PUT", "a", 201, body=b"x"),
