@@ -186,6 +186,7 @@ def ends(ran: Day, beside: Path) -> None:
     ran("org", "remove", "Tredje")
 
 
+@pytest.mark.timeout(360)  # it does all there is, one after the other
 def test_every_command_that_writes_takes_rows_in_order(
     day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def test_every_table_has_its_place() -> None:
     assert left_out() == set()
 
 
+@pytest.mark.timeout(360)  # it does all there is, one after the other
 @pytest.mark.parametrize("role", ["uploader", "manager"])
 def test_every_operation_of_the_drive_takes_rows_in_order(world: World, role: str) -> None:
     wrong = {}
