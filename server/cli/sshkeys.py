@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import asyncssh
-
 from auth.credentials import key_fingerprint
 from auth.errors import UnknownName
 from auth.people import Device, Person
@@ -51,6 +49,8 @@ def add_to(nouns: Noun) -> None:
 
 def public_key(text: str) -> tuple[bytes, str]:
     """Return the blob of a public key as OpenSSH (or RFC 4716) writes it, and its comment. Raises UnusableKey."""
+    import asyncssh  # see server/ssh/hostkeys.py
+
     if "PRIVATE KEY" in text:  # one without a passphrase would be read as its public half
         raise UnusableKey(
             why="it is a private key, which stays with whoever it is of: give the file that ends in .pub."

@@ -7,13 +7,14 @@ until rotation puts it in the other's place. The public halves stand beside them
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
-
-import asyncssh
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from auth.errors import SealBroken
 from config.errors import MellanrumError
 from config.files import sync_folder, write_whole
+
+if TYPE_CHECKING:
+    import asyncssh
 
 FOLDER = "ssh"
 RSA_BITS = 3072
@@ -108,6 +109,8 @@ class HostKeys:
                 self._make(name, is_next=True)
 
     def _make(self, name: str, *, is_next: bool) -> None:
+        import asyncssh  # which takes a tenth of what a command takes that needs none of it
+
         algorithm, options = _ALGORITHMS[name]
         key = asyncssh.generate_private_key(algorithm, comment="mellanrum", **options)
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -117,6 +120,8 @@ class HostKeys:
         sync_folder(self._folder)
 
     def _load(self, name: str, is_next: bool) -> asyncssh.SSHKey:
+        import asyncssh
+
         file = self._file(name, is_next)
         try:
             return asyncssh.import_private_key(self._sealer.open(_label(name), file.read_bytes()))

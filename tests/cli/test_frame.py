@@ -226,3 +226,9 @@ def test_a_third_of_what_a_command_took_went_into_looking_for_garbage() -> None:
     )
     ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=100)
     assert ran.stdout.splitlines()[-1] == "0 True True", ran.stderr
+
+
+@pytest.mark.parametrize("module", ["asyncssh", "wsgidav", "cheroot", "flask", "jinja2"])
+def test_a_command_waited_for_what_only_a_server_needs(module: str) -> None:
+    program = f"import sys, server.cli.main; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", program], timeout=100).returncode == 0
