@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from config.clock import SECOND_US
-from providers.errors import IsAFolder
-from providers.model import Conditions, Item
+from providers.errors import IsAFolder, NotAtHand
+from providers.model import NO_CONDITIONS, Conditions, Item
 from server.webdav import live
 from server.webdav.conditions import entity_tags
 from server.webdav.dates import http_date, read_date
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 FOLDER_TEXT = b"This is a folder in Mellanrum. Mount this address as a network drive (WebDAV) to see what is in it.\n"
 #: What is no larger leaves in one piece, with the head of the answer before it.
 SMALL_BYTES = 64 * 1024
+#: What may come to it that nothing is sent.
 _CONDITIONAL = (
     "HTTP_IF",
     "HTTP_IF_NONE_MATCH",
     "HTTP_IF_MODIFIED_SINCE",
     "HTTP_IF_MATCH",
     "HTTP_IF_UNMODIFIED_SINCE",
+    "HTTP_RANGE",
 )
 
 
@@ -36,11 +39,11 @@ def get(exchange: Exchange) -> Answer:
     """Answer 200, 206, 304, 412 or 416. Opening a document is an event, so nothing is opened that is not sent."""
     item = None
     if exchange.method == "HEAD" or not exchange.environ.keys().isdisjoint(_CONDITIONAL):
-        item = exchange.drive.stat(exchange.path, conditions=_demanded(exchange))
+        item = _looked_at(exchange)
         if item.is_folder:
             return _folder(exchange, item)
-        if not _is_wanted(exchange, item):
-            return Answer("304 Not Modified", _validators(item))
+        if (answer := _without_content(exchange, item)) is not None:
+            return answer
         if exchange.method == "HEAD":
             return Answer("200 OK", _headers(item), (), item.size)
     try:
@@ -50,13 +53,22 @@ def get(exchange: Exchange) -> Answer:
     try:
         if item is not None and reader.item.etag != item.etag:  # it was saved in between
             exchange.drive.stat(exchange.path, conditions=_demanded(exchange))
-            if not _is_wanted(exchange, reader.item):
+            if (answer := _without_content(exchange, reader.item)) is not None:
                 reader.close()
-                return Answer("304 Not Modified", _validators(reader.item))
+                return answer
         return _answer(exchange, reader.item, reader)
     except BaseException:
         reader.close()
         raise
+
+
+def _looked_at(exchange: Exchange) -> Item:
+    """Return what stands there, if what is demanded of it holds; if nothing is, what is known to stand yet will do."""
+    demanded = _demanded(exchange)
+    if demanded == NO_CONDITIONS:
+        with suppress(NotAtHand):
+            return exchange.drive.stat(exchange.path, at_hand=True)
+    return exchange.drive.stat(exchange.path, conditions=demanded)
 
 
 def _folder(exchange: Exchange, item: Item) -> Answer:
@@ -85,6 +97,18 @@ def _headers(item: Item) -> list[tuple[str, str]]:
     return [("Content-Type", live.media_type(item.name)), ("Accept-Ranges", "bytes"), *_validators(item)]
 
 
+def _without_content(exchange: Exchange, item: Item) -> Answer | None:
+    """Return 304 or 416, where nothing of the document is to be sent, else None."""
+    if not _is_wanted(exchange, item):
+        return Answer("304 Not Modified", _validators(item))
+    try:
+        _ranges(exchange, item)
+    except Unsatisfiable:
+        headers = [("Content-Range", f"bytes */{item.size}"), *_validators(item)]
+        return Answer("416 Range Not Satisfiable", headers)
+    return None
+
+
 def _is_wanted(exchange: Exchange, item: Item) -> bool:
     """Return False for 304: the client has it. A date counts for nothing beside tags (RFC 9110 13.1.3)."""
     known = entity_tags(exchange.header("HTTP_IF_NONE_MATCH"))
@@ -95,13 +119,7 @@ def _is_wanted(exchange: Exchange, item: Item) -> bool:
 
 
 def _answer(exchange: Exchange, item: Item, reader: Reader) -> Answer:
-    headers = _headers(item)
-    try:
-        ranges = _ranges(exchange, item)
-    except Unsatisfiable:
-        reader.close()
-        headers = [("Content-Range", f"bytes */{item.size}"), *_validators(item)]
-        return Answer("416 Range Not Satisfiable", headers, (), 0)
+    headers, ranges = _headers(item), _ranges(exchange, item)
     if ranges is None and item.size <= SMALL_BYTES:
         exchange.watch(reader)
         content = reader.read(0, item.size)
@@ -118,7 +136,9 @@ def _answer(exchange: Exchange, item: Item, reader: Reader) -> Answer:
 
 def _ranges(exchange: Exchange, item: Item) -> list[Range] | None:
     asked = exchange.header("HTTP_RANGE")
-    if asked is None or not item.size:
+    if asked is None or exchange.method == "HEAD":
+        return None
+    if not item.size:
         return None  # players ask for `bytes=0-` of whatever they open: an empty document is no error
     condition = (exchange.header("HTTP_IF_RANGE") or "").strip()
     if condition and condition != item.etag and read_date(condition) != item.modified // SECOND_US:

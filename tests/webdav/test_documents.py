@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.serving import Dav
+from tests.serving import SPACE, Dav, Served, wait_for_read
 from tests.webdav.conftest import Home
 
 
@@ -157,6 +157,15 @@ def test_ranges_over_the_wire(home: Home) -> None:
         ("Fri, 14 Jul 2017 02:40:00 GMT", 200),
     ):
         assert home.dav.get(home / "a", Range="bytes=0-4", If_Range=condition).status == status, condition
+
+
+def test_what_was_asked_to_go_on_behind_its_end_was_read_by_the_log(server: Served, home: Home) -> None:
+    """So ask programs that are told to resume a download which is whole."""
+    home.dav.put(home / "a", b"whole")
+    home.dav.put(home / "b", b"read")
+    assert home.dav.get(home / "a", Range="bytes=5-").status == 416
+    assert home.dav.get(home / "b", Range="bytes=2-").status == 206
+    assert wait_for_read(server.world, "b", SPACE) == {"b"}
 
 
 def test_no_range_of_an_empty_document_is_an_error(home: Home) -> None:

@@ -59,3 +59,12 @@ def test_the_version_that_an_if_header_names_is_sent_or_none(world: World, monke
 def test_what_one_has_not_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = get(asking(world, monkeypatch, HTTP_IF_NONE_MATCH='"older"'))
     assert (answer.status, b"".join(answer.body)) == ("200 OK", b"second")
+
+
+def test_a_range_that_lies_behind_the_end_of_what_was_saved_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(world.drive("eva"), PATH, b"longer than what is saved")
+    answer = get(asking(world, monkeypatch, HTTP_RANGE="bytes=6-"))
+    assert (answer.status, [*answer.body]) == ("416 Range Not Satisfiable", [])
+    assert ("Content-Range", "bytes */6") in answer.headers
