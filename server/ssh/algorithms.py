@@ -17,6 +17,8 @@ CIPHERS: Final = (
     "aes128-ctr",
 )
 MACS: Final = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
+#: By what our host keys sign: RSA with SHA-2 alone, and not by the names that SSH.COM gave to that.
+HOST_KEYS: Final = (b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256")
 #: By what clients' keys may sign: no SHA-1, no DSA, and no certificates, for nobody here vouches for keys.
 SIGNATURES: Final = (
     "ssh-ed25519",
@@ -35,6 +37,7 @@ RSA_SIGNATURE: Final = b"rsa-sha2-512"
 LEGACY_KEX: Final = ("diffie-hellman-group14-sha256", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1")
 LEGACY_CIPHERS: Final = ("aes256-cbc", "aes128-cbc", "3des-cbc")
 LEGACY_MACS: Final = ("hmac-sha2-256", "hmac-sha1")
+LEGACY_HOST_KEYS: Final = (b"ssh-rsa",)
 
 _CHACHA: Final = b"chacha20-poly1305@openssh.com"
 _HAS_GCM: Final = b"SSH-2.0-OpenSSH_"
@@ -53,6 +56,11 @@ def ciphers(*, legacy: bool) -> tuple[str, ...]:
 def macs(*, legacy: bool) -> tuple[str, ...]:
     """Return the message authentication codes."""
     return MACS + (LEGACY_MACS if legacy else ())
+
+
+def host_keys(*, legacy: bool) -> tuple[bytes, ...]:
+    """Return the algorithms of host keys."""
+    return HOST_KEYS + (LEGACY_HOST_KEYS if legacy else ())
 
 
 def without_slow_ciphers(offered: list[bytes], client_version: bytes) -> list[bytes]:

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -150,8 +150,8 @@ class SshWorker:
             keepalive_interval=settings.keep_alive_seconds,
             keepalive_count_max=3,
         )
-        if not legacy:  # RSA keys sign with SHA-2 alone
-            options.server_host_keys.pop(b"ssh-rsa", None)
+        held, offered = options.server_host_keys, algorithms.host_keys(legacy=legacy)
+        options.server_host_keys = OrderedDict((name, held[name]) for name in offered if name in held)
         return options
 
     def _hear(self, loop: asyncio.AbstractEventLoop, options: SSHServerConnectionOptions) -> None:

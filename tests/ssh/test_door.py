@@ -54,16 +54,19 @@ def test_ssh_audit_finds_no_failure(door: Door) -> None:
     ]
     assert failures == []
     assert found["cves"] == []
-    assert {each["algorithm"] for each in found["kex"]} >= {*algorithms.KEX, "kex-strict-s-v00@openssh.com"}
-    assert {"ssh-ed25519", "rsa-sha2-512"} <= {each["algorithm"] for each in found["key"]}
+    marks = {"kex-strict-s-v00@openssh.com", "ext-info-s"}
+    assert {each["algorithm"] for each in found["kex"]} == {*algorithms.KEX, *marks}
+    assert [each["algorithm"].encode() for each in found["key"]] == list(algorithms.HOST_KEYS)
     offered = [each["algorithm"] for each in found["enc"]]
     assert offered == [name for name in algorithms.CIPHERS if "chacha" not in name], "ssh-audit says that it is OpenSSH"
+    assert [each["algorithm"] for each in found["mac"]] == list(algorithms.MACS)
     assert found["compression"] == ["none"]
 
 
 def test_old_algorithms_only_behind_the_switch(door: Door, tmp_path: Path) -> None:
     def agreed(at: Door) -> list[str]:
         old = ["-o", "KexAlgorithms=diffie-hellman-group14-sha1", "-o", "Ciphers=aes128-cbc", "-o", "MACs=hmac-sha1"]
+        old += ["-o", "HostKeyAlgorithms=ssh-rsa"]
         ran = at.run(need("ssh"), *old, *at.options("vera", port="-p"), f"vera@{at.host}", "md5sum")
         return ran.stdout.split()[:1]
 
