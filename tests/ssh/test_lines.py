@@ -15,9 +15,10 @@ from pathlib import Path
 
 import paramiko
 import pytest
-from paramiko.sftp import CMD_EXTENDED
+from paramiko.sftp import CMD_EXTENDED, CMD_OPEN
 
 from providers.paths import parse
+from server.sftp.engine.wire import CREAT, WRITE
 from tests.ssh.doors import Door
 from tests.ssh.test_clients import rclone, versions
 from tests.tools import need
@@ -171,6 +172,12 @@ def test_s5_times_come_in_three_ways(door: Door, local: Path, home: str) -> None
         assert client.stat(f"{home}/b").st_mtime == 1_300_000_000
         client.utime(f"{home}/b", (1_200_000_000, 1_200_000_000))
         assert client.stat(f"{home}/b").st_mtime == 1_200_000_000
+        told = paramiko.SFTPAttributes()
+        told.st_atime = told.st_mtime = 1_100_000_000
+        _, opened = client._request(CMD_OPEN, f"{home}/d", WRITE | CREAT, told)
+        with paramiko.SFTPFile(client, opened.get_binary(), "wb") as file:
+            file.write(b"text")
+        assert client.stat(f"{home}/d").st_mtime == 1_100_000_000
     assert versions(door, f"{home}/b") == [4]
     assert rclone(door, "copyto", local, f":sftp:{home}/c").returncode == 0
     with by_paramiko(door) as client:
