@@ -57,11 +57,11 @@ def as_text(info: ReadyInfo, folder: Path, people: Sequence[Access]) -> Iterator
         yield f"SFTP at {info.sftp_url}. Compare the host key when you are asked:"
         yield from (f"  {key.name:<8} {key.fingerprint}" for key in info.host_keys)
         yield ""
-    named = f"The other members of {world.HOUSING}, each with a private folder and a device password"
-    yield f"{named}; their own password is that of {members[0].user}:"
-    for each in members[1:]:
-        yield f"  {each.user}  {each.device_password}  {each.name}"
-    yield ""
+    if len(members) > 1:
+        named = f"The other members of {world.HOUSING}, each with a private folder and a device password"
+        yield f"{named}; their own password is that of {members[0].user}:"
+        yield from (f"  {each.user}  {each.device_password}  {each.name}" for each in members[1:])
+        yield ""
     yield from on_windows(info)
 
 

@@ -81,7 +81,7 @@ def test_a_line_without_anything_in_it_is_no_record(world: World) -> None:
     [
         ("scp -t /Rum", b"D0755 0 ny\n", "A folder stands where a document is needed."),
         ("scp -r -t /Rum", b"D0755 0 doc\n", "A document stands where a folder is needed."),
-        ("scp -t /Rum", b"C0644 3 \xff\n", "it is not valid UTF-8."),
+        ("scp -t /Rum", b"C0644 3 \xff\n", "it is no UTF-8 text."),
         (
             "scp -t /Rum",
             b"C0644 3 half\nabc\x01scp: half: unreadable\n",
