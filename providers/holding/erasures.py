@@ -111,7 +111,7 @@ class Erasures:
             rules.require_all_over(tx.connection, info, tx.at, sure)
             return ()
         self._versions(tx, info, named["node"], named["number"])
-        return subjects.paths_of(self._storage, tx.connection, info.id, named["node"])
+        return subjects.paths_of(self._storage, tx.connection, named["node"])
 
     def _versions(
         self, tx: Transaction, info: SpaceInfo, node: bytes, number: int | None
@@ -191,10 +191,11 @@ class Erasures:
         def work(connection: Connection) -> None:
             tx = Transaction(storage, connection, actor, [space])
             found = self._agreed(tx, asked.id)
-            rows = self._versions(tx, self._info(tx, space), node, found.number)
+            info = self._info(tx, space)
+            rows = self._versions(tx, info, node, found.number)
             which = [Which(row["node"], row["number"]) for row in rows]
             whole = [node] if found.kind is Kind.DOCUMENT else []
-            audience = subjects.audience(tx, self._info(tx, space), node)
+            audience = subjects.audience(tx, info, node)
             gone = erase(storage, connection, tx.change(space), which, whole, known, tx.at)
             if gone.said:
                 forget_comments(storage, connection, space, which)
@@ -271,7 +272,7 @@ class Erasures:
             connection.execute(insert(tables.erasure), row)
             which = [Which(each["node"], each["number"]) for each in found]
             gone = erase(storage, connection, tx.change(space), which, [], known, tx.at)
-            self._done(tx, erasure(storage.keyring, row), gone, subjects.audience(tx, info, None))
+            self._done(tx, erasure(storage.keyring, row), gone, tx.audience_of_space(info))
             return True
 
         if not storage.database.apply(work, heads=[space]):
@@ -325,7 +326,7 @@ class Erasures:
         event = Event(
             "space_erased", change.at, actor_of(self._storage, tx.principal), info.id, info.id, facts, {}, digest
         )
-        self._storage.audit.record(tx.connection, event, subjects.audience(tx, info, None))
+        self._storage.audit.record(tx.connection, event, tx.audience_of_space(info))
 
     def finish(self, found: Erasure) -> None:
         """Do what follows an erasure: names leave the log, keys and packs go. Harmless when repeated."""

@@ -74,7 +74,7 @@ def line(storage: Storage, connection: Connection, node: bytes) -> tuple[Node, .
     return tuple(as_they_went(storage.tree, connection, held[::-1]))
 
 
-def paths_of(storage: Storage, connection: Connection, space: bytes, node: bytes) -> tuple[str, ...]:
+def paths_of(storage: Storage, connection: Connection, node: bytes) -> tuple[str, ...]:
     """Return the paths within its space that a document stood at, the newest first."""
     found = []
     for held in reversed(standings(connection, [node])[node]):
