@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -16,6 +18,52 @@ from config.database import Database
 from config.turns import Turns, let_others_go_on, stand_aside
 
 _TABLE = Table("turned", MetaData(), Column("number", Integer, primary_key=True))
+#: What one request left behind in a cycle, frames and all, is collected by another thread, which waits meanwhile for a
+#: finalizer; so long that the thread which served the request ends, and what greenlet kept of it is let go of.
+_ENDING_WHILE_COLLECTED = """
+import gc, threading, time
+import greenlet
+from config.turns import Turns
+
+class Slow:
+    def __del__(self):
+        collecting.set()
+        assert ended.wait(20)
+        time.sleep(0.2)
+
+def request():
+    try:
+        raise LookupError
+    except LookupError as error:
+        left = [error, Slow()]
+        left.append(left)
+
+def serve():
+    with Turns() as mine:
+        mine.serve(request)
+
+def lead():
+    serve()
+    served.set()
+    assert collecting.wait(20)
+
+def collect():
+    assert served.wait(20)
+    gc.collect()
+
+gc.disable()
+served, collecting, ended = threading.Event(), threading.Event(), threading.Event()
+before = greenlet._greenlet.get_total_main_greenlets()
+leading, collector = threading.Thread(target=lead), threading.Thread(target=collect)
+leading.start()
+collector.start()
+leading.join()
+ended.set()
+while collector.is_alive():
+    time.sleep(0.01)
+gc.collect()
+print("kept:", greenlet._greenlet.get_total_main_greenlets() - before)
+"""
 
 
 class Disk:
@@ -173,6 +221,17 @@ def test_nothing_is_kept_of_a_turn_that_is_over(disk: Disk) -> None:
         disk.seen.clear()
         assert [each() is None for each in seen] == [True] * 3 + [False] * 3
     assert all(each() is None for each in seen)
+
+
+def test_a_thread_that_served_ends_while_another_collects_what_it_left() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", _ENDING_WHILE_COLLECTED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "kept: 0\n"), done.stderr
 
 
 def test_operations_of_one_thread_share_a_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
