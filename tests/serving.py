@@ -153,7 +153,13 @@ class Served:
     fingerprint: str | None
     certificate: Path | None
     sftp_url: str = ""
+    #: Whether the test itself ends workers; else none may end before the server does.
+    ends_workers: bool = False
     _clients: list[Dav] = field(default_factory=list)
+    _first_workers: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._first_workers = self.workers()
 
     def dav(self, login: str | None = None, *, password: str | None = None) -> Dav:
         """Return a fresh client of a person, or of nobody."""
@@ -168,15 +174,19 @@ class Served:
         return [int(each) for each in children.split()]
 
     def stop(self) -> int:
-        """Stop the server as systemd would; return its exit code."""
+        """Stop the server as systemd would; return its exit code. A worker that died meanwhile fails the test: its
+        clients lost their connections, and where another took its place nothing else may show.
+        """
         for client in self._clients:
             client.close()
+        is_whole = self.ends_workers or self.process.poll() is not None or self.workers() == self._first_workers
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+        assert is_whole, "a worker died"
         return code
 
 
