@@ -22,10 +22,10 @@ from greenlet import enable_optional_cleanup, getcurrent, greenlet
 ASIDE_SECONDS = 0.005
 _OTHERS_FIRST = object()
 _local = threading.local()
-# When a thread ends, greenlet asks the garbage collector who refers to the thread's main greenlet, and where it hears of
-# nobody, takes the last reference for one that was forgotten on the stack, and gives it up. What another thread is
-# collecting just then, and has interrupted for a finalizer, the collector does not tell of; and what a failed request
-# leaves behind refers to it, by its frames. Then the process would be killed (SIGSEGV). Ours forget none on the stack.
+# When a thread ends, greenlet asks the garbage collector who refers to the thread's main greenlet. Where it hears of
+# nobody, it takes the last reference for one that was forgotten on the stack, and gives it up. But the collector does
+# not tell of what another thread is collecting just then, waiting for a finalizer; and what a failed request leaves
+# behind refers to that greenlet, by its frames: the process was killed (SIGSEGV). Ours forget none on the stack.
 enable_optional_cleanup(False)
 
 

@@ -153,13 +153,12 @@ class Served:
     fingerprint: str | None
     certificate: Path | None
     sftp_url: str = ""
-    #: Whether the test itself ends workers; else none may end before the server does.
-    ends_workers: bool = False
     _clients: list[Dav] = field(default_factory=list)
-    _first_workers: list[int] = field(default_factory=list)
+    #: Who must still be there when the server is stopped.
+    _stay: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._first_workers = self.workers()
+        self._stay = set(self.workers())
 
     def dav(self, login: str | None = None, *, password: str | None = None) -> Dav:
         """Return a fresh client of a person, or of nobody."""
@@ -173,20 +172,30 @@ class Served:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(each) for each in children.split()]
 
+    def loses(self, *workers: int) -> None:
+        """Take it that these will end before the server does: the test sees to that."""
+        self._stay.difference_update(workers)
+
+    def kill(self, *workers: int) -> None:
+        """Kill these."""
+        self.loses(*workers)
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+
     def stop(self) -> int:
         """Stop the server as systemd would; return its exit code. A worker that died meanwhile fails the test: its
         clients lost their connections, and where another took its place nothing else may show.
         """
         for client in self._clients:
             client.close()
-        is_whole = self.ends_workers or self.process.poll() is not None or self.workers() == self._first_workers
+        lost = self._stay - set(self.workers()) if self.process.poll() is None else set()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
-        assert is_whole, "a worker died"
+        assert not lost, "a worker died"
         return code
 
 

@@ -75,8 +75,7 @@ def test_where_systemd_cannot_be_told_it_serves(tmp_path: Path, monkeypatch: pyt
 def test_a_worker_that_dies_is_replaced_and_nobody_is_refused(server: Served) -> None:
     before = server.workers()
     assert len(before) == 2
-    for victim in before:
-        os.kill(victim, signal.SIGKILL)
+    server.kill(*before)
     dav = server.dav("anna")
     assert dav.propfind("/").status == 207  # waits in the socket's queue until a new worker takes it
     assert until(lambda: len(set(server.workers()) - set(before)) == 2)
@@ -148,6 +147,7 @@ def test_while_it_ends_nobody_new_is_left_waiting(tmp_path: Path) -> None:
         def pieces() -> Iterator[bytes]:
             yield b"first"
             time.sleep(0.5)  # so that the request is under way
+            server.loses(*server.workers())
             server.process.send_signal(signal.SIGTERM)
             # Several, so that each worker's queue is met; well before the server cuts what does not end.
             refused.append(until(lambda: all(is_refused() for _ in range(8)), 30))
@@ -173,6 +173,7 @@ def test_a_worker_was_not_woken_by_a_signal_that_reached_another_thread_of_it(tm
     """The kernel may give it to any: of twenty stops one was not heard of, and the worker killed in the end."""
     with serving(tmp_path / "data", **{"sftp.enabled": True}) as server:
         worker = server.workers()[door]
+        server.loses(worker)
         others = [int(each) for each in os.listdir(f"/proc/{worker}/task") if int(each) != worker]
         tgkill = ctypes.CDLL(None, use_errno=True).tgkill
         assert tgkill(worker, others[0], signal.SIGTERM) == 0
@@ -221,7 +222,7 @@ def test_a_worker_that_begins_does_not_outlive_its_supervisor(tmp_path: Path, do
     """It would have nobody to tell that it answers, and keep the port for ever, so that no server could start again."""
     with serving(tmp_path / "data", **{"sftp.enabled": True}) as server:
         before = server.workers()
-        os.kill(before[door], signal.SIGKILL)
+        server.kill(before[door])
         assert until(lambda: set(server.workers()) - set(before))
         workers = server.workers()
         server.process.kill()
@@ -274,7 +275,7 @@ def test_a_worker_that_cannot_be_started_for_a_while_ends_nobody_else(tmp_path: 
         held = len(os.listdir(f"/proc/{supervisor}/fd"))
         for victim in (before[0], before[-1]):  # one of each door
             resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (held, own[1]))
-            os.kill(victim, signal.SIGKILL)
+            server.kill(victim)
             assert until(lambda: len(server.workers()) == len(before) - 1)
             time.sleep(1.5)  # it tries to start another
             assert server.process.poll() is None
@@ -294,7 +295,7 @@ def test_while_one_worker_is_away_the_others_take_who_comes(tmp_path: Path) -> N
         for number in (0, 1):  # the second time it is the successor of the first who is left
             victim = min(server.workers()) if number else server.workers()[0]
             resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (held, own[1]))
-            os.kill(victim, signal.SIGKILL)
+            server.kill(victim)
             assert until(lambda: len(server.workers()) == 1)
             (left,) = server.workers()
             assert [_answers(server.http_url) for _ in range(16)] == [True] * 16

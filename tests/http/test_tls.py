@@ -128,7 +128,7 @@ def test_a_certificate_takes_anothers_place_without_a_restart(server: Served, tm
         server.process.send_signal(signal.SIGHUP)  # a certificate without its key
         time.sleep(1)
         assert shown_fingerprints(server) == {first}
-        os.kill(workers[0], signal.SIGKILL)  # who takes its place has the old one too, whatever stands in the files
+        server.kill(workers[0])  # who takes its place has the old one too, whatever stands in the files
         assert has_both_workers(server, without=workers[0])
         assert comes_to_be_shown(server, first)
         standing = [wire for wire in wires if _is_served(wire)]
@@ -226,6 +226,7 @@ def test_a_worker_that_cannot_take_a_certificate_makes_room_for_one_that_has_it(
     files = {"http.tls_certificate_file": str(issued.chain), "http.tls_key_file": str(issued.key)}
     with serving(tmp_path / "data", **files, **{"http.workers": 1}) as server:
         (worker,) = server.workers()
+        server.loses(worker)
         issue(tmp_path / "tls")
         second = tls.fingerprint(tls.read(issued.chain, issued.key))
         held = len(os.listdir(f"/proc/{worker}/fd"))

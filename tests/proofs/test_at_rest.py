@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -42,8 +41,7 @@ def test_nothing_that_was_sown_is_found(tmp_path: Path, capfd: pytest.CaptureFix
         _settle()
         search = Search(sown.needles)
         assert search.folder(folder) == []
-        for worker in server.workers():
-            os.kill(worker, signal.SIGKILL)
+        server.kill(*server.workers())
     finally:
         server.stop()
     server = start(folder, world, **SETTINGS)

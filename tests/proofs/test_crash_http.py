@@ -57,6 +57,8 @@ def strike(server: Served, request: Callable[[], int], kill: Call | None) -> Str
     """Make a request while its worker is traced, and killed where `kill` says."""
     (pid,) = server.workers()
     log = server.world.installation.folder.with_name("worker.strace")
+    if kill is not None:
+        server.loses(pid)
     with attached(pid, log, kill):
         try:
             status: int | None = request()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -109,7 +108,7 @@ class Proxy:
         elif planned.how == "worker killed":
             pid = serving(self._door, server.getsockname()[1])
             time.sleep(self._random.random() * KILLED_WITHIN_SECONDS)
-            os.kill(pid, signal.SIGKILL)
+            self._door.server.kill(pid)
             until(lambda: not Path(f"/proc/{pid}/fd").exists() or not os.listdir(f"/proc/{pid}/fd"))
 
 

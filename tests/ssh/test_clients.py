@@ -337,8 +337,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_partial_shows(door: Doo
     running.stdin.flush()
     _await_upload(running.pid)
     before = door.workers()
-    for pid in before:
-        os.kill(pid, signal.SIGKILL)
+    door.server.kill(*before)
     running.stdin.close()
     assert running.wait(60) != 0
     until = time.monotonic() + 60
