@@ -31,7 +31,7 @@ from config.ids import new_id
 from config.logging import get_log
 from config.settings import Settings
 from config.settings.plain import settings_to_plain
-from server import systemd
+from server import memory, systemd
 from server.http import tls
 from server.ssh.gate import Gate
 
@@ -276,7 +276,7 @@ class _Supervisor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(descriptor, *others),
-                env=os.environ | tls.environment() if self._task["tls"] else None,
+                env=memory.ENVIRONMENT | os.environ | (tls.environment() if self._task["tls"] else {}),
             )
         _tell(process, {**self._task, "descriptor": descriptor, "others": others})
         assert process.stdout is not None

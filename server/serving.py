@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,12 @@ from config.logging import get_log
 from config.settings import Settings
 from config.settings.plain import settings_from_plain
 from providers.installation import Installation
+from server import memory
 from server.processes import READY
 
 TICK_SECONDS = 0.5
+#: How often a worker gives back memory that is free.
+TRIM_SECONDS = 600.0
 #: A listing of thousands makes as many objects, none of them garbage; the default (700) would search them every time.
 GARBAGE_THRESHOLD = 20_000
 _log = get_log("worker")
@@ -116,12 +120,16 @@ def _tick(installation: Installation, stop: threading.Event) -> None:
     """Tick until told to stop. Where that ends by itself, as where there is no memory even to log it, so does the
     worker: its reads would stay unnumbered, and another that can takes its place.
     """
+    trimmed_at = time.monotonic()
     try:
         while not stop.wait(TICK_SECONDS):
             try:
                 installation.tick()
             except Exception as error:
                 _log.error("tick_failed", error)
+            if time.monotonic() - trimmed_at >= TRIM_SECONDS:
+                memory.give_back()
+                trimmed_at = time.monotonic()
     finally:
         stop.set()
 
