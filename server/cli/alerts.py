@@ -16,7 +16,7 @@ from server.cli import find
 from server.cli.errors import NotAllPutBack
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.history import put_spot_back
-from server.cli.text import facts, moment, table
+from server.cli.text import counted, facts, moment, table
 
 
 def add_to(nouns: Noun) -> None:
@@ -73,7 +73,7 @@ def resume(desk: Desk, options: argparse.Namespace) -> Answer:
     alert = _named(desk, options.id)
     found = document(desk, alert)
     who = f"{found['device'] or 'the password'} of {found['login']}"
-    desk.confirm(f"Let {who} go on? It changed, moved or deleted {alert.documents} documents.")
+    desk.confirm(f"Let {who} go on? It changed, moved or deleted {counted(alert.documents, 'document')}.")
     resumed = braking.resume(desk.installation.storage, desk.operator, alert)
     said = f"Resumed {who}." if resumed else f"Nothing was changed: {who} is not paused."
     return Answer(document(desk, _named(desk, options.id)) | {"resumed": resumed}, [said])

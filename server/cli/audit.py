@@ -23,7 +23,7 @@ from providers.drive.transaction import actor_of
 from server.cli import find
 from server.cli.errors import InputUnreadable, Misused, OutputTaken
 from server.cli.frame import Answer, Desk, Noun, Parser
-from server.cli.text import moment, one_line, parse_count, table
+from server.cli.text import counted, moment, one_line, parse_count, table
 
 LISTED = 50
 LINE_BYTES_MAX = bundle.LINE_BYTES_MAX
@@ -123,7 +123,7 @@ def export(desk: Desk, options: argparse.Namespace) -> Answer:
     key = _public_key(desk)
     command = f"mellanrum audit verify {shlex.quote(str(options.file))} --key {shlex.quote(key)}"
     document = {"file": str(options.file), "events": size, "log": log.uid.hex(), "public_key": key}
-    return Answer(document, [f"Wrote {size} events to {options.file}. Verify:", f"  {command}"])
+    return Answer(document, [f"Wrote {counted(size, 'event')} to {options.file}. Verify:", f"  {command}"])
 
 
 def checkpoint(desk: Desk, options: argparse.Namespace) -> Answer:

@@ -23,7 +23,7 @@ from server.cli.errors import TroubleFound
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.ownership import name_of, strays
 from server.cli.sshkeys import host_keys
-from server.cli.text import clock_doubt, size
+from server.cli.text import clock_doubt, counted, size
 from server.http import tls
 
 ROOM_BYTES_BAD, ROOM_BYTES_LOW = 256 * 2**20, 5 * 2**30
@@ -183,11 +183,11 @@ def _certificate(desk: Desk, settings: Settings) -> Found:
     left = tls.ends_at(tls.read(http.tls_certificate_file, http.tls_key_file)) - datetime.now(UTC)
     file = http.tls_certificate_file
     if left < timedelta(0):
-        yield "bad", f"{file} ran out {(-left).days} days ago: renew it, then reload the server (SIGHUP)"
+        yield "bad", f"{file} ran out {counted((-left).days, 'day')} ago: renew it, then reload the server (SIGHUP)"
     elif left < timedelta(days=CERTIFICATE_DAYS_LOW):
-        yield "look", f"{file} runs out in {left.days} days: renew it, then reload the server (SIGHUP)"
+        yield "look", f"{file} runs out in {counted(left.days, 'day')}: renew it, then reload the server (SIGHUP)"
     else:
-        yield "good", f"{file} fits its key, and holds for {left.days} days"
+        yield "good", f"{file} fits its key, and holds for {counted(left.days, 'day')}"
 
 
 def _room(desk: Desk, settings: Settings) -> Found:

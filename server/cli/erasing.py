@@ -20,7 +20,7 @@ from providers.holding.sweeping import Swept
 from server.cli import asking, find
 from server.cli.errors import Misused, NoSuchVersion, NotSignedIn, StillInUse, UnknownErasure
 from server.cli.frame import Answer, Desk, Noun, Parser
-from server.cli.text import clock_doubt, facts, moment, size, table
+from server.cli.text import clock_doubt, counted, facts, moment, size, table
 
 _REQUEST = "mellanrum erase request"
 #: Who signs in at the command line sits at the machine.
@@ -233,7 +233,7 @@ def _lines(desk: Desk, found: Erasure, told: Report) -> Iterator[str]:
             ("Asked by", f"{shown['requested_by']}, {shown['requested']}"),
             ("Approved by", f"{shown['approved_by']}, {shown['done']}" if shown["done"] else "nobody yet"),
             ("Left the packs", shown["left_packs"] or "not yet"),
-            ("Took", f"{told.count} versions, {size(told.size)}"),
+            ("Took", f"{counted(told.count, 'version')}, {size(told.size)}"),
         )
     )
     if told.versions:

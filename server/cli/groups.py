@@ -10,7 +10,7 @@ from auth.people import Group, Person
 from config.ids import id_text
 from server.cli import find
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import facts, table
+from server.cli.text import counted, facts, table
 
 
 def add_to(nouns: Noun) -> None:
@@ -49,7 +49,8 @@ def add(desk: Desk, options: argparse.Namespace) -> Answer:
     organisation = None if options.org is None else find.organisation(desk, options.org).id
     directory = desk.installation.directory
     made = directory.add_group(options.name, organisation, [member.id for member in members], actor=desk.actor)
-    return Answer(document(desk, made), [f"Added the group {made.name}, with {len(members)} people."])
+    whom = counted(len(members), "person", "people")
+    return Answer(document(desk, made), [f"Added the group {made.name}, with {whom}."])
 
 
 def show_all(desk: Desk, options: argparse.Namespace) -> Answer:

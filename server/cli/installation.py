@@ -22,6 +22,7 @@ from server.cli.frame import Answer, Desk, Noun
 from server.cli.holding import Hold
 from server.cli.making import Names, whole_or_not_at_all
 from server.cli.sshkeys import fingerprints, host_keys
+from server.cli.text import counted
 from server.processes import ReadyInfo
 from server.ssh.hostkeys import HostKey
 
@@ -216,7 +217,7 @@ def verify(desk: Desk, options: argparse.Namespace) -> Answer:
             findings.append({"where": finding.where, "what": finding.what})
     document = {"whole": not findings, "findings": findings}
     if not findings:
-        spaces = len(installation.spaces.all())
-        lines = [f"All that is stored holds: {spaces} spaces, their versions, people and the audit logs."]
+        spaces = counted(len(installation.spaces.all()), "space")
+        lines = [f"All that is stored holds: {spaces}, their versions, people and the audit logs."]
         return Answer(document, lines, installation.due)
     return Answer(document, (f"{f['where']}: {f['what']}" for f in findings), DamageFound(count=len(findings)))

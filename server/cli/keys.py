@@ -23,7 +23,7 @@ from server.cli import asking, find, kit
 from server.cli.errors import Misused, OutputTaken
 from server.cli.frame import Answer, Desk, Noun
 from server.cli.holding import Hold
-from server.cli.text import facts
+from server.cli.text import counted, facts
 
 
 def add_to(nouns: Noun) -> None:
@@ -96,8 +96,8 @@ def show(desk: Desk, options: argparse.Namespace) -> Answer:
     document = {"root_id": keyring.root_id, "source": desk.settings.key.source, "wraps": count}
     if desk.settings.key.source == "file":
         document["file"] = str(desk.settings.key_file)
-    lines = facts((("Root key", keyring.root_id), ("Comes from", where(desk.settings)), ("Wraps", f"{count} keys")))
-    return Answer(document, lines)
+    source, wraps = where(desk.settings), counted(count, "key")
+    return Answer(document, facts((("Root key", keyring.root_id), ("Comes from", source), ("Wraps", wraps))))
 
 
 def make_kit(desk: Desk, options: argparse.Namespace) -> Answer:
@@ -159,7 +159,7 @@ def _rewrap(desk: Desk, settings: Settings, options: argparse.Namespace) -> Answ
     count = Keyring(old, FileKeystore(settings.folder / "keystore")).rewrap(new)
     _record(settings, new, {"old": old_id, "new": new_id, "count": count})
     document: dict[str, Any] = {"root_id": new_id, "old_root_id": old_id, "rewrapped": count}
-    lines = [f"Wrapped {count} keys with the root key {new_id}."]
+    lines = [f"Wrapped {counted(count, 'key')} with the root key {new_id}."]
     if takes_place:
         kept = settings.key_file.with_name(f"{settings.key_file.name}.{old_id}.old")
         _put_in_place(fresh, settings.key_file, kept)

@@ -10,7 +10,7 @@ from config.ids import id_text
 from server.cli import find
 from server.cli.errors import Misused
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import facts, table, yes
+from server.cli.text import counted, facts, table, yes
 
 
 def add_to(nouns: Noun) -> None:
@@ -104,11 +104,12 @@ def remove(desk: Desk, options: argparse.Namespace) -> Answer:
     """End an organisation."""
     found = find.organisation(desk, options.name)
     count = len(desk.installation.directory.people(found.id))
-    desk.confirm(f"End {found.name}, so that none of its {count} people can sign in any longer?")
+    desk.confirm(f"End {found.name}, with {counted(count, 'person', 'people')} who cannot sign in any longer then?")
     desk.installation.directory.end_organisation(found.id, actor=desk.actor)
     standing = sum(info.customer == found.id for info in desk.installation.spaces.all())
     lines = [f"Ended {found.name}. What its people did stays."]
     if standing:
-        lines.append(f'Its {standing} spaces stand as before: "mellanrum space remove SPACE" archives one, and')
+        stand = "Its space stands" if standing == 1 else f"Its {standing} spaces stand"
+        lines.append(f'{stand} as before: "mellanrum space remove SPACE" archives one, and')
         lines.append(f"  mellanrum erase request --org {id_text(found.id)} --reason TEXT   asks to erase all of it")
     return Answer(document(found) | {"ended": True}, lines)

@@ -14,7 +14,19 @@ from providers.paths import Path
 from server.cli import find
 from server.cli.errors import InputUnreadable, InputWrong, Misused
 from server.cli.frame import Answer, Desk, Noun
-from server.cli.text import DAY_SECONDS, clock_doubt, facts, moment, parse_size, parse_span, size, span, table, yes
+from server.cli.text import (
+    DAY_SECONDS,
+    clock_doubt,
+    counted,
+    facts,
+    moment,
+    parse_size,
+    parse_span,
+    size,
+    span,
+    table,
+    yes,
+)
 
 STATES = {"active": ACTIVE, "frozen": FROZEN, "archived": ARCHIVED}
 STATE_NAMES = {state: name for name, state in STATES.items()}
@@ -235,7 +247,8 @@ def thin(desk: Desk, options: argparse.Namespace) -> Answer:
         return Answer({"versions": 0, "bytes": 0, "erasure": None}, [*doubt, "There is nothing to let go of."])
     told = report_of(desk.installation.storage, done)
     shown = {"versions": told.count, "bytes": told.size, "erasure": id_text(done.id)}
-    said = f"{told.count} versions, {size(told.size)}, are gone: mellanrum erase report {shown['erasure']}"
+    gone = f"{counted(told.count, 'version')}, {size(told.size)}, {'is' if told.count == 1 else 'are'} gone"
+    said = f"{gone}: mellanrum erase report {shown['erasure']}"
     return Answer(shown, [*doubt, said])
 
 

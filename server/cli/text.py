@@ -43,6 +43,11 @@ def one_line(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return how many there are of a thing, which is one, or several (by default with an s): `1 key`, `2 keys`."""
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
 def cell(text: str) -> str:
     """Return the text for a cell of a CSV file that a spreadsheet opens: never as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

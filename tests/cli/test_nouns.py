@@ -238,7 +238,7 @@ def test_a_number_that_none_can_be_was_something_else(shop: Shop, words: tuple[s
 def test_who_was_never_in_a_group_was_said_to_have_left_it(shop: Shop) -> None:
     shop.ok("person", "add", "bo", "Bo Alm")
     shop.ok("person", "add", "eva", "Eva Ek")
-    assert "with 1 people" in shop.run("group", "add", "Styrelsen", "--member", "bo", "--member", "BO").out
+    assert "with 1 person" in shop.run("group", "add", "Styrelsen", "--member", "bo", "--member", "BO").out
     assert (
         shop.run("group", "join", "Styrelsen", "bo", "eva", "eva").out == "eva joined Styrelsen. Already in it: bo.\n"
     )
