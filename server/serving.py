@@ -8,6 +8,7 @@ that the supervisor is gone. One line on standard output says that the worker an
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Any, NoReturn
 
 from config import logging as house_logging
 from config import patience
+from config.dumps import stay_out_of_dumps
 from config.errors import MellanrumError
 from config.logging import get_log
 from config.settings import Settings
@@ -59,6 +61,8 @@ def main(serve: Serve) -> NoReturn:
 
 def run(serve: Serve) -> int:
     """Serve until told to stop; return the exit code."""
+    stay_out_of_dumps()
+    faulthandler.enable()  # instead of a core dump: which lines the threads were at, and nothing that they held
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     for number in (signal.SIGINT, signal.SIGHUP):

@@ -13,6 +13,7 @@ import config
 import providers
 import server
 import webui
+from config.dumps import stay_out_of_dumps
 from server.cli import (
     alerts,
     apply,
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     _assert_one_house()
     open_streams()
+    stay_out_of_dumps()
     return run(parser(), argv)
 
 
