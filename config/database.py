@@ -245,9 +245,13 @@ class _Pending(Generic[T]):
     is_put_off: bool = False
 
     def outcome(self) -> T:
-        if self.error is not None:
+        """Return what came of it, or raise that, once: by its frames an error refers to this, which lets go of it."""
+        if self.error is None:
+            return cast(T, self.result)
+        try:
             raise self.error
-        return cast(T, self.result)
+        finally:
+            self.error = None
 
 
 @dataclass(eq=False)
@@ -397,6 +401,7 @@ class _GroupCommit:
         for pending in those:
             for need in pending.needs & failed.keys():
                 pending.error = failed[need]
+        failed.clear()  # by their frames they refer to it
         return [pending for pending in those if pending.error is None]
 
     def _operate(self, connection: Connection, batch: Sequence[_Pending[Any]]) -> None:

@@ -107,6 +107,7 @@ class Turns:
             except BaseException as error:
                 failed[group] = error
         self._durable.extend((turn, failed.get(group)) for group, _, turn in aside)
+        failed.clear()  # by their frames they refer to it
 
     def _heed(self, wish: object, turn: greenlet) -> None:
         """Let others go on first as often as a turn wishes it, which else has ended or stands aside."""

@@ -199,7 +199,7 @@ def quiet_target(look: Look, path: Path) -> Target:
     try:
         return target(look, path, Action.ADD, is_noise=True)
     except Refusal as refusal:
-        raise refusal.error from None
+        raise refusal.taken_out() from None
 
 
 def _was_a_document(look: Look, found: Target) -> bool:

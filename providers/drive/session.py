@@ -41,7 +41,7 @@ class Session:
                 yield Look(self.storage, connection, self.principal)
         except Refusal as refusal:
             self._record(refusal)
-            raise refusal.error from None
+            raise refusal.taken_out() from None
         except NotFound as absent:
             self._unseen(absent)
             raise
@@ -68,7 +68,7 @@ class Session:
             made = self.storage.database.apply(operation, needs, spaces, in_turn=True)
         except Refusal as refusal:
             self._record(refusal)
-            raise refusal.error from None
+            raise refusal.taken_out() from None
         except NotFound as absent:
             self._unseen(absent)
             raise

@@ -79,10 +79,16 @@ class Refusal(Exception):
     """Carries a refusal out of a transaction that is undone, so that it can be recorded in one of its own."""
 
     def __init__(self, error: Forbidden, action: Action, place: Place) -> None:
-        super().__init__(error)
+        super().__init__()
         self.error = error
         self.action = action
         self.place = place
+
+    def taken_out(self) -> Forbidden:
+        """Return the refusal, and let go of it: raised in this one's place, it refers to this as its context."""
+        error = self.error
+        del self.error
+        return error
 
 
 class AsOf(NamedTuple):

@@ -127,6 +127,7 @@ class Jobs:
             result, error = None, raised
         with contextlib.suppress(RuntimeError):  # the loop is closed
             asked.loop.call_soon_threadsafe(self._over, asked.done, result, error)
+        error = None  # by its frames, of which this is one, it would refer to itself
 
     def _over(self, done: Done, result: Any, error: BaseException | None) -> None:
         self._under_way -= 1

@@ -226,6 +226,7 @@ class _Sink(_Half):
             upload.commit()
         finally:
             upload.discard()
+            failed = None  # by its frames, of which this is one, it would refer to itself
         self._pipe.write(b"\0")
 
 

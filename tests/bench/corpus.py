@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,38 +172,41 @@ def brochure(drawn: random.Random, scale: Scale) -> Made:
 
 def bookkeeping(drawn: random.Random, scale: Scale) -> Made:
     """A database of SQLite after each day of bookkeeping; once it is vacuumed."""
-    words = Words(drawn)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "books.db"
-        books = sqlite3.connect(file, isolation_level=None)
-        books.executescript(
-            "CREATE TABLE entry(id INTEGER PRIMARY KEY, day TEXT, account INTEGER, amount INTEGER, text TEXT);"
-            "CREATE INDEX by_account ON entry(account, day);"
-            "CREATE TABLE balance(account INTEGER PRIMARY KEY, amount INTEGER);"
-        )
+        with closing(sqlite3.connect(file, isolation_level=None)) as books:
+            yield from _days(file, books, drawn, scale)
 
-        def add(day: int, count: int) -> None:
-            books.execute("BEGIN")
-            for _ in range(count):
-                account, amount = drawn.randint(1000, 8999), drawn.randint(-900_000, 900_000)
-                values = (f"2026-{day // 28 + 1:02}-{day % 28 + 1:02}", account, amount, words.sentence(7))
-                books.execute("INSERT INTO entry(day, account, amount, text) VALUES(?, ?, ?, ?)", values)
-                books.execute(
-                    "INSERT INTO balance VALUES(?1, ?2) ON CONFLICT DO UPDATE SET amount = amount + ?2", values[1:3]
-                )
-            books.execute("COMMIT")
 
-        add(0, scale.of(30_000))
-        times = scale.times(24)
-        for version in times:
-            yield file.read_bytes()
-            add(version, drawn.randint(20, 120))
-            newest = books.execute("SELECT max(id) FROM entry").fetchone()[0]
-            for _ in range(drawn.randint(0, 8)):
-                books.execute("UPDATE entry SET text = ? WHERE id = ?", (words.sentence(7), drawn.randint(1, newest)))
-            if version == len(times) // 2:
-                books.execute("VACUUM")
-        books.close()
+def _days(file: Path, books: sqlite3.Connection, drawn: random.Random, scale: Scale) -> Iterator[bytes]:
+    words = Words(drawn)
+    books.executescript(
+        "CREATE TABLE entry(id INTEGER PRIMARY KEY, day TEXT, account INTEGER, amount INTEGER, text TEXT);"
+        "CREATE INDEX by_account ON entry(account, day);"
+        "CREATE TABLE balance(account INTEGER PRIMARY KEY, amount INTEGER);"
+    )
+
+    def add(day: int, count: int) -> None:
+        books.execute("BEGIN")
+        for _ in range(count):
+            account, amount = drawn.randint(1000, 8999), drawn.randint(-900_000, 900_000)
+            values = (f"2026-{day // 28 + 1:02}-{day % 28 + 1:02}", account, amount, words.sentence(7))
+            books.execute("INSERT INTO entry(day, account, amount, text) VALUES(?, ?, ?, ?)", values)
+            books.execute(
+                "INSERT INTO balance VALUES(?1, ?2) ON CONFLICT DO UPDATE SET amount = amount + ?2", values[1:3]
+            )
+        books.execute("COMMIT")
+
+    add(0, scale.of(30_000))
+    times = scale.times(24)
+    for version in times:
+        yield file.read_bytes()
+        add(version, drawn.randint(20, 120))
+        newest = books.execute("SELECT max(id) FROM entry").fetchone()[0]
+        for _ in range(drawn.randint(0, 8)):
+            books.execute("UPDATE entry SET text = ? WHERE id = ?", (words.sentence(7), drawn.randint(1, newest)))
+        if version == len(times) // 2:
+            books.execute("VACUUM")
 
 
 def log(drawn: random.Random, scale: Scale) -> Made:

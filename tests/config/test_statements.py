@@ -203,6 +203,8 @@ def test_only_plain_values_are_taken(empty: Database) -> None:
 def test_the_driver_need_not_ask_what_a_value_is(value: object, tmp_path: Path) -> None:
     """It asked so by exceptions, for each value anew: a twentieth of what a lock and its release cost."""
     assert (type(value), sqlite3.PrepareProtocol) in sqlite3.adapters
-    with Database(tmp_path).transient_engine.connect() as connection:
+    database = Database(tmp_path)
+    with database.transient_engine.connect() as connection:
         ((found, kind),) = connection.exec_driver_sql("SELECT ?, typeof(?)", (value, value)).all()
+    database.dispose()
     assert (found, kind) == (value, {bytes: "blob", bool: "integer"}.get(type(value), "null"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,9 +89,11 @@ class Peopled:
 
 
 @pytest.fixture
-def peopled(tmp_path: Path) -> Peopled:
+def peopled(tmp_path: Path) -> Iterator[Peopled]:
     """People of every kind."""
-    return Peopled(World.create(tmp_path / "data"))
+    made = Peopled(World.create(tmp_path / "data"))
+    yield made
+    made.world.installation.close()
 
 
 def test_what_nobody_touched_is_whole(peopled: Peopled) -> None:
