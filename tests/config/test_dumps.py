@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,9 @@ def test_a_worker_that_crashes_tells_where_and_leaves_nothing(
         (worker,) = server.workers()
         server.loses(worker)
         os.kill(worker, signal.SIGSEGV)
+        limit = time.monotonic() + 30
+        while worker in server.workers() and time.monotonic() < limit:
+            time.sleep(0.05)
         assert server.dav("anna").propfind("/").status == 207
     told = capfd.readouterr().err
     assert "Fatal Python error: Segmentation fault" in told and "server/serving.py" in told

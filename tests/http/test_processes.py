@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import ipaddress
@@ -323,8 +324,9 @@ def _listens_to(pid: int) -> int:
     listening = {f"socket:[{words[9]}]" for words in map(str.split, lines) if words[3] == "0A"}
     count = 0
     for info in Path(f"/proc/{pid}/fdinfo").iterdir():
-        watched = re.findall(r"^tfd: *(\d+)", info.read_text(), re.MULTILINE)
-        count += sum(os.readlink(f"/proc/{pid}/fd/{number}") in listening for number in watched)
+        with contextlib.suppress(FileNotFoundError):  # closed just now
+            watched = re.findall(r"^tfd: *(\d+)", info.read_text(), re.MULTILINE)
+            count += sum(os.readlink(f"/proc/{pid}/fd/{number}") in listening for number in watched)
     return count
 
 
