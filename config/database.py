@@ -426,6 +426,8 @@ class _GroupCommit:
                 pending.error, pending.is_put_off = error, self._is_for_later(error)
                 if isinstance(error, DatabaseBusy):
                     busy |= dict.fromkeys(pending.heads, error)
+        found = None  # an error refers by its frames to this, as to all that are busy
+        busy.clear()
 
     def _hold(self, connection: Connection, spaces: Collection[bytes]) -> dict[bytes, DatabaseBusy]:
         """Take the heads of all who share a transaction before the first of them begins; return which are not to be
