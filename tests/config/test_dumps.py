@@ -68,7 +68,7 @@ def test_another_program_of_the_same_user_could_read_its_memory() -> None:
 
 
 def test_a_worker_that_crashes_tells_where_and_leaves_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serving(tmp_path / "data", **{"http.workers": 1}) as server:
         (worker,) = server.workers()
